@@ -1,0 +1,1 @@
+"""GATE: multi-task molecular property regression with learned transfer ratios."""
