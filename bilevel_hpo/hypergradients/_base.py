@@ -1,0 +1,38 @@
+"""What every estimator is: (θ, λ, train batch, val batch) ↦ dL_val/dλ."""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from torch import Tensor
+
+from bilevel_hpo.problem import BilevelProblem
+
+__all__ = ["Hypergradient", "StepBatches"]
+
+
+class StepBatches(tuple[Any, ...]):
+    """One train batch for each inner step of an estimator that looks further than one step ahead.
+
+    `learner.hypergradient(StepBatches([b1, b2, b3]), val_batch)` with `Unrolled(steps=3)`; an ordinary batch in
+    its place is used for every step.
+    """
+
+    __slots__ = ()
+
+
+class Hypergradient(ABC):
+    """An estimator of the hypergradient: (θ, λ, train batch, val batch) ↦ dL_val/dλ, shaped like λ.
+
+    It reads θ, the optimizer's state, buffers and the random number generator, and leaves all of them as they were.
+    """
+
+    steps: int = 1
+    """Inner steps looked ahead: that many train batches are used at once."""
+
+    @abstractmethod
+    def __call__(self, problem: BilevelProblem, lambda_: Tensor, train_batch: Any, val_batch: Any) -> Tensor:
+        """dL_val/dλ at `lambda_`, a detached tensor."""
+
+    @abstractmethod
+    def check(self, problem: BilevelProblem) -> None:
+        """UnsupportedError, before training, for an optimizer or model that this estimator cannot handle."""

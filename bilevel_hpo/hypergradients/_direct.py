@@ -1,0 +1,43 @@
+"""The paper's algorithm 3, as printed."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bilevel_hpo.errors import UnsupportedError
+from bilevel_hpo.hypergradients._base import Hypergradient
+from bilevel_hpo.hypergradients._random import RandomState
+from bilevel_hpo.problem import BilevelProblem
+
+__all__ = ["Direct"]
+
+
+class Direct(Hypergradient):
+    """g = ∂L_val/∂λ at fixed θ: how L_val names λ, not how θ answers to it.
+
+    Source: the paper, algorithm 3. Cost: one forward pass over L_val. Works with every optimizer.
+
+    Do not use it to learn λ. Where λ enters L_val as a factor of losses, λ·l, the gradient is l itself, which is
+    never negative: under Adam every λ falls at about the learning rate until it reaches its bound, whatever the
+    data say. It is here because it is the published algorithm; use `OneStep` with a `Budget` instead.
+    """
+
+    def __call__(self, problem: BilevelProblem, lambda_: Tensor, train_batch: Any, val_batch: Any) -> Tensor:
+        """∂L_val/∂λ; the train batch is not used."""
+        lambda_ = lambda_.detach().requires_grad_()
+        with RandomState(), torch.enable_grad():
+            loss = problem.val_loss(problem.parameters(), problem.buffers(), lambda_, val_batch)
+            if not loss.requires_grad:
+                raise UnsupportedError(
+                    "Direct() needs a val_loss that depends on `weights` (algorithm 3 differentiates nothing else); "
+                    "put them into val_loss, or use OneStep()"
+                )
+            (g,) = torch.autograd.grad(loss, lambda_)
+        return g
+
+    def check(self, problem: BilevelProblem) -> None:
+        """Every optimizer and model will do."""
+
+    def __repr__(self) -> str:
+        return "Direct()"

@@ -1,0 +1,115 @@
+"""The bi-level problem as pure functions: L_train(θ, λ) and L_val(θ, λ) of explicit tensors.
+
+The model is called through `torch.func.functional_call`, not through `higher`'s copy of the module: so forward
+hooks, tied weights, old `weight_norm`, `class X(nn.Module, ABC)` and recurrent modules work as they are, and
+buffers (BatchNorm statistics) are read from and written to a scratch copy.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from bilevel_hpo.errors import UnsupportedError
+
+__all__ = ["BilevelProblem", "Loss", "Params"]
+
+Loss = Callable[[Any, Tensor, Any], Tensor]
+"""(model, λ, batch) ↦ scalar loss."""
+
+Params = dict[str, Tensor]
+"""Name in the model -> tensor."""
+
+
+class _LossModule(nn.Module):
+    """A module whose forward is the user's loss, so that all of it runs on the tensors we pass."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, loss: Loss, lambda_: Tensor, batch: Any) -> Tensor:
+        return loss(self.model, lambda_, batch)
+
+
+class BilevelProblem:
+    """min_λ L_val(θ*(λ), λ) subject to θ*(λ) = argmin_θ L_train(θ, λ) (paper, Eq. 13), at the current θ.
+
+    Args:
+        model: holds θ.
+        optimizer: the inner optimizer; steps on some or all of the model's parameters.
+        train_loss: L_train, a scalar function of (model, λ, batch).
+        val_loss: L_val, likewise.
+    """
+
+    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, train_loss: Loss, val_loss: Loss) -> None:
+        self.model, self.optimizer = model, optimizer
+        self._losses = {"train_loss": train_loss, "val_loss": val_loss}
+        self._module = _LossModule(model)
+        names = {id(p): name for name, p in model.named_parameters()}
+        self.names: list[str] = []
+        for group in optimizer.param_groups:
+            for p in group["params"]:
+                if id(p) not in names:
+                    raise UnsupportedError(
+                        f"inner_optimizer steps on a parameter of shape {tuple(p.shape)} that the model does not list "
+                        "in named_parameters(): it would be a constant to every hypergradient. Is it in a plain list? "
+                        "Use nn.ParameterList or nn.ModuleList"
+                    )
+                if p.requires_grad:
+                    self.names.append(names[id(p)])
+        for name, module in model.named_modules():
+            if isinstance(module, torch._dynamo.eval_frame.OptimizedModule):
+                raise UnsupportedError(
+                    f"module {name or type(module).__name__!r} is compiled, and a compiled graph can be differentiated "
+                    "only once; pass the module as it was before torch.compile"
+                )
+
+    def parameters(self) -> Params:
+        """θ by name: the optimizer's trainable parameters, detached (no copy)."""
+        of = dict(self.model.named_parameters())
+        return {name: of[name].detach() for name in self.names}
+
+    def buffers(self) -> Params:
+        """A scratch copy of the model's buffers, for one evaluation of a hypergradient."""
+        return {name: b.detach().clone() for name, b in self.model.named_buffers()}
+
+    def train_loss(self, params: Params, buffers: Params, lambda_: Tensor, batch: Any) -> Tensor:
+        """L_train(θ, λ) on `batch`, in the mode (train or eval) that the model is in."""
+        return self._call("train_loss", params, buffers, lambda_, batch)
+
+    def val_loss(self, params: Params, buffers: Params, lambda_: Tensor, batch: Any) -> Tensor:
+        """L_val(θ, λ) on `batch`, with the model in eval mode for the time of the call."""
+        with eval_mode(self.model):
+            return self._call("val_loss", params, buffers, lambda_, batch)
+
+    def _call(self, which: str, params: Params, buffers: Params, lambda_: Tensor, batch: Any) -> Tensor:
+        replaced = {f"model.{name}": tensor for name, tensor in {**params, **buffers}.items()}
+        # The fused attention kernels have neither forward mode nor second derivatives.
+        with sdpa_kernel(SDPBackend.MATH):
+            loss = functional_call(self._module, replaced, (self._losses[which], lambda_, batch))
+        return checked_scalar(loss, which)
+
+
+@contextlib.contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """The model in eval mode; every module's own flag is put back afterwards."""
+    flags = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in flags:
+            module.training = training
+
+
+def checked_scalar(loss: object, which: str) -> Tensor:
+    """`loss` if it is a scalar tensor; TypeError naming the function that returned something else."""
+    if not isinstance(loss, Tensor) or loss.ndim != 0:
+        came = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+        raise TypeError(f"{which}(model, weights, batch) returned {came}; a scalar tensor is wanted")
+    return loss
