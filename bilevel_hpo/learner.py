@@ -119,7 +119,7 @@ class BilevelLearner:
         return self.estimator(self._problem, self._lambda(), train_batch, val_batch).detach()
 
     def outer_step(self, train_batch: Any, val_batch: Any) -> Tensor:
-        """One step on λ; the hypergradient it used. One that is not finite changes nothing and is counted as skipped."""
+        """One step on λ; the hypergradient it used. One that is not finite changes nothing and counts as skipped."""
         g = self.hypergradient(train_batch, val_batch)
         if not bool(g.isfinite().all()):
             self.skipped += 1

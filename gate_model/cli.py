@@ -1,0 +1,346 @@
+"""The command `gate`: build data, learn λ, search it, compare, predict, report."""
+
+import os
+import shlex
+import sys
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from gate_model.data.chemicals_table import load_chemicals
+from gate_model.data.prepared import PreparedData, prepare
+from gate_model.data.table import DataError, PropertyTable
+from gate_model.data.user_csv import read_csv
+from gate_model.experiments.compare import METHODS, Comparison, compare
+from gate_model.experiments.outcome import Outcome, outcome, write_outcomes
+from gate_model.experiments.search import GRID_VALUES, check_size, run_search
+from gate_model.methods import LEARNED, pairs
+from gate_model.prediction import predict_file, save_model
+from gate_model.report import write_report
+from gate_model.runs import open_folder, write_csv
+from gate_model.training import Settings, resolve_device, train
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    help="Predict molecular properties with GATE, and learn how much each property may teach another.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    epilog="Start with:  [bold]gate compare --tasks DS,HV,BP --at-least 3 --out runs/demo[/bold]",
+)
+console = Console(stderr=True)
+
+
+class Learner(StrEnum):
+    """Methods of `gate learn`."""
+
+    budget = "budget"
+    direct = "direct"
+
+
+DataOption = Annotated[str, typer.Option("--data", help="'chemicals', or a CSV file with a SMILES column.")]
+TasksOption = Annotated[
+    str | None,
+    typer.Option("--tasks", help="Abbreviations or column names, comma-separated. Default: all of a file; DS,HV,BP."),
+]
+SmilesOption = Annotated[str | None, typer.Option(help="The SMILES column, if it is not called smiles (in any case).")]
+AtLeastOption = Annotated[int, typer.Option(min=1, help="Keep molecules with at least this many labels.")]
+OutOption = Annotated[Path, typer.Option("--out", help="The run folder; must not hold another run.")]
+SeedOption = Annotated[int, typer.Option(help="Decides split, initial weights and batches.")]
+EpochsOption = Annotated[int, typer.Option(min=1, help="Epochs of each training.")]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with the run in --out where it stopped.")]
+ValuesOption = Annotated[str, typer.Option(help="Values of each λ, comma-separated.")]
+
+
+@app.command()
+def data(
+    data: DataOption = "chemicals",
+    tasks: TasksOption = None,
+    smiles_column: SmilesOption = None,
+    at_least: AtLeastOption = 1,
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Build the chemicals table anew.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Write the table here as CSV.")] = None,
+) -> None:
+    """Build the property table (cached), describe it, and write it as CSV if asked."""
+    table = _load(data, tasks, smiles_column, at_least, rebuild=rebuild)
+    _describe(table)
+    if out is not None:
+        frame = table.to_frame()
+        write_csv(out, frame)
+        console.print(f"wrote {len(frame)} molecules to {out}")
+
+
+@app.command()
+def learn(
+    out: OutOption,
+    data: DataOption = "chemicals",
+    tasks: TasksOption = None,
+    smiles_column: SmilesOption = None,
+    at_least: AtLeastOption = 1,
+    method: Annotated[
+        Learner, typer.Option(help="budget: one-step hypergradient; direct: as published.")
+    ] = Learner.budget,
+    epochs: EpochsOption = Settings.epochs,
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    resume: ResumeOption = False,
+) -> None:
+    """Train GATE once and learn λ on the way."""
+    where = resolve_device(device)
+    table = _load(data, tasks, smiles_column, at_least)
+    settings = Settings(epochs=epochs)
+    _open(out, resume, "learn", data, table, at_least, seed=seed, method=str(method), settings=asdict(settings))
+    write_csv(out / "set_aside.csv", table.set_aside)
+    prepared = _prepare(table, seed)
+    with _progress() as bar:
+        task = bar.add_task("epochs", total=epochs)
+
+        def show(epoch: int, _epochs: int, score: float) -> None:
+            bar.update(task, completed=epoch, description=f"epochs (RMSE on selection molecules {score:.3f})")
+
+        trained = train(
+            prepared,
+            LEARNED[method],
+            settings,
+            seed=seed,
+            device=where,
+            checkpoint=out / "checkpoint.pt",
+            progress=show,
+        )
+    save_model(out, prepared, settings, trained.model)
+    found = outcome(prepared, LEARNED[method], trained, seed=seed)
+    write_outcomes(out, "training", {seed: prepared}, [found], command=_command())
+    _finish(out, [found], list(prepared.abbreviations))
+
+
+@app.command()
+def grid(
+    out: OutOption,
+    data: DataOption = "chemicals",
+    tasks: TasksOption = None,
+    smiles_column: SmilesOption = None,
+    at_least: AtLeastOption = 1,
+    values: ValuesOption = ",".join(str(value) for value in GRID_VALUES),
+    epochs: EpochsOption = Settings.epochs,
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    resume: ResumeOption = False,
+) -> None:
+    """Search symmetric λ on a grid, one training a point; the rival that learned λ has to beat."""
+    _search("grid", out, data, tasks, smiles_column, at_least, values, None, epochs, seed, device, resume)
+
+
+@app.command()
+def tpe(
+    out: OutOption,
+    data: DataOption = "chemicals",
+    tasks: TasksOption = None,
+    smiles_column: SmilesOption = None,
+    at_least: AtLeastOption = 1,
+    low: Annotated[float, typer.Option(min=0.0, help="Smallest λ.")] = GRID_VALUES[0],
+    high: Annotated[float, typer.Option(help="Largest λ.")] = GRID_VALUES[-1],
+    trials: Annotated[int, typer.Option(min=1, help="Trainings.")] = 27,
+    epochs: EpochsOption = Settings.epochs,
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    resume: ResumeOption = False,
+) -> None:
+    """Search symmetric λ with Optuna's TPE, one training a trial."""
+    _search("tpe", out, data, tasks, smiles_column, at_least, f"{low},{high}", trials, epochs, seed, device, resume)
+
+
+@app.command("compare")
+def compare_command(
+    out: OutOption,
+    data: DataOption = "chemicals",
+    tasks: TasksOption = None,
+    smiles_column: SmilesOption = None,
+    at_least: AtLeastOption = 1,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds; each has its own split.")] = 3,
+    seed: SeedOption = 0,
+    values: ValuesOption = ",".join(str(value) for value in GRID_VALUES),
+    epochs: EpochsOption = Settings.epochs,
+    workers: Annotated[int, typer.Option(min=1, help="Trainings at a time, one thread each.")] = os.cpu_count() or 1,
+    resume: ResumeOption = False,
+) -> None:
+    """Learned λ, constant λ, grid and TPE side by side: same data, splits, seeds and epochs; one report."""
+    table = _load(data, tasks, smiles_column, at_least)
+    axis = _numbers("--values", values)
+    points = check_size(table.abbreviations, axis)
+    settings = Settings(epochs=epochs)
+    comparison = Comparison(tuple(range(seed, seed + seeds)), settings, axis, points, points, workers)
+    config = {"seeds": list(comparison.seeds), "values": list(axis), "settings": asdict(settings)}
+    _open(out, resume, "compare", data, table, at_least, **config)
+    datasets = {each: _prepare(table, each) for each in comparison.seeds}
+    if not (out / "results.json").exists():
+        searched = f"grid of {points}, TPE of {points}, {len(METHODS)} single trainings, {len(comparison.seeds)} seeds"
+        console.print(f"{comparison.trainings} trainings: {searched}")
+        with _progress() as bar:
+            task = bar.add_task("trainings", total=comparison.trainings)
+            compare(out, datasets, comparison, command=_command(), progress=lambda n: bar.update(task, completed=n))
+    _report(out)
+
+
+@app.command()
+def predict(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished `gate learn`.")],
+    file: Annotated[Path, typer.Argument(help="CSV with a SMILES column.")],
+    out: Annotated[Path | None, typer.Option(help="Default: FILE.predicted.csv beside the file.")] = None,
+    smiles_column: SmilesOption = None,
+) -> None:
+    """Predict every task for the molecules of a CSV, in the tasks' own units."""
+    target = out or file.with_suffix(".predicted.csv")
+    frame = predict_file(run, file, smiles_column=smiles_column)
+    write_csv(target, frame)
+    unread = int(frame["problem"].ne("").sum())
+    console.print(
+        f"wrote {len(frame) - unread} predictions to {target}" + (f"; {unread} rows not predicted" if unread else "")
+    )
+
+
+@app.command()
+def report(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
+    """Write report.html anew from the files of a run folder."""
+    _report(run)
+
+
+def main() -> None:
+    """Entry point: problems of the user's making are one message, not a traceback."""
+    try:
+        app(standalone_mode=True)
+    except (DataError, ValueError, TypeError) as error:
+        console.print("[bold red]error:[/bold red]", end=" ")
+        console.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        console.print("stopped; the same command with --resume goes on from here")
+        sys.exit(130)
+
+
+def _search(
+    kind: str,
+    out: Path,
+    data: str,
+    tasks: str | None,
+    smiles_column: str | None,
+    at_least: int,
+    values: str,
+    trials: int | None,
+    epochs: int,
+    seed: int,
+    device: str,
+    resume: bool,
+) -> None:
+    where = resolve_device(device)
+    table = _load(data, tasks, smiles_column, at_least)
+    axis = _numbers("--values" if kind == "grid" else "--low,--high", values)
+    n_trials = trials or check_size(table.abbreviations, axis)
+    settings = Settings(epochs=epochs)
+    config: dict[str, Any] = {"seed": seed, "values": list(axis), "trials": n_trials, "settings": asdict(settings)}
+    _open(out, resume, kind, data, table, at_least, **config)
+    prepared = _prepare(table, seed)
+    with _progress() as bar:
+        task = bar.add_task(f"{kind} trials", total=n_trials)
+        found, frame = run_search(
+            "grid" if kind == "grid" else "tpe",
+            prepared,
+            settings,
+            seed=seed,
+            journal=out / "study.journal",
+            values=axis,
+            trials=n_trials,
+            device=where,
+            after_trial=lambda done: bar.update(task, completed=done),
+        )
+    parameters = pairs(prepared.abbreviations)
+    write_outcomes(
+        out, "comparison", {seed: prepared}, [found], command=_command(), trials=frame, parameters=parameters
+    )
+    _finish(out, [found], list(prepared.abbreviations))
+
+
+def _load(
+    data: str, tasks: str | None, smiles_column: str | None, at_least: int, *, rebuild: bool = False
+) -> PropertyTable:
+    names = None if tasks is None else [name.strip() for name in tasks.split(",") if name.strip()]
+    if data == "chemicals":
+        table = load_chemicals(names or ["DS", "HV", "BP"], rebuild=rebuild)
+    else:
+        table = read_csv(Path(data), tasks=names, smiles_column=smiles_column)
+    for action, rows in table.set_aside.groupby("action", sort=False):
+        console.print(f"[yellow]{len(rows)} × {action}[/yellow], e.g. ", end="")
+        first = rows.iloc[0]
+        console.print(
+            f"line {first['row']}, column {first['column']}: {first['reason']}", markup=False, highlight=False
+        )
+    return table.with_at_least(at_least) if at_least > 1 else table
+
+
+def _prepare(table: PropertyTable, seed: int) -> PreparedData:
+    with _progress() as bar:
+        task = bar.add_task("features", total=len(table.smiles))
+        return prepare(table, seed=seed, progress=lambda done, total: bar.update(task, completed=done, total=total))
+
+
+def _open(out: Path, resume: bool, command: str, data: str, table: PropertyTable, at_least: int, **config: Any) -> None:
+    tasks = list(table.abbreviations)
+    threads = torch.get_num_threads()
+    content = {"command": command, "data": data, "source": table.source, "tasks": tasks, "at_least": at_least, **config}
+    open_folder(out, content | {"molecules": len(table.smiles), "threads": threads}, resume=resume)
+
+
+def _numbers(option: str, text: str) -> tuple[float, ...]:
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f"{option} {text!r}: numbers separated by commas are wanted, e.g. 0.2,0.6,1.0") from None
+    if len(set(values)) < 2 or len(set(values)) < len(values) or min(values) < 0:
+        raise ValueError(f"{option} {text!r}: at least two different numbers, none negative, none twice, are wanted")
+    return values
+
+
+def _describe(table: PropertyTable) -> None:
+    view = Table(title=f"{len(table.smiles)} molecules from {table.source}")
+    for column in ("task", "name", "unit", "kind"):
+        view.add_column(column)
+    for column in ("labels", "min", "median", "max"):
+        view.add_column(column, justify="right")
+    for row in table.describe().itertuples():
+        view.add_row(row.task, row.name, row.unit, row.kind, str(row.labels), *(f"{v:.4g}" for v in row[6:9]))
+    Console().print(view)
+
+
+def _finish(out: Path, found: list[Outcome], tasks: list[str]) -> None:
+    for run in found:
+        scores = ", ".join(f"{task} {score:.3f}" for task, score in zip(tasks, run.test_rmse, strict=True))
+        console.print(f"{run.title}: test RMSE (standardised) {scores}", markup=False, highlight=False)
+    _report(out)
+
+
+def _report(folder: Path) -> None:
+    console.print(f"report: {write_report(folder).resolve()}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _progress() -> Progress:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, console=console)
+
+
+def _command() -> str:
+    return shlex.join(["gate", *sys.argv[1:]])

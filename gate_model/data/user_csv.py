@@ -1,0 +1,211 @@
+"""A user's CSV that nobody prepared: what can be read is read, what is set aside is listed."""
+
+import csv
+import difflib
+import io
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from gate_model.data.molecules import canonical
+from gate_model.data.table import SET_ASIDE_COLUMNS, DataError, PropertyTable
+from gate_model.data.tasks import Task
+
+__all__ = ["MIN_LABELS", "MIN_MOLECULES", "read_csv", "read_smiles"]
+
+MIN_LABELS = 10
+MIN_MOLECULES = 20
+_EMPTY = {"", "na", "n/a", "nan", "none", "null", "-", "?"}
+_UNIT = re.compile(r"^(?P<name>.*?)\s*[\[(](?P<unit>[^\])]*)[\])]\s*$")
+
+SetAside = list[tuple[object, str, str, str, str]]
+
+
+def read_csv(
+    path: Path | str,
+    *,
+    tasks: Sequence[str] | None = None,
+    smiles_column: str | None = None,
+    min_labels: int = MIN_LABELS,
+) -> PropertyTable:
+    """Read a SMILES column and numeric columns with empty cells.
+
+    Rows are named by their line in the file; the header is line 1. Not used as it stands, and listed in `set_aside`:
+    SMILES that are missing or that RDKit cannot read, cells that are no finite number, molecules given more than once
+    with different values (their median is used), columns that are empty, not numeric, constant, or with fewer than
+    `min_labels` labels.
+
+    Args:
+        path: comma-, semicolon- or tab-separated, UTF-8.
+        tasks: the columns to read; every numeric one when left out.
+        smiles_column: its name; when left out, the column called smiles, in any case, or the one whose name contains it.
+        min_labels: a column with fewer labels is set aside.
+
+    Raises:
+        DataError: nothing can be trained: no such file or column, fewer than 2 usable tasks or 20 molecules.
+    """
+    path = Path(path)
+    frame, key = _read(path, smiles_column)
+    columns = [column for column in frame.columns if column != key]
+    if tasks is not None:
+        columns = [_named(name, columns, path) for name in tasks]
+    aside: SetAside = []
+    structure = _canonical(frame[key], key, aside)
+    labels = {c: v for c in columns if (v := _numbers(frame[c], c, structure, aside, tasks is not None)) is not None}
+    table = _merge(frame[key], structure, labels, aside)
+    usable = []
+    for column in labels:
+        count, distinct = int(table[column].notna().sum()), table[column].nunique()
+        if count < min_labels:
+            aside.append(("", column, "", f"{count} labels, at least {min_labels} are wanted", "column left out"))
+        elif distinct < 2:
+            aside.append(("", column, f"{table[column].median():g}", "all labels are the same", "column left out"))
+        else:
+            usable.append(column)
+    listed = pd.DataFrame(aside, columns=list(SET_ASIDE_COLUMNS))
+    if len(usable) < 2:
+        why = "; ".join(f"{c}: {r}" for _, c, _, r, action in aside if action == "column left out")
+        raise DataError(
+            f"{path}: {len(usable)} usable task(s) ({', '.join(usable) or 'none'}), at least 2 are wanted. {why}"
+        )
+    table = table[table[usable].notna().any(axis=1)]
+    if len(table) < MIN_MOLECULES:
+        raise DataError(f"{path}: {len(table)} molecules with a label, at least {MIN_MOLECULES} are wanted")
+    chosen = tuple(_task(column) for column in usable)
+    twice = {task.abbreviation for task in chosen if [t.abbreviation for t in chosen].count(task.abbreviation) > 1}
+    if twice:
+        raise DataError(f"{path}: columns differ only in their unit: {', '.join(sorted(twice))}; rename one")
+    return PropertyTable(chosen, tuple(table.index), table[usable].to_numpy(np.float64), listed, path.name)
+
+
+def read_smiles(path: Path | str, *, smiles_column: str | None = None) -> pd.DataFrame:
+    """The molecules of a file, one row each, in order: row (line), smiles, canonical (None if unreadable), problem."""
+    frame, key = _read(Path(path), smiles_column)
+    aside: SetAside = []
+    structure = _canonical(frame[key], key, aside)
+    problem = {row: reason for row, _, _, reason, _ in aside}
+    return pd.DataFrame(
+        {
+            "row": frame.index,
+            "smiles": frame[key].to_numpy(),
+            "canonical": structure.to_numpy(),
+            "problem": [problem.get(row, "") for row in frame.index],
+        }
+    )
+
+
+def _read(path: Path, smiles_column: str | None) -> tuple[pd.DataFrame, str]:
+    """All cells as text, indexed by their line, and the name of the SMILES column."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file") from error
+    except (UnicodeDecodeError, OSError) as error:
+        raise DataError(f"{path}: cannot be read as UTF-8 text ({error})") from error
+    header_line = text.partition("\n")[0]
+    delimiter = max(",;\t", key=header_line.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    try:
+        header = [name.strip() for name in next(reader)]
+        lines, rows = [], []
+        start = reader.line_num + 1
+        for row in reader:
+            if any(cell.strip() for cell in row):
+                if len(row) > len(header):
+                    raise DataError(f"{path}, line {start}: {len(row)} cells, the header has {len(header)} columns")
+                lines.append(start)
+                rows.append([cell.strip() for cell in row] + [""] * (len(header) - len(row)))
+            start = reader.line_num + 1
+    except (StopIteration, csv.Error) as error:
+        raise DataError(f"{path}: not a CSV file with a header ({error or 'it is empty'})") from error
+    twice = sorted({name for name in header if header.count(name) > 1})
+    if twice:
+        raise DataError(f"{path}: column name(s) {', '.join(map(repr, twice))} given more than once")
+    if not rows:
+        raise DataError(f"{path}: no row below the header")
+    frame = pd.DataFrame(rows, columns=header, index=pd.Index(lines, name="row"), dtype=str)
+    return frame, _smiles_column(header, smiles_column, path)
+
+
+def _smiles_column(header: list[str], asked: str | None, path: Path) -> str:
+    names = ", ".join(map(repr, header))
+    if asked is not None:
+        if asked not in header:
+            raise DataError(f"{path}: no column {asked!r} (--smiles-column); the columns are {names}")
+        return asked
+    for fits in (lambda name: name.lower() == "smiles", lambda name: "smiles" in name.lower()):
+        found = [name for name in header if fits(name)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise DataError(f"{path}: {', '.join(map(repr, found))} could all be SMILES; choose with --smiles-column")
+    raise DataError(f"{path}: no column is called smiles; the columns are {names}. Name it with --smiles-column")
+
+
+def _named(name: str, columns: list[str], path: Path) -> str:
+    for fits in (lambda c: c == name, lambda c: _task(c).abbreviation.lower() == name.lower()):
+        found = [column for column in columns if fits(column)]
+        if found:
+            return found[0]
+    close = difflib.get_close_matches(name, columns, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    raise DataError(f"{path}: no column {name!r} (--tasks); the columns are {', '.join(map(repr, columns))}{hint}")
+
+
+def _canonical(smiles: "pd.Series[str]", key: str, aside: SetAside) -> "pd.Series[str]":
+    structure = smiles.map(lambda text: canonical(text) if text else None)
+    for row, text in smiles[structure.isna()].items():
+        reason = "RDKit cannot read this SMILES" if text else "no SMILES"
+        aside.append((row, key, text, reason, "row left out"))
+    return structure.astype(object).where(structure.notna(), None)
+
+
+def _numbers(
+    cells: "pd.Series[str]", column: str, structure: "pd.Series[str]", aside: SetAside, asked: bool
+) -> "pd.Series[float] | None":
+    """The column as numbers; None if it is left out as a whole."""
+    filled = cells[~cells.str.lower().isin(_EMPTY)]
+    for row, text in cells[cells.str.lower().isin(_EMPTY - {""})].items():
+        aside.append((row, column, text, "stands for no value", "cell taken as empty"))
+    if filled.empty:
+        aside.append(("", column, "", "the column is empty", "column left out"))
+        return None
+    values = pd.to_numeric(filled, errors="coerce")
+    if values.isna().mean() > 0.5:
+        reason = f"{int(values.isna().sum())} of {len(filled)} cells are text, e.g. {filled[values.isna()].iloc[0]!r}"
+        if asked:
+            raise DataError(f"column {column!r} is not numeric: {reason}")
+        aside.append(("", column, "", reason, "column left out"))
+        return None
+    for row, text in filled[~np.isfinite(values)].items():
+        reason = "not a number" if np.isnan(values[row]) else "not finite"
+        aside.append((row, column, text, reason, "cell left out"))
+    return values[np.isfinite(values) & structure.reindex(values.index).notna()]
+
+
+def _merge(
+    smiles: "pd.Series[str]", structure: "pd.Series[str]", labels: "dict[str, pd.Series[float]]", aside: SetAside
+) -> pd.DataFrame:
+    """One row per molecule, in order of first appearance; the median where it has several values."""
+    first = list(dict.fromkeys(structure.dropna()))
+    merged = pd.DataFrame(index=pd.Index(first, name="smiles"), columns=list(labels), dtype=float)
+    for column, values in labels.items():
+        groups = values.groupby(structure.reindex(values.index))
+        merged[column] = groups.median().reindex(first)
+        for _, group in groups:
+            if group.nunique() > 1:
+                where = ", ".join(f"line {row}: {value:g}" for row, value in group.items())
+                row = group.index[0]
+                reason = f"the same molecule with different values ({where})"
+                aside.append((row, column, str(smiles[row]), reason, "median taken"))
+    return merged
+
+
+def _task(column: str) -> Task:
+    match = _UNIT.match(column)
+    if match and match["name"]:
+        return Task(match["name"], match["name"], match["unit"].strip(), "user")
+    return Task(column, column, "", "user")

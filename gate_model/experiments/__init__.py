@@ -1,0 +1,1 @@
+"""What is run with GATE: one training, a search, a comparison."""

@@ -1,0 +1,188 @@
+"""The numbers of a finished training, and the files they go into."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gate_model.data.prepared import PreparedData
+from gate_model.methods import Learned, Method, relative
+from gate_model.runs import versions, write_csv, write_json
+from gate_model.training import Trained, predict, rmse
+
+__all__ = ["Outcome", "outcome", "write_outcomes"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One training of one method and seed; plain numbers only, so that it travels between processes."""
+
+    method: str
+    title: str
+    learned: bool
+    seed: int
+    lambda_: list[list[float]]
+    """In units of the direct path, `[targets][sources]`, diagonal 1."""
+    test_rmse: list[float]
+    """Per task, standardised labels."""
+    test_rmse_units: list[float]
+    """Per task, in the task's own unit."""
+    val_rmse: list[float]
+    """Per task, on the selection molecules, standardised labels."""
+    wall_s: float
+    training_runs: int
+    history: list[dict[str, float]]
+    trajectory: list[list[list[float]]]
+    """Learned methods: λ at the start and after every epoch; empty for a constant λ."""
+    test_rows: list[int]
+    test_predictions: list[list[float]]
+    """Own units, `[test molecules][tasks]`."""
+
+
+def outcome(data: PreparedData, method: Method, trained: Trained, *, seed: int) -> Outcome:
+    """Evaluate `trained` on selection and test molecules."""
+    score = {}
+    predicted = {name: predict(trained.model, data.molecules.x[rows]) for name, rows in _parts(data).items()}
+    for name, rows in _parts(data).items():
+        score[name] = rmse(predicted[name], data.rows(rows))
+    learned = isinstance(method, Learned)
+    return Outcome(
+        method=method.name,
+        title=method.title,
+        learned=learned,
+        seed=seed,
+        lambda_=_lists(relative(trained.ratios)),
+        test_rmse=score["test"].tolist(),
+        test_rmse_units=(score["test"] * data.standardizer.std).tolist(),
+        val_rmse=score["selection"].tolist(),
+        wall_s=trained.seconds,
+        training_runs=1,
+        history=trained.history,
+        trajectory=[_lists(relative(step)) for step in trained.trajectory] if learned else [],
+        test_rows=data.split.test.tolist(),
+        test_predictions=data.standardizer.inverse(predicted["test"]).tolist(),
+    )
+
+
+def write_outcomes(
+    folder: Path,
+    kind: str,
+    datasets: dict[int, PreparedData],
+    outcomes: Sequence[Outcome],
+    *,
+    command: str,
+    trials: pd.DataFrame | None = None,
+    parameters: Sequence[str] = (),
+) -> None:
+    """`results.json` and the csv files of a run folder, from the outcomes of all methods and seeds."""
+    data = next(iter(datasets.values()))
+    table, tasks = data.table, list(data.abbreviations)
+    results: dict[str, Any] = {
+        "kind": kind,
+        "tasks": tasks,
+        "task_info": {
+            task.abbreviation: {
+                "name": task.name,
+                "unit": task.unit,
+                "kind": task.kind,
+                "transform": task.transform,
+                "labels": int(np.isfinite(table.labels[:, column]).sum()),
+            }
+            for column, task in enumerate(table.tasks)
+        },
+        "data": {"source": table.source, "molecules": len(table.smiles), "set_aside": len(table.set_aside)},
+        "split": {name: len(rows) for name, rows in vars(data.split).items()}
+        | {"method": "scaffold; acyclic molecules one group each; one split per seed"},
+        "methods": [_method(tasks, [o for o in outcomes if o.method == name]) for name in _ordered(outcomes)],
+        "command": command,
+        "versions": versions(),
+    }
+    if trials is not None:
+        results["search"] = {"parameters": list(parameters), "symmetric": True}
+        write_csv(folder / "trials.csv", trials)
+    write_csv(folder / "history.csv", _history([o for o in outcomes if o.method not in ("grid", "tpe")]))
+    write_csv(folder / "ratios.csv", _ratios(tasks, outcomes))
+    write_csv(folder / "ratios_history.csv", _ratios_history(tasks, outcomes))
+    write_csv(folder / "predictions.csv", _predictions(datasets, outcomes))
+    write_csv(folder / "set_aside.csv", table.set_aside)
+    write_json(folder / "results.json", results)
+
+
+def _parts(data: PreparedData) -> dict[str, NDArray[np.int64]]:
+    return {"selection": data.split.selection, "test": data.split.test}
+
+
+def _lists(matrix: Tensor) -> list[list[float]]:
+    rows: list[list[float]] = matrix.to(torch.float64).tolist()
+    return rows
+
+
+def _ordered(outcomes: Sequence[Outcome]) -> list[str]:
+    return list(dict.fromkeys(o.method for o in outcomes))
+
+
+def _method(tasks: list[str], runs: Sequence[Outcome]) -> dict[str, Any]:
+    def per_task(values: list[list[float]]) -> dict[str, list[float]]:
+        return {task: [row[column] for row in values] for column, task in enumerate(tasks)}
+
+    runs = sorted(runs, key=lambda run: run.seed)
+    group = "learned" if runs[0].learned else "search" if runs[0].method in ("grid", "tpe") else "constant"
+    return {
+        "name": runs[0].method,
+        "title": runs[0].title,
+        "group": group,
+        "seeds": [run.seed for run in runs],
+        "lambda": {"targets": tasks, "sources": tasks, "per_seed": [run.lambda_ for run in runs]},
+        "test_rmse": per_task([run.test_rmse for run in runs]),
+        "test_rmse_units": per_task([run.test_rmse_units for run in runs]),
+        "val_rmse": per_task([run.val_rmse for run in runs]),
+        "wall_s": float(np.mean([run.wall_s for run in runs])),
+        "training_runs": runs[0].training_runs,
+    }
+
+
+def _history(outcomes: Sequence[Outcome]) -> pd.DataFrame:
+    rows = [{"method": o.method, "seed": o.seed, **row} for o in outcomes for row in o.history]
+    return pd.DataFrame(rows, columns=["method", "seed", "epoch", "seconds", "train_loss", "val_rmse"])
+
+
+def _ratios(tasks: list[str], outcomes: Sequence[Outcome]) -> pd.DataFrame:
+    rows = [
+        (o.method, o.seed, target, source, o.lambda_[t][s])
+        for o in outcomes
+        for t, target in enumerate(tasks)
+        for s, source in enumerate(tasks)
+    ]
+    return pd.DataFrame(rows, columns=["method", "seed", "target", "source", "lambda"])
+
+
+def _ratios_history(tasks: list[str], outcomes: Sequence[Outcome]) -> pd.DataFrame:
+    rows = [
+        (o.method, o.seed, epoch, target, source, matrix[t][s])
+        for o in outcomes
+        for epoch, matrix in enumerate(o.trajectory)
+        for t, target in enumerate(tasks)
+        for s, source in enumerate(tasks)
+        if t != s
+    ]
+    return pd.DataFrame(rows, columns=["method", "seed", "epoch", "target", "source", "lambda"])
+
+
+def _predictions(datasets: dict[int, PreparedData], outcomes: Sequence[Outcome]) -> pd.DataFrame:
+    rows = []
+    for o in outcomes:
+        table = datasets[o.seed].table
+        for row, predicted in zip(o.test_rows, o.test_predictions, strict=True):
+            for column, task in enumerate(table.tasks):
+                if np.isfinite(table.labels[row, column]):
+                    truth = float(table.labels[row, column])
+                    rows.append(
+                        (o.method, o.seed, table.smiles[row], task.abbreviation, task.unit, truth, predicted[column])
+                    )
+    return pd.DataFrame(rows, columns=["method", "seed", "smiles", "task", "unit", "y_true", "y_pred"])

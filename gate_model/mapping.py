@@ -1,0 +1,204 @@
+"""The mapping losses of all pairs of tasks (Eq. 8), the one part of GATE whose cost grows with T².
+
+For each target t the molecules that carry its label are packed, with their points m_s of all sources s, into one
+block of rows: ψ_t and h_t then need one matrix product per layer, and nothing is padded. The last layer of ψ_t and
+the first of h_t are multiplied into one beforehand.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from gate_model.data.batches import Batch
+from gate_model.model import GATE
+from gate_model.modules import Affine, apply_rows, chain, per_task
+
+__all__ = ["mapping_losses", "weighted_mapping"]
+
+
+def mapping_losses(model: GATE, m: Tensor, batch: Batch) -> Tensor:
+    """l_map `[T, T]` without λ, Eq. 8; the diagonal is 0.
+
+    Args:
+        model: the network.
+        m: φ_s(encoder_s(z)) on M for every source s, `[T, B, k]`.
+        batch: labels `[B, T]`.
+    """
+    return _path_losses(_blocks(batch, None), _points(m), _layers(model), model.n_tasks)
+
+
+def weighted_mapping(model: GATE, weights: Tensor, m: Tensor, batch: Batch) -> Tensor:
+    """Σ_{t≠s} W[t, s] l_map[t, s], a scalar, for weights `[T, T]`; the diagonal is not used.
+
+    Pairs of weight exactly 0 cost nothing, unless W takes part in differentiation. In an ordinary training step
+    (reverse mode, W constant) the gradient is computed together with the value, target by target, so that no
+    activation is kept; everywhere else by plain torch operations.
+    """
+    points, layers = _points(m), _layers(model)
+    tensors = [points, *(tensor for affine in layers for tensor in affine)]
+    in_transform = torch._C._are_functorch_transforms_active()
+    if in_transform or weights.requires_grad or _has_tangent([weights, *tensors]):
+        return (weights * _path_losses(_blocks(batch, None), points, layers, model.n_tasks)).sum()
+    blocks = _blocks(batch, weights)
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
+        total: Tensor = _ValueWithGradient.apply(weights, blocks, *tensors)  # type: ignore[no-untyped-call]
+        return total
+    return (weights * _path_losses(blocks, points, layers, model.n_tasks)).sum()
+
+
+class _Block(NamedTuple):
+    """What one target needs: n molecules that carry its label, times S sources."""
+
+    target: int
+    sources: Tensor
+    """int64 `[S]`."""
+    rows: Tensor
+    """Rows of the points `[B*T, k]`, molecule by molecule: int64 `[n*S]`."""
+    y: Tensor
+    """Labels `[n, 1]`."""
+
+
+def _blocks(batch: Batch, weights: Tensor | None) -> list[_Block]:
+    """One block per target with a label in the batch; without the pairs of weight 0 if `weights` are given."""
+    n_tasks, device = batch.y.shape[1], batch.y.device
+    wanted = torch.ones(n_tasks, n_tasks, dtype=torch.bool) if weights is None else (weights != 0).cpu()
+    wanted.fill_diagonal_(False)
+    counts: list[int] = batch.mask.sum(0).tolist()
+    molecules = torch.split(batch.mask.T.nonzero()[:, 1], counts)
+    labels = torch.split(batch.y.T[batch.mask.T], counts)
+    pairs = torch.split(wanted.nonzero()[:, 1].to(device), wanted.sum(1).tolist())
+    return [
+        _Block(t, pairs[t], (molecules[t][:, None] * n_tasks + pairs[t]).flatten(), labels[t][:, None])
+        for t in range(n_tasks)
+        if counts[t] and len(pairs[t])
+    ]
+
+
+def _points(m: Tensor) -> Tensor:
+    """`[T, B, k]` to `[B*T, k]`: the points of one molecule side by side."""
+    return m.transpose(0, 1).reshape(-1, m.shape[2])
+
+
+def _layers(model: GATE) -> list[Affine]:
+    """h_t∘ψ_t of every task."""
+    return chain(model.psi, model.head)
+
+
+def _block_losses(block: _Block, points: Tensor, layers: Sequence[Affine]) -> Tensor:
+    """MSE(y_t, h_t(ψ_t(m_s))) for the sources of a block `[S]`; `points` are its rows `[n*S, k]`."""
+    predictions = apply_rows(layers, points).view(-1, len(block.sources))
+    return (predictions - block.y).square().mean(0)
+
+
+def _path_losses(blocks: Sequence[_Block], points: Tensor, layers: Sequence[Affine], n_tasks: int) -> Tensor:
+    """l_map `[T, T]` of the pairs in `blocks`, 0 elsewhere; by plain operations, differentiable in every way."""
+    losses = points.new_zeros(n_tasks * n_tasks)
+    if not blocks:
+        return losses.view(n_tasks, n_tasks)
+    networks = per_task(layers)
+    values = [
+        _block_losses(block, rows, networks[block.target])
+        for block, rows in zip(blocks, _gathered(points, blocks), strict=True)
+    ]
+    cells = torch.cat([block.target * n_tasks + block.sources for block in blocks])
+    return losses.index_add(0, cells, torch.cat(values)).view(n_tasks, n_tasks)
+
+
+def _gathered(points: Tensor, blocks: Sequence[_Block]) -> Iterator[Tensor]:
+    """The rows of every block: in one selection if it is differentiated backwards, else one by one."""
+    if not points.requires_grad:
+        return (points.index_select(0, block.rows) for block in blocks)
+    packed = points.index_select(0, torch.cat([block.rows for block in blocks]))
+    return iter(torch.split(packed, [len(block.rows) for block in blocks]))
+
+
+def _has_tangent(tensors: Sequence[Tensor]) -> bool:
+    unpacked = (forward_ad.unpack_dual(tensor) for tensor in tensors)  # type: ignore[no-untyped-call]
+    return any(dual.tangent is not None for dual in unpacked)
+
+
+class _ValueWithGradient(torch.autograd.Function):
+    """Σ W[t, s] l_map[t, s] and, in the same pass, its gradient; W is a constant.
+
+    A block's rows and activations are a few megabytes and are used up while they are in the cache. Kept for a
+    backward pass they would be hundreds, and getting, writing and reading those takes longer than the matrix
+    products. A second derivative goes back to the plain operations.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, weights: Tensor, blocks: list[_Block], points: Tensor, *affine: Tensor) -> Tensor:
+        gradients = [torch.zeros_like(tensor) for tensor in (points, *affine)]
+        longest = max((len(block.rows) for block in blocks), default=0)
+        widths = [weight.shape[2] for weight in affine[::2]]
+        buffers = [points.new_empty(longest, width) for width in widths for _ in range(2)]
+        total = points.new_zeros(())
+        of_points, *of_affine = gradients
+        for block in blocks:
+            t = block.target
+            value, of_rows = _block_gradient(
+                block,
+                weights[t, block.sources],
+                points.index_select(0, block.rows),
+                _pairs([tensor[t] for tensor in affine]),
+                _pairs([tensor[t] for tensor in of_affine]),
+                [buffer[: len(block.rows)] for buffer in buffers],
+            )
+            of_points.index_add_(0, block.rows, of_rows)
+            total += value
+        ctx.blocks, ctx.gradients = blocks, gradients
+        ctx.save_for_backward(weights, points, *affine)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        if not torch.is_grad_enabled():
+            return (None, None, *(grad * gradient for gradient in ctx.gradients))
+        weights, *tensors = ctx.saved_tensors
+        wanted = [tensor for tensor in tensors if tensor.requires_grad]
+        points, *affine = tensors
+        total = (weights * _path_losses(ctx.blocks, points, _pairs(affine), len(weights))).sum()
+        found = iter(torch.autograd.grad(total, wanted, grad, create_graph=True, materialize_grads=True))
+        return (None, None, *(next(found) if tensor.requires_grad else None for tensor in tensors))
+
+
+def _block_gradient(
+    block: _Block,
+    weights: Tensor,
+    points: Tensor,
+    layers: Sequence[Affine],
+    gradients: Sequence[Affine],
+    buffers: Sequence[Tensor],
+) -> tuple[Tensor, Tensor]:
+    """Σ_s W[t, s] l_map[t, s] of one target t and its gradient in the points `[n*S, k]`, without new memory.
+
+    Args:
+        block: the rows.
+        weights: W[t, sources], `[S]`.
+        points: m_s of every row `[n*S, k]`; overwritten by the gradient that is returned.
+        layers: h_t∘ψ_t.
+        gradients: where the gradients in `layers` are written, of the same shapes.
+        buffers: two per layer, `[n*S, out]`.
+    """
+    inputs, before = [points], []
+    for depth, (w, b) in enumerate(layers):
+        affine, activated = buffers[2 * depth : 2 * depth + 2]
+        before.append(torch.addmm(b, inputs[-1], w, out=affine))
+        inputs.append(torch.ops.aten.silu(affine, out=activated) if depth + 1 < len(layers) else affine)
+    errors = inputs.pop().view(-1, len(block.sources)).sub_(block.y)
+    value = errors.square().mean(0) @ weights
+    grad = errors.mul_(weights * (2 / len(block.y))).view(-1, 1)
+    for depth in reversed(range(len(layers))):
+        (w, _), (of_w, of_b), x = layers[depth], gradients[depth], inputs[depth]
+        torch.mm(x.T, grad, out=of_w)
+        torch.sum(grad, 0, out=of_b.squeeze(0))
+        torch.mm(grad, w.T, out=x)
+        grad = torch.ops.aten.silu_backward(x, before[depth - 1], grad_input=x) if depth else x
+    return value, grad
+
+
+def _pairs(tensors: Sequence[Tensor]) -> list[Affine]:
+    """[w, b, w, b, …] to [(w, b), (w, b), …]."""
+    return list(zip(tensors[::2], tensors[1::2], strict=True))

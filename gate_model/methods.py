@@ -1,0 +1,93 @@
+"""The ways of choosing λ that are compared, each a declaration."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from bilevel_hpo import Box, Budget, Direct, Hypergradient, OneStep, TransferRatios
+from gate_model.losses import DirectPathLoss, PathLoss, TrainLoss
+
+__all__ = ["LEARNED", "Constant", "Learned", "Method", "pairs", "relative", "symmetric_matrix"]
+
+
+@dataclass(frozen=True)
+class Constant:
+    """λ is fixed during training: one number for every pair, or a matrix `[targets][sources]`, diagonal unused."""
+
+    name: str
+    title: str
+    lambda_: float | tuple[tuple[float, ...], ...]
+
+    def ratios(self, tasks: Sequence[str]) -> TransferRatios:
+        """Fixed λ in any non-negative range."""
+        values = torch.as_tensor(self.lambda_, dtype=torch.get_default_dtype())
+        high = max(1.0, float(values.max()))
+        return TransferRatios(tasks, init=values.expand(len(tasks), len(tasks)), constraint=Box(0.0, high))
+
+    def train_loss(self) -> TrainLoss:
+        """Mapping losses averaged over the sources, so that λ = 1 is the stronger baseline."""
+        return TrainLoss(mapping="mean")
+
+
+@dataclass(frozen=True)
+class Learned:
+    """λ is learned during training, by `estimator`."""
+
+    name: str
+    title: str
+    estimator: Literal["one_step", "direct"]
+    outer_lr: float
+    """Adam's learning rate on the raw parameters."""
+
+    def ratios(self, tasks: Sequence[str]) -> TransferRatios:
+        """A budget per target for the one-step hypergradient; λ = 1 in [0, 1] for the algorithm as published."""
+        if self.estimator == "direct":
+            return TransferRatios(tasks, init=1.0, constraint=Box(0.0, 1.0))
+        return TransferRatios(tasks, constraint=Budget(total=1.0, direct=0.8))
+
+    def train_loss(self) -> TrainLoss:
+        """Weights on a budget are used as they are; free ones are averaged over the sources."""
+        return TrainLoss(mapping="mean") if self.estimator == "direct" else TrainLoss(mapping="sum", geometry="mean")
+
+    def val_loss(self) -> DirectPathLoss | PathLoss:
+        """Algorithm 3 differentiates the weighted paths; a true hypergradient asks for the direct paths only."""
+        return PathLoss(mapping="mean") if self.estimator == "direct" else DirectPathLoss()
+
+    def hypergradient(self) -> Hypergradient:
+        """The engine's estimator."""
+        return Direct() if self.estimator == "direct" else OneStep()
+
+
+Method = Constant | Learned
+
+LEARNED: Mapping[str, Learned] = {
+    "budget": Learned("budget", "learned: one-step hypergradient on a budget", "one_step", outer_lr=0.05),
+    "direct": Learned("direct", "learned: Direct, algorithm 3 as published", "direct", outer_lr=0.02),
+}
+
+
+def relative(ratios: Tensor) -> Tensor:
+    """λ `[T, T]` in units of each target's direct path, mapping losses averaged over the T−1 sources; diagonal 1.
+
+    For free λ that is λ itself; a budget's weights W become (T−1)·W[t, s] / W[t, t]: the same scale for both.
+    """
+    diagonal = ratios.diagonal()
+    if bool((diagonal == 1).all()):
+        return ratios.clone()
+    lambda_ = (len(ratios) - 1) * ratios / diagonal[:, None]
+    return lambda_.fill_diagonal_(1.0)
+
+
+def pairs(tasks: Sequence[str]) -> list[str]:
+    """Names of the symmetric λ, one per unordered pair: `"DS|HV"`."""
+    return [f"{a}|{b}" for a, b in combinations(tasks, 2)]
+
+
+def symmetric_matrix(tasks: Sequence[str], values: Mapping[str, float]) -> tuple[tuple[float, ...], ...]:
+    """λ `[targets][sources]` from one value per unordered pair; diagonal 1."""
+    of = {frozenset(name.split("|")): value for name, value in values.items()}
+    return tuple(tuple(1.0 if t == s else of[frozenset((t, s))] for s in tasks) for t in tasks)

@@ -1,0 +1,110 @@
+"""One network per task, all tasks in one tensor: every layer is a single batched matrix product."""
+
+import math
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+__all__ = ["Affine", "StackedLinear", "StackedMLP", "apply_rows", "apply_stacked", "chain", "per_task"]
+
+Affine = tuple[Tensor, Tensor]
+"""Weight and bias of x ↦ x W + b; stacked `[T, in, out]` and `[T, 1, out]`, of one task `[in, out]` and `[out]`."""
+
+
+class StackedLinear(nn.Module):
+    """T affine maps, one per task: x_t ↦ x_t W_t + b_t.
+
+    Args:
+        n_tasks: T.
+        in_features: width of the input.
+        out_features: width of the output.
+
+    Parameters are `weight` `[T, in, out]` and `bias` `[T, 1, out]`, drawn as `nn.Linear` draws its own:
+    uniform in ±1/√in.
+    """
+
+    def __init__(self, n_tasks: int, in_features: int, out_features: int) -> None:
+        super().__init__()
+        for name, value in (("n_tasks", n_tasks), ("in_features", in_features), ("out_features", out_features)):
+            if value < 1:
+                raise ValueError(f"StackedLinear needs {name} of at least 1; got {value}")
+        self.weight = nn.Parameter(torch.empty(n_tasks, in_features, out_features))
+        self.bias = nn.Parameter(torch.empty(n_tasks, 1, out_features))
+        bound = 1 / math.sqrt(in_features)
+        nn.init.uniform_(self.weight, -bound, bound)
+        nn.init.uniform_(self.bias, -bound, bound)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[T, B, in]` (the first axis may be expanded) to `[T, B, out]`."""
+        return torch.baddbmm(self.bias, x, self.weight)
+
+    def extra_repr(self) -> str:
+        """Sizes, for `repr`."""
+        n_tasks, in_features, out_features = self.weight.shape
+        return f"{n_tasks} tasks, {in_features} -> {out_features}"
+
+
+class StackedMLP(nn.Module):
+    """T multilayer perceptrons of one shape, SiLU between the layers and none after the last.
+
+    Args:
+        n_tasks: T.
+        widths: input width, hidden widths and output width; at least two numbers.
+    """
+
+    def __init__(self, n_tasks: int, widths: Sequence[int]) -> None:
+        super().__init__()
+        if len(widths) < 2:
+            raise ValueError(f"StackedMLP needs at least an input and an output width; got widths={list(widths)}")
+        self.layers = nn.ModuleList(StackedLinear(n_tasks, a, b) for a, b in pairwise(widths))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[T, B, in]` to `[T, B, out]`."""
+        return apply_stacked(self.affine(), x)
+
+    def affine(self) -> list[Affine]:
+        """Weight `[T, in, out]` and bias `[T, 1, out]` of every layer, for the functions below."""
+        layers = cast("Iterable[StackedLinear]", self.layers)
+        return [(layer.weight, layer.bias) for layer in layers]
+
+
+def chain(first: StackedMLP, second: StackedMLP) -> list[Affine]:
+    """The layers of second∘first, with the two affine maps that meet multiplied into one.
+
+    No SiLU stands between the last layer of `first` and the first layer of `second`, so
+    (x W + b) V + c = x (W V) + (b V + c): one product of small matrices per task instead of one per row.
+    """
+    *head, (w, b) = first.affine()
+    (v, c), *tail = second.affine()
+    return [*head, (torch.bmm(w, v), torch.baddbmm(c, b, v)), *tail]
+
+
+def apply_stacked(layers: Sequence[Affine], x: Tensor) -> Tensor:
+    """Every task's network on the same number of rows, SiLU between the layers: `[T, B, in]` to `[T, B, out]`."""
+    (w, b), *rest = layers
+    x = torch.baddbmm(b, x, w)
+    for w, b in rest:
+        x = torch.baddbmm(b, functional.silu(x), w)
+    return x
+
+
+def per_task(layers: Sequence[Affine]) -> list[list[Affine]]:
+    """Stacked layers taken apart into one network per task: T lists of weight `[in, out]` and bias `[out]`.
+
+    Every tensor is taken apart once, so that its gradient comes back in one piece.
+    """
+    apart = [list(zip(w.unbind(0), b.squeeze(1).unbind(0), strict=True)) for w, b in layers]
+    return [list(task) for task in zip(*apart, strict=True)]
+
+
+def apply_rows(layers: Sequence[Affine], x: Tensor) -> Tensor:
+    """One task's network on rows `[N, in]`, SiLU between the layers: `[N, out]`; N may be 0."""
+    (w, b), *rest = layers
+    x = torch.addmm(b, x, w)
+    for w, b in rest:
+        x = torch.addmm(b, functional.silu(x), w)
+    return x
