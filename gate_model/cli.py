@@ -38,6 +38,9 @@ app = typer.Typer(
     epilog="Start with:  [bold]gate compare --tasks DS,HV,BP --at-least 3 --out runs/demo[/bold]",
 )
 console = Console(stderr=True)
+DEFAULT = Settings()
+DEFAULT_VALUES = ",".join(str(value) for value in GRID_VALUES)
+CORES = os.cpu_count() or 1
 
 
 class Learner(StrEnum):
@@ -90,7 +93,7 @@ def learn(
     method: Annotated[
         Learner, typer.Option(help="budget: one-step hypergradient; direct: as published.")
     ] = Learner.budget,
-    epochs: EpochsOption = Settings.epochs,
+    epochs: EpochsOption = DEFAULT.epochs,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     resume: ResumeOption = False,
@@ -130,8 +133,8 @@ def grid(
     tasks: TasksOption = None,
     smiles_column: SmilesOption = None,
     at_least: AtLeastOption = 1,
-    values: ValuesOption = ",".join(str(value) for value in GRID_VALUES),
-    epochs: EpochsOption = Settings.epochs,
+    values: ValuesOption = DEFAULT_VALUES,
+    epochs: EpochsOption = DEFAULT.epochs,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     resume: ResumeOption = False,
@@ -150,7 +153,7 @@ def tpe(
     low: Annotated[float, typer.Option(min=0.0, help="Smallest λ.")] = GRID_VALUES[0],
     high: Annotated[float, typer.Option(help="Largest λ.")] = GRID_VALUES[-1],
     trials: Annotated[int, typer.Option(min=1, help="Trainings.")] = 27,
-    epochs: EpochsOption = Settings.epochs,
+    epochs: EpochsOption = DEFAULT.epochs,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     resume: ResumeOption = False,
@@ -168,9 +171,9 @@ def compare_command(
     at_least: AtLeastOption = 1,
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds; each has its own split.")] = 3,
     seed: SeedOption = 0,
-    values: ValuesOption = ",".join(str(value) for value in GRID_VALUES),
-    epochs: EpochsOption = Settings.epochs,
-    workers: Annotated[int, typer.Option(min=1, help="Trainings at a time, one thread each.")] = os.cpu_count() or 1,
+    values: ValuesOption = DEFAULT_VALUES,
+    epochs: EpochsOption = DEFAULT.epochs,
+    workers: Annotated[int, typer.Option(min=1, help="Trainings at a time, one thread each.")] = CORES,
     resume: ResumeOption = False,
 ) -> None:
     """Learned λ, constant λ, grid and TPE side by side: same data, splits, seeds and epochs; one report."""
@@ -315,8 +318,8 @@ def _describe(table: PropertyTable) -> None:
         view.add_column(column)
     for column in ("labels", "min", "median", "max"):
         view.add_column(column, justify="right")
-    for row in table.describe().itertuples():
-        view.add_row(row.task, row.name, row.unit, row.kind, str(row.labels), *(f"{v:.4g}" for v in row[6:9]))
+    for task, name, unit, kind, labels, *spread in table.describe().itertuples(index=False, name=None):
+        view.add_row(task, name, unit, kind, str(labels), *(f"{value:.4g}" for value in spread))
     Console().print(view)
 
 

@@ -1,11 +1,14 @@
 """A trained model as files (tensors and JSON, nothing pickled), and predictions for a CSV."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 
 from gate_model.data.features import FeatureScaler, features
 from gate_model.data.prepared import PreparedData
@@ -52,5 +55,5 @@ def predict_file(run: Path, file: Path, *, smiles_column: str | None = None) -> 
     return frame
 
 
-def _tensors(arrays: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:  # type: ignore[type-arg]
+def _tensors(arrays: Mapping[str, NDArray[Any]]) -> dict[str, torch.Tensor]:
     return {key: torch.from_numpy(np.asarray(value)) for key, value in arrays.items()}

@@ -18,7 +18,7 @@ from gate_model.methods import Learned, Method
 from gate_model.model import GATE
 from gate_model.runs import read_checkpoint, write_checkpoint
 
-__all__ = ["Progress", "Settings", "Trained", "build_model", "resolve_device", "rmse", "train"]
+__all__ = ["Progress", "Settings", "Trained", "build_model", "predict", "resolve_device", "rmse", "train"]
 
 Progress = Callable[[int, int, float], None]
 """Called after every epoch with (epoch, epochs, validation RMSE)."""
@@ -28,7 +28,7 @@ Progress = Callable[[int, int, float], None]
 class Settings:
     """Hyperparameters of a training. The paper prints none of them: all are our own choice."""
 
-    epochs: int = 60
+    epochs: int = 40
     batch_size: int = 128
     lr: float = 2e-3
     weight_decay: float = 1e-4
@@ -39,7 +39,7 @@ class Settings:
     dropout: float = 0.1
     exchange: float = 0.2
     """Share of the validation molecules that changes places with train molecules between epochs."""
-    outer_every: int = 2
+    outer_every: int = 4
     """Inner steps per outer step."""
 
 
@@ -87,7 +87,7 @@ def train(
     device = device or torch.device("cpu")
     torch.manual_seed(seed)
     tasks = data.abbreviations
-    model = build_model(data.molecules.x.shape[1], len(tasks), settings).to(device)
+    model = build_model(data.x.shape[1], len(tasks), settings).to(device)
     batches = ExchangingBatches(
         data.molecules.to(device),
         data.split.train,
@@ -113,6 +113,7 @@ def train(
         inner_scheduler=schedule,
     )
     history: list[dict[str, float]] = []
+    selection, selection_labels = data.some(data.split.selection)
     if checkpoint is not None and checkpoint.exists():
         state = read_checkpoint(checkpoint)
         learner.load_state_dict(state["learner"])
@@ -121,9 +122,7 @@ def train(
 
     def after_epoch(learner: BilevelLearner) -> None:
         batches.next_epoch()
-        score = float(
-            rmse(predict(model, data.molecules.x[data.split.selection]), data.rows(data.split.selection)).mean()
-        )
+        score = float(rmse(predict(model, selection), selection_labels).mean())
         row = learner.history.iloc[-1]
         history.append(
             {
@@ -156,7 +155,7 @@ def predict(model: nn.Module, x: Tensor, batch_size: int = 4096) -> NDArray[np.f
     training = model.training
     model.eval()
     with torch.no_grad():
-        parts = [model(part.to(device)).double().cpu().numpy() for part in x.split(batch_size)]
+        parts = [model(part.to(device)).double().cpu().numpy() for part in torch.split(x, batch_size)]
     model.train(training)
     return np.concatenate(parts)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from chemicals.identifiers import get_pubchem_db
 
 from gate_model.data import cache, molecules
 from gate_model.data.declarations import DECLARATIONS, T_REFERENCE, Column, Declaration, Source
@@ -45,7 +46,7 @@ def load_chemicals(tasks: Sequence[str] | None = None, *, rebuild: bool = False)
     if content is None:
         content = _build(sorted(names)).to_csv(index=False, lineterminator="\n").encode()
         cache.write(file, content)
-    frame = pd.read_csv(io.BytesIO(content), float_precision="round_trip", keep_default_na=False, na_values=[""])
+    frame = pd.read_csv(io.BytesIO(content), keep_default_na=False, na_values=[""])
     labels = frame[names].to_numpy(np.float64)
     kept = np.isfinite(labels).any(1)
     return PropertyTable(
@@ -59,8 +60,6 @@ def load_chemicals(tasks: Sequence[str] | None = None, *, rebuild: bool = False)
 
 def _build(names: list[str]) -> pd.DataFrame:
     """Canonical SMILES, sorted, and one column per task."""
-    from chemicals.identifiers import get_pubchem_db
-
     database = get_pubchem_db()
     database.finish_loading()
     index: dict[int, Any] = database.CAS_index
@@ -131,14 +130,13 @@ def _table(name: str) -> pd.DataFrame:
     """A bundled table, its index turned into integer CAS numbers, rows without one left out."""
     module, _, attribute = name.partition(".")
     attribute, _, key = attribute.rstrip("]").partition("[")
-    frame = getattr(import_module(f"chemicals.{module}"), attribute)
-    frame = frame[key] if key else frame
-    numbers = pd.to_numeric(frame.index.astype(str).str.replace("-", ""), errors="coerce")
+    tables = getattr(import_module(f"chemicals.{module}"), attribute)
+    frame: pd.DataFrame = tables[key] if key else tables
+    numbers = pd.to_numeric(frame.index.astype(str).str.replace("-", "").to_numpy(), errors="coerce")
     frame = frame.set_axis(numbers)[np.isfinite(numbers)]
     frame.index = frame.index.astype(np.int64)
     return frame[~frame.index.duplicated()]
 
 
 def _numbers(column: "pd.Series[Any]") -> "pd.Series[float]":
-    dense = column.sparse.to_dense() if isinstance(column.dtype, pd.SparseDtype) else column
-    return pd.to_numeric(dense, errors="coerce").astype(float)
+    return pd.to_numeric(pd.Series(np.asarray(column), index=column.index), errors="coerce").astype(float)

@@ -61,19 +61,19 @@ class Declaration:
 
 
 def _perry_density(c1: float, c2: float, c3: float, c4: float, mass: float) -> float:
-    return mass * EQ105(T_REFERENCE, c1, c2, c3, c4) * 1e-6
+    return float(mass * EQ105(T_REFERENCE, c1, c2, c3, c4) * 1e-6)
 
 
 def _vdi_density(tc: float, rhoc: float, a: float, b: float, c: float, d: float, mass: float) -> float:
-    return mass / (1e6 * volume.volume_VDI_PPDS(T_REFERENCE, tc, rhoc, a, b, c, d, mass))
+    return float(mass / (1e6 * volume.volume_VDI_PPDS(T_REFERENCE, tc, rhoc, a, b, c, d, mass)))
 
 
 def _perry_vaporization(tc: float, c1: float, c2: float, c3: float, c4: float, mass: float) -> float:
-    return EQ106(T_REFERENCE, tc, c1, c2, c3, c4) * 1e-3
+    return float(EQ106(T_REFERENCE, tc, c1, c2, c3, c4) * 1e-3)
 
 
 def _vdi_vaporization(tc: float, a: float, b: float, c: float, d: float, e: float, mass: float) -> float:
-    return phase_change.PPDS12(T_REFERENCE, tc, a, b, c, d, e) * 1e-3
+    return float(phase_change.PPDS12(T_REFERENCE, tc, a, b, c, d, e) * 1e-3)
 
 
 def _critical(key: str, scale: float) -> tuple[Column, ...]:

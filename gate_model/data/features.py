@@ -70,7 +70,7 @@ def features(smiles: Sequence[str], *, progress: Callable[[int, int], None] | No
 
 @dataclass(frozen=True, eq=False)
 class FeatureScaler:
-    """Descriptors to zero mean and unit variance over the training molecules, clipped to ±5; counts stay as they are."""
+    """Descriptors to zero mean and unit variance over the training molecules, clipped to ±5; counts stay."""
 
     mean: Array
     std: Array
@@ -84,7 +84,7 @@ class FeatureScaler:
 
     def transform(self, raw: Array) -> Array:
         """Scaled features `[N, F]`."""
-        return np.clip((raw - self.mean) / self.std, -_LIMIT, _LIMIT).astype(np.float32)
+        return np.asarray(np.clip((raw - self.mean) / self.std, -_LIMIT, _LIMIT), dtype=np.float32)
 
     def to_dict(self) -> dict[str, Array]:
         """The arrays by name."""

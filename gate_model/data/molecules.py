@@ -1,10 +1,11 @@
 """SMILES in, canonical SMILES out."""
 
 from rdkit import Chem, RDLogger
+from rdkit.Chem.Scaffolds import MurckoScaffold
 
 __all__ = ["canonical", "organic", "scaffold"]
 
-RDLogger.DisableLog("rdApp.*")
+RDLogger.DisableLog("rdApp.*")  # type: ignore[attr-defined]  # our own messages name the row
 
 _ELEMENTS = frozenset({1, 5, 6, 7, 8, 9, 14, 15, 16, 17, 34, 35, 53})
 
@@ -33,6 +34,4 @@ def organic(smiles: str) -> str | None:
 
 def scaffold(smiles: str) -> str:
     """The Murcko scaffold's SMILES; empty for an acyclic molecule."""
-    from rdkit.Chem.Scaffolds import MurckoScaffold
-
-    return str(MurckoScaffold.MurckoScaffoldSmiles(mol=Chem.MolFromSmiles(smiles)))
+    return str(MurckoScaffold.MurckoScaffoldSmiles(mol=Chem.MolFromSmiles(smiles)))  # type: ignore[no-untyped-call]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from gate_model.data.batches import LabelledMolecules
 from gate_model.data.features import FeatureScaler, features
@@ -23,6 +24,8 @@ class PreparedData:
     table: PropertyTable
     molecules: LabelledMolecules
     """x `[N, F]` scaled features, y and mask `[N, T]`."""
+    x: Tensor
+    """The scaled features `[N, F]`."""
     labels: NDArray[np.float64]
     """Standardised labels `[N, T]`, NaN = none."""
     split: Split
@@ -34,9 +37,9 @@ class PreparedData:
         """The tasks, in order."""
         return self.table.abbreviations
 
-    def rows(self, indices: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Standardised labels of some molecules, NaN = none."""
-        return self.labels[indices]
+    def some(self, rows: NDArray[np.int64]) -> tuple[Tensor, NDArray[np.float64]]:
+        """Features `[n, F]` and standardised labels `[n, T]` (NaN = none) of some molecules."""
+        return self.x[torch.from_numpy(rows)], self.labels[rows]
 
 
 def prepare(table: PropertyTable, *, seed: int, progress: Callable[[int, int], None] | None = None) -> PreparedData:
@@ -47,4 +50,4 @@ def prepare(table: PropertyTable, *, seed: int, progress: Callable[[int, int], N
     standardizer = Standardizer.fit(table.labels[split.train])
     labels = standardizer.transform(table.labels)
     x = torch.from_numpy(scaler.transform(raw))
-    return PreparedData(table, LabelledMolecules.from_labels(x, labels), labels, split, standardizer, scaler)
+    return PreparedData(table, LabelledMolecules.from_labels(x, labels), x, labels, split, standardizer, scaler)

@@ -40,8 +40,8 @@ def scaffold_split(
 ) -> Split:
     """Split by Murcko scaffold, at random in the seed; an acyclic molecule is a group of its own.
 
-    Acyclic molecules have the empty scaffold in common; as one group (31 % of the `chemicals` molecules) they would make
-    the split lopsided. Scaffolds of more than 2 % of the molecules are dealt first, to the part with the most room.
+    Acyclic molecules have the empty scaffold in common; as one group (31 % of `chemicals`) they would
+    make the split lopsided. Scaffolds of more than 2 % of the molecules are dealt first, to the roomiest part.
 
     Every task must be found in every part. Up to 200 orders are tried for one in which each task has 0.3 of its fair
     share everywhere; otherwise the best is taken.
@@ -75,8 +75,8 @@ def scaffold_split(
         column = int((counts == 0).any(0).argmax())
         raise DataError(
             f"task {column + 1} of {labels.shape[1]} has {int(present[:, column].sum())} labels, of which "
-            f"{', '.join(map(str, counts[:, column]))} fall into train, validation, selection and test: each part needs "
-            "one. Leave the task out with --tasks, or add labels on other scaffolds"
+            f"{', '.join(map(str, counts[:, column]))} fall into train, validation, selection and test: each part "
+            "needs one. Leave the task out with --tasks, or add labels on other scaffolds"
         )
     return Split(*(np.flatnonzero(best_part == p) for p in range(4)))
 

@@ -41,7 +41,7 @@ def read_csv(
     Args:
         path: comma-, semicolon- or tab-separated, UTF-8.
         tasks: the columns to read; every numeric one when left out.
-        smiles_column: its name; when left out, the column called smiles, in any case, or the one whose name contains it.
+        smiles_column: its name; when left out, the column called smiles, in any case, or the only one that contains it.
         min_labels: a column with fewer labels is set aside.
 
     Raises:
@@ -65,13 +65,17 @@ def read_csv(
             aside.append(("", column, f"{table[column].median():g}", "all labels are the same", "column left out"))
         else:
             usable.append(column)
+    labelled = table[usable].notna().any(axis=1) if usable else pd.Series(False, index=table.index)
+    for row, molecule in structure.dropna().items():
+        if not labelled[molecule]:
+            aside.append((row, key, str(molecule), "no label in any column that is used", "row left out"))
     listed = pd.DataFrame(aside, columns=list(SET_ASIDE_COLUMNS))
     if len(usable) < 2:
         why = "; ".join(f"{c}: {r}" for _, c, _, r, action in aside if action == "column left out")
         raise DataError(
             f"{path}: {len(usable)} usable task(s) ({', '.join(usable) or 'none'}), at least 2 are wanted. {why}"
         )
-    table = table[table[usable].notna().any(axis=1)]
+    table = table[labelled]
     if len(table) < MIN_MOLECULES:
         raise DataError(f"{path}: {len(table)} molecules with a label, at least {MIN_MOLECULES} are wanted")
     chosen = tuple(_task(column) for column in usable)
@@ -183,7 +187,8 @@ def _numbers(
     for row, text in filled[~np.isfinite(values)].items():
         reason = "not a number" if np.isnan(values[row]) else "not finite"
         aside.append((row, column, text, reason, "cell left out"))
-    return values[np.isfinite(values) & structure.reindex(values.index).notna()]
+    kept: pd.Series[float] = values[np.isfinite(values) & structure.reindex(values.index).notna()].astype(float)
+    return kept
 
 
 def _merge(

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from gate_model.data.prepared import PreparedData
@@ -47,10 +46,11 @@ class Outcome:
 
 def outcome(data: PreparedData, method: Method, trained: Trained, *, seed: int) -> Outcome:
     """Evaluate `trained` on selection and test molecules."""
-    score = {}
-    predicted = {name: predict(trained.model, data.molecules.x[rows]) for name, rows in _parts(data).items()}
-    for name, rows in _parts(data).items():
-        score[name] = rmse(predicted[name], data.rows(rows))
+    predicted, score = {}, {}
+    for name, rows in (("selection", data.split.selection), ("test", data.split.test)):
+        x, labels = data.some(rows)
+        predicted[name] = predict(trained.model, x)
+        score[name] = rmse(predicted[name], labels)
     learned = isinstance(method, Learned)
     return Outcome(
         method=method.name,
@@ -112,10 +112,6 @@ def write_outcomes(
     write_csv(folder / "predictions.csv", _predictions(datasets, outcomes))
     write_csv(folder / "set_aside.csv", table.set_aside)
     write_json(folder / "results.json", results)
-
-
-def _parts(data: PreparedData) -> dict[str, NDArray[np.int64]]:
-    return {"selection": data.split.selection, "test": data.split.test}
 
 
 def _lists(matrix: Tensor) -> list[list[float]]:

@@ -1,0 +1,32 @@
+"""Real molecules for the tests: built once per machine, cached outside the user's own cache."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("GATE_CACHE", str(Path(tempfile.gettempdir()) / "gate-model-tests"))
+
+from gate_model.data.chemicals_table import load_chemicals
+from gate_model.data.prepared import PreparedData, prepare
+from gate_model.data.table import PropertyTable
+
+MESSY = Path(__file__).parent / "messy.csv"
+
+
+@pytest.fixture(scope="session")
+def dsbp_table() -> PropertyTable:
+    """DS, HV and BP from `chemicals`."""
+    return load_chemicals(["DS", "HV", "BP"])
+
+
+@pytest.fixture(scope="session")
+def small_data(dsbp_table: PropertyTable) -> PreparedData:
+    """400 molecules with all three labels, ready for training."""
+    full = dsbp_table.with_at_least(3)
+    keep = range(0, 1200, 3)
+    table = PropertyTable(
+        full.tasks, tuple(full.smiles[i] for i in keep), full.labels[list(keep)], full.set_aside, full.source
+    )
+    return prepare(table, seed=0)
