@@ -1,8 +1,10 @@
 """Learn λ from validation loss while the model trains: inner steps on θ, outer steps on λ."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import Any, Literal, Protocol, cast
 
 import pandas as pd
@@ -10,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bilevel_hpo.hypergradients import Hypergradient, OneStep, StepBatches
+from bilevel_hpo.hypergradients._random import RandomState
 from bilevel_hpo.problem import BilevelProblem, Loss, checked_scalar, eval_mode
 
 __all__ = ["BilevelLearner", "Epoch", "Weights"]
@@ -150,11 +153,11 @@ class BilevelLearner:
         Args:
             train_batches: iterated once per epoch for the inner steps (a DataLoader, a list; not a generator), and
                 once more per pass of outer steps under outer_every="epoch".
-            val_batches: likewise, for the outer steps; started anew every epoch and repeated if it runs out.
+            val_batches: likewise, for the outer steps; repeated where it runs out.
             epochs: the epochs to reach, those before a resume counted in.
             outer_every: "epoch": after each epoch one pass over the validation batches, an outer step on each (the
-                paper's schedule). n: an outer step before every n-th inner step, on the batches about to be
-                trained on. None: λ stays as it is.
+                paper's schedule). n: an outer step before every n-th inner step, counted through all epochs, on the
+                batch about to be trained on. None: λ stays as it is.
             callbacks: each is called with the learner at the end of every epoch.
 
         Returns:
@@ -165,19 +168,11 @@ class BilevelLearner:
         for name, batches in (("train_batches", train_batches), ("val_batches", val_batches)):
             if isinstance(batches, Iterator):
                 raise TypeError(f"{name} is an iterator, good for one pass only; pass a DataLoader or a list")
-        if self.epoch == 0 and epochs > 0 and outer_every is not None:
-            self._rehearse(train_batches, val_batches)
         while self.epoch < epochs:
             self._one_epoch(train_batches, val_batches, outer_every)
             for callback in callbacks:
                 callback(self)
         return self
-
-    def _rehearse(self, train_batches: Iterable[Any], val_batches: Iterable[Any]) -> None:
-        """One hypergradient on the first batches of lists or loaders that start anew, so that what cannot work fails
-        before any training. Batches drawn from a generator are left alone: looking would move it."""
-        if isinstance(train_batches, list | tuple) and isinstance(val_batches, list | tuple):
-            self.hypergradient(train_batches[0], val_batches[0])
 
     def _one_epoch(
         self,
@@ -188,20 +183,19 @@ class BilevelLearner:
         started, outer_before, skipped_before = time.perf_counter(), self.outer_steps, self.skipped
         losses: list[Tensor] = []
         every = outer_every if isinstance(outer_every, int) else None
-        validation = _repeated(val_batches)
-        waiting: list[Any] = []
-        for batch in train_batches:
-            waiting.append(batch)
-            if every is None or len(waiting) == max(every, self.estimator.steps):
-                if every is not None:
-                    self.outer_step(self._ahead(waiting), next(validation))
-                losses += [self.inner_step(each) for each in waiting]
-                waiting.clear()
-        losses += [self.inner_step(each) for each in waiting]
+        validation = _repeated(val_batches, start=self.outer_steps + self.skipped)
+        for ahead in _lookahead(train_batches, self.estimator.steps):
+            if self.inner_steps == 0 and outer_every == "epoch":  # what cannot work fails before any training
+                with RandomState():
+                    rehearsal = next(_repeated(val_batches))
+                self.hypergradient(self._steps(ahead), rehearsal)
+            if every is not None and self.inner_steps % every == 0:
+                self.outer_step(self._steps(ahead), next(validation))
+            losses.append(self.inner_step(ahead[0]))
         if outer_every == "epoch":
-            ahead = _repeated(train_batches)
+            again = _repeated(train_batches)
             for val_batch in val_batches:
-                self.outer_step(self._ahead([next(ahead) for _ in range(self.estimator.steps)]), val_batch)
+                self.outer_step(self._steps([next(again) for _ in range(self.estimator.steps)]), val_batch)
         if not losses:
             raise ValueError("train_batches gave no batch")
         before = self._epochs[-1].seconds if self._epochs else 0.0
@@ -217,9 +211,10 @@ class BilevelLearner:
             )
         )
 
-    def _ahead(self, batches: list[Any]) -> Any:
+    def _steps(self, batches: list[Any]) -> Any:
+        """What the estimator wants: one batch, or one for each of its steps (repeated where an epoch ends)."""
         steps = self.estimator.steps
-        return batches[0] if steps == 1 else StepBatches(batches[:steps])
+        return batches[0] if steps == 1 else StepBatches(batches[i % len(batches)] for i in range(steps))
 
     def _lambda(self) -> Tensor:
         return self.weights().detach().clone()
@@ -262,11 +257,27 @@ class BilevelLearner:
 _COUNTERS = ("epoch", "inner_steps", "outer_steps", "skipped")
 
 
-def _repeated(batches: Iterable[Any]) -> Iterator[Any]:
+def _lookahead(batches: Iterable[Any], n: int) -> Iterator[list[Any]]:
+    """Every batch with the n−1 that follow it; fewer at the end."""
+    window: deque[Any] = deque()
+    for batch in batches:
+        window.append(batch)
+        if len(window) == n:
+            yield list(window)
+            window.popleft()
+    while window:
+        yield list(window)
+        window.popleft()
+
+
+def _repeated(batches: Iterable[Any], start: int = 0) -> Iterator[Any]:
+    """Pass after pass without end, from batch number `start` on where the number of batches is known."""
+    skip = start % len(batches) if isinstance(batches, Sized) and len(batches) else 0
     while True:
         empty = True
-        for batch in batches:
+        for batch in islice(batches, skip, None):
             empty = False
             yield batch
-        if empty:
+        if empty and not skip:
             raise ValueError("the batches to repeat are empty")
+        skip = 0
