@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.utils.weight_norm import WeightNorm
+from torch.overrides import TorchFunctionMode
 
 from bilevel_hpo.errors import UnsupportedError
 
@@ -50,8 +52,8 @@ class BilevelProblem:
         self.model, self.optimizer = model, optimizer
         self._losses = {"train_loss": train_loss, "val_loss": val_loss}
         self._module = _LossModule(model)
-        names = {id(p): name for name, p in model.named_parameters()}
-        self.names: list[str] = []
+        self._weight_norm = any(_has_weight_norm(module) for module in model.modules())
+        names = {id(p) for p in model.parameters()}
         for group in optimizer.param_groups:
             for p in group["params"]:
                 if id(p) not in names:
@@ -60,8 +62,6 @@ class BilevelProblem:
                         "in named_parameters(): it would be a constant to every hypergradient. Is it in a plain list? "
                         "Use nn.ParameterList or nn.ModuleList"
                     )
-                if p.requires_grad:
-                    self.names.append(names[id(p)])
         for name, module in model.named_modules():
             if isinstance(module, torch._dynamo.eval_frame.OptimizedModule):
                 raise UnsupportedError(
@@ -70,9 +70,10 @@ class BilevelProblem:
                 )
 
     def parameters(self) -> Params:
-        """θ by name: the optimizer's trainable parameters, detached (no copy)."""
-        of = dict(self.model.named_parameters())
-        return {name: of[name].detach() for name in self.names}
+        """θ by name: the optimizer's parameters that are trainable now, detached (no copy)."""
+        names = {id(p): name for name, p in self.model.named_parameters()}
+        held = (p for group in self.optimizer.param_groups for p in group["params"])
+        return {names[id(p)]: p.detach() for p in held if p.requires_grad}
 
     def buffers(self) -> Params:
         """A scratch copy of the model's buffers, for one evaluation of a hypergradient."""
@@ -90,9 +91,28 @@ class BilevelProblem:
     def _call(self, which: str, params: Params, buffers: Params, lambda_: Tensor, batch: Any) -> Tensor:
         replaced = {f"model.{name}": tensor for name, tensor in {**params, **buffers}.items()}
         # The fused attention kernels have neither forward mode nor second derivatives.
-        with sdpa_kernel(SDPBackend.MATH):
+        with sdpa_kernel(SDPBackend.MATH), _ComposedWeightNorm() if self._weight_norm else contextlib.nullcontext():
             loss = functional_call(self._module, replaced, (self._losses[which], lambda_, batch))
+        # A module may assign a buffer anew instead of writing into it; `functional_call` notes that in `replaced`.
+        buffers.update({name: replaced[f"model.{name}"].detach() for name in buffers})
         return checked_scalar(loss, which)
+
+
+class _ComposedWeightNorm(TorchFunctionMode):
+    """Weight norm from plain operations: the fused one has no forward mode, and its second derivatives in v are wrong
+    (they take ‖v‖ for a constant; torch 2.13)."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch._weight_norm:
+            v, g, dim = args
+            return v * (g / torch.norm_except_dim(v, 2, dim))
+        return func(*args, **(kwargs or {}))
+
+
+def _has_weight_norm(module: nn.Module) -> bool:
+    """Of the new kind, a parametrization, or of the old, a hook."""
+    hooks = module._forward_pre_hooks.values()
+    return isinstance(module, nn.utils.parametrizations._WeightNorm) or any(isinstance(h, WeightNorm) for h in hooks)
 
 
 @contextlib.contextmanager

@@ -44,10 +44,13 @@ class Learned:
     """Adam's learning rate on the raw parameters."""
 
     def ratios(self, tasks: Sequence[str]) -> TransferRatios:
-        """A budget per target for the one-step hypergradient; λ = 1 in [0, 1] for the algorithm as published."""
+        """A budget per target for the one-step hypergradient; λ = 1 in [0, 1] for the algorithm as published.
+
+        Both start at λ = 1 in units of the direct path: half of the budget for it, half for all sources together.
+        """
         if self.estimator == "direct":
             return TransferRatios(tasks, init=1.0, constraint=Box(0.0, 1.0))
-        return TransferRatios(tasks, constraint=Budget(total=1.0, direct=0.8))
+        return TransferRatios(tasks, constraint=Budget(total=1.0, direct=0.5))
 
     def train_loss(self) -> TrainLoss:
         """Weights on a budget are used as they are; free ones are averaged over the sources."""

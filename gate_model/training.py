@@ -28,9 +28,9 @@ Progress = Callable[[int, int, float], None]
 class Settings:
     """Hyperparameters of a training. The paper prints none of them: all are our own choice."""
 
-    epochs: int = 40
-    batch_size: int = 128
-    lr: float = 2e-3
+    epochs: int = 30
+    batch_size: int = 256
+    lr: float = 4e-3
     weight_decay: float = 1e-4
     embedding_hidden: int = 128
     d: int = 64

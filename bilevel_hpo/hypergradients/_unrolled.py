@@ -52,11 +52,19 @@ class Unrolled(Hypergradient):
                 params[n].requires_grad_() if n in params else p.detach() for n, p in zip(order, reference, strict=True)
             ]
             optimizer = higher.optim.get_diff_optim(problem.optimizer, reference)
-            for batch in batches:
-                loss = problem.train_loss(dict(zip(order, theta, strict=True)), buffers, lambda_, batch)
-                theta = optimizer.step(loss, params=theta)
-            val_loss = problem.val_loss(dict(zip(order, theta, strict=True)), buffers, lambda_, val_batch)
-            (g,) = torch.autograd.grad(val_loss, lambda_, allow_unused=True)
+            try:
+                for batch in batches:
+                    loss = problem.train_loss(dict(zip(order, theta, strict=True)), buffers, lambda_, batch)
+                    theta = optimizer.step(loss, params=theta)
+                val_loss = problem.val_loss(dict(zip(order, theta, strict=True)), buffers, lambda_, val_batch)
+                (g,) = torch.autograd.grad(val_loss, lambda_, allow_unused=True)
+            except NotImplementedError as error:
+                if "derivative for" not in str(error):
+                    raise
+                raise UnsupportedError(
+                    f"train_loss uses an operation without second derivatives ({str(error).splitlines()[0]}): replace "
+                    "it, e.g. nn.EmbeddingBag by nn.Embedding and a sum"
+                ) from error
         if g is None:
             raise UnsupportedError(
                 "neither train_loss nor val_loss depends on `weights`: multiply the losses by the argument that the "

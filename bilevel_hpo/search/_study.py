@@ -1,5 +1,6 @@
 """Grid and TPE as ordinary Optuna studies that go on where they stopped."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
@@ -13,7 +14,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 __all__ = ["Objective", "grid", "record", "tpe"]
 
 Objective = Callable[[Mapping[str, float]], float]
-"""λ by name ↦ the value to minimise, a validation loss."""
+"""λ by name ↦ the value to minimise, a validation loss; NaN (a training that diverged) is taken for infinity."""
 
 Storage = str | Path | BaseStorage | None
 
@@ -95,7 +96,7 @@ def tpe(
     study = _open(storage, name, None, {"tpe": {k: list(v) for k, v in axes.items()}, "seed": seed})
     while (done := len(_complete(study))) < trials:
         # One generator per proposal, seeded by its number: nothing in memory has to survive an interruption.
-        study.sampler = optuna.samplers.TPESampler(seed=seed * 1_000_003 + done)
+        study.sampler = optuna.samplers.TPESampler(seed=(seed * 1_000_003 + done) % 2**32)
         trial = study.ask(distributions)
         _evaluate(study, trial, objective, {key: float(trial.params[key]) for key in axes}, callbacks)
     return study
@@ -148,6 +149,8 @@ def _open(
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING)):
         if trial.state is TrialState.RUNNING:  # left behind by a process that was killed; it is evaluated again
             study.tell(trial.number, state=TrialState.FAIL)
+        else:  # queued by a process killed before it asked; `ask` would hand it out in place of a later point
+            study.tell(study.ask(), state=TrialState.FAIL)
     return study
 
 
@@ -165,6 +168,8 @@ def _evaluate(
 ) -> None:
     try:
         value = float(objective(params))
+        if math.isnan(value):  # Optuna would fail the trial, and it would be proposed again and again
+            value = math.inf
     except BaseException:
         study.tell(trial, state=TrialState.FAIL)
         raise

@@ -91,6 +91,14 @@ class Fixed(nn.Module):
 LAMBDA = torch.tensor([0.7, 1.3, 0.4], dtype=torch.float64)
 
 
+def copied(model: nn.Module) -> nn.Module:
+    """A deep copy; old `weight_norm` leaves a tensor with a graph as `weight`, which cannot be copied."""
+    for module in model.modules():
+        if type(module.__dict__.get("weight")) is Tensor:
+            module.weight = module.weight.detach()
+    return copy.deepcopy(model)
+
+
 @dataclass
 class Case:
     """A learner in mid-training, with an oracle that takes real steps on copies of it."""
@@ -127,7 +135,7 @@ class Case:
 
     def after_real_steps(self, lambda_: Tensor, train: Sequence[Batch], val: Batch) -> Tensor:
         """L_val(θ_K, λ) after K steps of `torch.optim` itself, on copies."""
-        model = copy.deepcopy(self.model)
+        model = copied(self.model)
         optimizer = self.make(self.parameters(model))
         optimizer.load_state_dict(copy.deepcopy(self.optimizer.state_dict()))
         torch.manual_seed(9)

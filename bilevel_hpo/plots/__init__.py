@@ -1,0 +1,30 @@
+"""Figures of λ: each is a pure function that returns the facts, and one that draws them with plotly.
+
+Names come from data and are drawn as they are: plotly's pseudo-HTML in them is escaped.
+"""
+
+from bilevel_hpo.plots._convergence import ConvergenceFacts, Curve, convergence, convergence_facts
+from bilevel_hpo.plots._landscape import landscape
+from bilevel_hpo.plots._landscape_facts import LandscapeFacts, landscape_facts
+from bilevel_hpo.plots._ratio_heatmap import RatioHeatmapFacts, ratio_heatmap, ratio_heatmap_facts
+from bilevel_hpo.plots._template import PALETTE, TEMPLATE, as_text
+from bilevel_hpo.plots._trajectory import TrajectoryFacts, trajectory, trajectory_facts
+
+__all__ = [
+    "PALETTE",
+    "TEMPLATE",
+    "ConvergenceFacts",
+    "Curve",
+    "LandscapeFacts",
+    "RatioHeatmapFacts",
+    "TrajectoryFacts",
+    "as_text",
+    "convergence",
+    "convergence_facts",
+    "landscape",
+    "landscape_facts",
+    "ratio_heatmap",
+    "ratio_heatmap_facts",
+    "trajectory",
+    "trajectory_facts",
+]

@@ -1,0 +1,225 @@
+"""What the figure of the search landscape shows: points, their values, the best, and where λ went."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import optuna
+import pandas as pd
+from numpy.typing import NDArray
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+__all__ = ["LandscapeFacts", "landscape_facts"]
+
+
+@dataclass(frozen=True, eq=False)
+class LandscapeFacts:
+    """Everything that `landscape` draws.
+
+    The λ drawn are `params`, P = 2 or 3 of them; N points; trajectories of any length.
+    """
+
+    params: tuple[str, ...]
+    points: NDArray[np.float64]
+    """λ of each point, `[N, P]`."""
+    values: NDArray[np.float64]
+    """Objective at each point, `[N]`; the mean where a point was evaluated several times."""
+    std: NDArray[np.float64]
+    """Sample standard deviation (ddof = 1) of those evaluations, `[N]`; NaN where there was one."""
+    counts: NDArray[np.int64]
+    """Evaluations behind each point, `[N]`."""
+    groups: tuple[str, ...]
+    """What each point came from, `[N]`, such as "grid" or "tpe"; one name for a study."""
+    best: Mapping[str, int]
+    """Index of the best point of each group."""
+    trajectories: tuple[NDArray[np.float64], ...]
+    """Learned λ, one `[steps, P]` each, first to last; a single step is a point."""
+    names: tuple[str, ...]
+    """Of the trajectories; those of one name share a colour."""
+    objective: str = "objective"
+    """What the colour means."""
+
+    @classmethod
+    def from_frame(
+        cls,
+        trials: pd.DataFrame,
+        params: Sequence[str],
+        value: str,
+        *,
+        group: str | None = None,
+        learned: object = None,
+        names: Sequence[str] | None = None,
+        maximize: bool = False,
+        objective: str | None = None,
+    ) -> "LandscapeFacts":
+        """Facts from a table with one row per complete trial; equal λ of one group become one point, mean ± std.
+
+        Args:
+            trials: columns `params`, `value` and, if named, `group`. Rows with a value that is not finite are left out.
+            params: the two or three columns to draw.
+            value: the objective's column.
+            group: a column that tells kinds of trials apart, each of which has its own best point.
+            learned: as in `landscape`.
+            names: one for each trajectory in `learned`, for instance its method; "learned λ" if left out.
+            maximize: larger values are better.
+            objective: the colour bar's title; the column's name if left out.
+
+        Raises:
+            ValueError: a column is missing, no trial is finite, or `params` are not two or three.
+        """
+        axes = _two_or_three(params)
+        missing = [name for name in (*axes, value, *([group] if group else [])) if name not in trials.columns]
+        if missing:
+            raise ValueError(f"trials lack the columns {missing}; they have {list(trials.columns)}")
+        return _facts(
+            axes,
+            trials[list(axes)].to_numpy(dtype=np.float64),
+            trials[value].to_numpy(dtype=np.float64),
+            [str(kind) for kind in trials[group]] if group else ["trials"] * len(trials),
+            learned,
+            names=names,
+            maximize=maximize,
+            objective=value if objective is None else objective,
+        )
+
+
+def landscape_facts(
+    study: optuna.Study, learned: object = None, *, params: Sequence[str] | None = None
+) -> LandscapeFacts:
+    """What `landscape` draws for a study; its arguments and errors are the same."""
+    if len(study.directions) != 1:
+        raise ValueError(f"study has {len(study.directions)} objectives; one is wanted")
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    recorded = [trial for trial in complete if trial.user_attrs.get("learned")]
+    trials = [trial for trial in complete if not trial.user_attrs.get("learned")]
+    if not trials:
+        raise ValueError(f"study {study.study_name!r} has no complete trial; at least one is wanted")
+    axes = _chosen(trials, params)
+    beside = tuple(_path(trial.params, axes) for trial in recorded if set(axes) <= set(trial.params))
+    return _facts(
+        axes,
+        np.array([[trial.params[name] for name in axes] for trial in trials], dtype=np.float64),
+        np.array([trial.value for trial in trials], dtype=np.float64),
+        ["trials"] * len(trials),
+        [*_trajectories(learned, axes), *beside],
+        names=None,
+        maximize=study.direction is StudyDirection.MAXIMIZE,
+        objective="objective",
+    )
+
+
+def _facts(
+    axes: tuple[str, ...],
+    points: NDArray[np.float64],
+    values: NDArray[np.float64],
+    kinds: Sequence[str],
+    learned: object,
+    *,
+    names: Sequence[str] | None,
+    maximize: bool,
+    objective: str,
+) -> LandscapeFacts:
+    """Merge equal points of one kind, find the best of each kind."""
+    found: dict[tuple[str, tuple[float, ...]], list[float]] = {}
+    for kind, point, value in zip(kinds, points, values, strict=True):
+        if np.isfinite(point).all() and np.isfinite(value):
+            found.setdefault((kind, tuple(map(float, point))), []).append(float(value))
+    if not found:
+        raise ValueError(f"none of the {len(points)} trials has a finite objective and finite {list(axes)}")
+    groups = tuple(kind for kind, _ in found)
+    means = np.array([np.mean(each) for each in found.values()])
+    best: dict[str, int] = {}
+    for row, kind in enumerate(groups):
+        if kind not in best or (means[row] > means[best[kind]] if maximize else means[row] < means[best[kind]]):
+            best[kind] = row
+    trajectories = _trajectories(learned, axes)
+    if names is not None and len(names) != len(trajectories):
+        raise ValueError(f"names has {len(names)} entries for {len(trajectories)} trajectories; one for each is wanted")
+    return LandscapeFacts(
+        params=axes,
+        points=np.array([point for _, point in found]),
+        values=means,
+        std=np.array([np.std(each, ddof=1) if len(each) > 1 else np.nan for each in found.values()]),
+        counts=np.array([len(each) for each in found.values()]),
+        groups=groups,
+        best=best,
+        trajectories=trajectories,
+        names=tuple(names) if names is not None else ("learned λ",) * len(trajectories),
+        objective=objective,
+    )
+
+
+def _chosen(trials: Sequence[FrozenTrial], params: Sequence[str] | None) -> tuple[str, ...]:
+    numeric = [name for name in trials[0].params if all(_is_number(trial.params.get(name)) for trial in trials)]
+    if params is None:
+        if len(numeric) not in (2, 3):
+            raise ValueError(
+                f"study has {len(numeric)} numeric parameters {numeric}; two or three can be drawn: "
+                "choose them with params=[...]"
+            )
+        return tuple(numeric)
+    unknown = [name for name in params if name not in numeric]
+    if unknown:
+        raise ValueError(f"params {unknown} are not numeric in every complete trial; those that are: {numeric}")
+    return _two_or_three(params)
+
+
+def _two_or_three(params: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(params, str) or len(params) not in (2, 3) or len(set(params)) != len(params):
+        raise ValueError(f"params is {params!r}; two or three different names are wanted")
+    return tuple(params)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _trajectories(learned: object, names: tuple[str, ...]) -> tuple[NDArray[np.float64], ...]:
+    """One path, several, or none: a list is several if its elements are paths themselves."""
+    if learned is None:
+        return ()
+    if isinstance(learned, np.ndarray):
+        return tuple(_path(path, names) for path in learned) if learned.ndim == 3 else (_path(learned, names),)
+    if isinstance(learned, Iterable) and not isinstance(learned, Mapping | pd.DataFrame | pd.Series | str):
+        items = list(learned)
+        if items and all(_is_path(item) for item in items):
+            return tuple(_path(item, names) for item in items)
+        return (_path(items, names),) if items else ()
+    return (_path(learned, names),)
+
+
+def _is_path(item: object) -> bool:
+    if isinstance(item, pd.DataFrame):
+        return True
+    if isinstance(item, np.ndarray):
+        return item.ndim == 2
+    return isinstance(item, list | tuple) and bool(item) and not any(_is_number(entry) for entry in item)
+
+
+def _path(learned: Any, names: tuple[str, ...]) -> NDArray[np.float64]:
+    """`[steps, P]` of one trajectory, from any of the forms that `landscape` takes."""
+    if isinstance(learned, pd.DataFrame):
+        _has(learned.columns, names)
+        path = learned[list(names)].to_numpy(dtype=np.float64)
+    elif isinstance(learned, Mapping | pd.Series):
+        _has(learned.keys(), names)
+        path = np.array([[learned[name] for name in names]], dtype=np.float64)
+    elif isinstance(learned, list | tuple) and learned and all(isinstance(e, Mapping | pd.Series) for e in learned):
+        path = np.concatenate([_path(step, names) for step in learned])
+    else:
+        path = np.atleast_2d(np.asarray(learned, dtype=np.float64))
+    if path.ndim != 2 or path.shape[1] != len(names) or not len(path):
+        raise ValueError(f"learned λ has shape {path.shape}; (steps, {len(names)}) for {list(names)} is wanted")
+    if not np.isfinite(path).all():
+        raise ValueError(f"learned λ is not finite at step {int(np.flatnonzero(~np.isfinite(path).all(axis=1))[0])}")
+    return path
+
+
+def _has(keys: Iterable[Any], names: tuple[str, ...]) -> None:
+    came = list(keys)
+    missing = [name for name in names if name not in came]
+    if missing:
+        raise ValueError(f"learned λ lacks {missing}; it has {came}")

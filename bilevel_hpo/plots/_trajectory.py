@@ -1,0 +1,92 @@
+"""λ over the epochs: a line for each, or ribbons of quantiles when there are many."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+
+from bilevel_hpo.plots._template import DASHES, PALETTE, TEMPLATE, as_text, translucent
+
+__all__ = ["TrajectoryFacts", "trajectory", "trajectory_facts"]
+
+_MAX_LINES = 12
+_RIBBONS = ((0.0, 1.0), (0.1, 0.9), (0.25, 0.75))
+
+
+@dataclass(frozen=True, eq=False)
+class TrajectoryFacts:
+    """Everything that `trajectory` draws."""
+
+    epochs: NDArray[np.float64]
+    """`[E]`, rising."""
+    lines: dict[str, NDArray[np.float64]]
+    """λ by name, `[E]` each; up to 12."""
+    quantiles: dict[float, NDArray[np.float64]]
+    """Above 12 λ: their quantile over the names at each epoch, `[E]` each, by probability; then there are no lines."""
+    names: int
+    """Number of λ."""
+
+
+def trajectory_facts(history: pd.DataFrame) -> TrajectoryFacts:
+    """What `trajectory` draws; its argument and errors are the same."""
+    if history.empty:
+        raise ValueError(f"history has shape {history.shape}; a row per epoch and a column per λ are wanted")
+    if not history.columns.is_unique:
+        raise ValueError(f"history names {sorted(set(history.columns[history.columns.duplicated()]))} more than once")
+    ordered = history.sort_index()
+    epochs = ordered.index.to_numpy(dtype=np.float64)
+    values = ordered.to_numpy(dtype=np.float64)
+    if values.shape[1] <= _MAX_LINES:
+        lines = {str(name): values[:, column] for column, name in enumerate(ordered.columns)}
+        return TrajectoryFacts(epochs, lines, {}, len(lines))
+    wanted = sorted({p for ribbon in _RIBBONS for p in ribbon} | {0.5})
+    quantiles = dict(zip(wanted, np.nanquantile(values, wanted, axis=1), strict=True))
+    return TrajectoryFacts(epochs, {}, quantiles, values.shape[1])
+
+
+def trajectory(history: pd.DataFrame) -> go.Figure:
+    """λ over epochs.
+
+    Args:
+        history: index = epoch (0 = before training), columns = names of λ. Above 12 columns the figure shows the
+            median and three ribbons instead: all λ, the middle 80 % and the middle 50 %.
+
+    Raises:
+        ValueError: no row or column, or a name that comes twice.
+    """
+    facts = trajectory_facts(history)
+    figure = go.Figure(layout={"template": TEMPLATE, "xaxis_title_text": "epoch", "yaxis_title_text": "λ"})
+    figure.update_layout(hovermode="x unified")
+    figure.update_yaxes(rangemode="tozero")
+    for index, (name, values) in enumerate(facts.lines.items()):
+        line = {"color": PALETTE[index % len(PALETTE)], "dash": DASHES[index // len(PALETTE)], "width": 2}
+        figure.add_scatter(
+            x=facts.epochs, y=values, mode="lines", name=as_text(name), line=line, hovertemplate="%{y:.3g}"
+        )
+    if facts.quantiles:
+        labels = (f"all {facts.names} λ", "middle 80 %", "middle 50 %")
+        for (low, high), label, alpha in zip(_RIBBONS, labels, (0.13, 0.2, 0.3), strict=True):
+            figure.add_scatter(
+                x=np.concatenate([facts.epochs, facts.epochs[::-1]]),
+                y=np.concatenate([facts.quantiles[high], facts.quantiles[low][::-1]]),
+                mode="lines",
+                fill="toself",
+                fillcolor=translucent(PALETTE[0], alpha),
+                line={"width": 0},
+                name=label,
+                hoverinfo="skip",
+            )
+        for probability, values in sorted(facts.quantiles.items(), reverse=True):
+            middle = probability == 0.5
+            figure.add_scatter(
+                x=facts.epochs,
+                y=values,
+                mode="lines",
+                name="median" if middle else f"quantile {probability:g}",
+                showlegend=middle,
+                line={"color": PALETTE[0], "width": 2 if middle else 0},
+                hovertemplate="%{y:.3g}",
+            )
+    return figure

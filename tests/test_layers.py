@@ -1,0 +1,56 @@
+"""The arrows between the two packages: the engine knows nothing of molecules; the adapter uses public names only."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import bilevel_hpo
+
+ROOT = Path(bilevel_hpo.__file__).parents[1]
+ENGINE = sorted((ROOT / "bilevel_hpo").rglob("*.py"))
+ADAPTER = sorted((ROOT / "gate_model").rglob("*.py"))
+CHEMISTRY = {"gate_model", "rdkit", "chemicals", "fluids"}
+PUBLIC_MODULES = {"bilevel_hpo", "bilevel_hpo.plots", "bilevel_hpo.search"}
+
+
+def imports(path: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """(module, names imported from it); no names for `import module`."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, ()) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name} imports relatively"
+            yield node.module or "", tuple(alias.name for alias in node.names)
+
+
+def short(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def test_there_is_something_to_scan():
+    assert len(ENGINE) >= 10
+    assert len(ADAPTER) >= 10
+
+
+@pytest.mark.parametrize("path", ENGINE, ids=short)
+def test_the_engine_knows_no_chemistry(path):
+    assert not {module.split(".")[0] for module, _ in imports(path)} & CHEMISTRY
+
+
+@pytest.mark.parametrize("path", ADAPTER, ids=short)
+def test_the_adapter_uses_public_names_of_the_engine(path):
+    for module, names in imports(path):
+        if module.split(".")[0] != "bilevel_hpo":
+            continue
+        assert module in PUBLIC_MODULES, f"{module} is private to the engine"
+        if module == "bilevel_hpo":
+            assert set(names) <= {*bilevel_hpo.__all__, "plots", "search"}
+        else:
+            assert not [name for name in names if name.startswith("_")]
+
+
+def test_every_public_name_is_there():
+    for name in bilevel_hpo.__all__:
+        assert getattr(bilevel_hpo, name) is not None
