@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
+import optuna
 import torch
 import typer
 from rich.console import Console
@@ -219,6 +220,7 @@ def report(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
 
 def main() -> None:
     """Entry point: problems of the user's making are one message, not a traceback."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         app(standalone_mode=True)
     except (DataError, ValueError, TypeError) as error:

@@ -47,7 +47,8 @@ def landscape(
     flat = len(facts.params) == 2
     figure = go.Figure(layout={"template": TEMPLATE})
     for index, kind in enumerate(facts.best):
-        figure.add_trace(_points(facts, kind, _SYMBOLS[index % len(_SYMBOLS)], flat=flat))
+        for trace in _points(facts, kind, _SYMBOLS[index % len(_SYMBOLS)], flat=flat):
+            figure.add_trace(trace)
     named = list(dict.fromkeys(facts.names))
     for index, (name, path) in enumerate(zip(facts.names, facts.trajectories, strict=True)):
         colour = _LEARNED[named.index(name) % len(_LEARNED)]
@@ -71,7 +72,7 @@ def landscape(
     return figure
 
 
-def _points(facts: LandscapeFacts, kind: str, symbol: str, *, flat: bool) -> Any:
+def _points(facts: LandscapeFacts, kind: str, symbol: str, *, flat: bool) -> list[Any]:
     rows = np.array([group == kind for group in facts.groups])
     spread = [
         "" if np.isnan(std) else f" ± {std:.3g} (n = {count})"
@@ -81,21 +82,15 @@ def _points(facts: LandscapeFacts, kind: str, symbol: str, *, flat: bool) -> Any
         f"{as_text(kind)}<br>{_named(facts.params, point)}<br>{as_text(facts.objective)} {value:.5g}{after}"
         for point, value, after in zip(facts.points[rows], facts.values[rows], spread, strict=True)
     ]
-    return _scatter(
-        facts.points[rows],
-        flat=flat,
-        mode="markers",
-        name=as_text(kind),
-        marker={
-            "color": facts.values[rows],
-            "coloraxis": "coloraxis",
-            "symbol": symbol,
-            "size": 9 if flat else 4.5,
-            "line": {"width": 1, "color": _EDGE},
-        },
-        hovertext=hover,
-        hoverinfo="text",
-    )
+    marker = {
+        "color": facts.values[rows],
+        "coloraxis": "coloraxis",
+        "symbol": symbol,
+        "size": 9 if flat else 4.5,
+        "line": {"width": 1, "color": _EDGE},
+    }
+    points = _scatter(facts.points[rows], flat=flat, mode="markers", marker=marker, hovertext=hover, **_group(kind))
+    return [points, _key(kind, {"symbol": symbol, "size": 9, "color": _EDGE})]
 
 
 def _trajectory(
@@ -120,37 +115,24 @@ def _trajectory(
 
 def _star(facts: LandscapeFacts, kind: str, *, first: bool, flat: bool) -> list[Any]:
     row = facts.best[kind]
-    point, value = facts.points[row : row + 1], facts.values[row]
-    hover = [f"best of {as_text(kind)}<br>{_named(facts.params, point[0])}<br>{value:.5g}"]
+    point = facts.points[row : row + 1]
+    hover = [f"best of {as_text(kind)}<br>{_named(facts.params, point[0])}<br>{facts.values[row]:.5g}"]
     marker = {"symbol": "star", "size": 17, "color": _BEST, "line": {"color": "white", "width": 1}}
     if flat:
-        return [
-            _scatter(
-                point,
-                flat=True,
-                name="best",
-                showlegend=first,
-                marker=marker,
-                mode="markers",
-                hovertext=hover,
-                hoverinfo="text",
-            )
-        ]
-    # scatter3d has no star symbol: the point is a letter, and an empty 2-D trace stands for it in the legend.
-    letter = _scatter(
-        point,
-        flat=False,
-        mode="text",
-        text=["★"],
-        textfont={"color": _BEST, "size": 34},
-        textposition="middle center",
-        showlegend=False,
-        hovertext=hover,
-        hoverinfo="text",
-        name="best",
-    )
-    key = go.Scatter(x=[None], y=[None], mode="markers", name="best", marker=marker, showlegend=first)
-    return [letter, key]
+        star = _scatter(point, flat=True, mode="markers", marker=marker, hovertext=hover, **_group("best"))
+    else:  # scatter3d has no star symbol, so it is a letter
+        style = {"text": ["★"], "textfont": {"color": _BEST, "size": 34}, "textposition": "middle center"}
+        star = _scatter(point, flat=False, mode="text", hovertext=hover, **style, **_group("best"))
+    return [star, _key("best", marker)] if first else [star]
+
+
+def _group(name: str) -> dict[str, Any]:
+    return {"name": as_text(name), "legendgroup": as_text(name), "showlegend": False, "hoverinfo": "text"}
+
+
+def _key(name: str, marker: Mapping[str, Any]) -> go.Scatter:
+    """Stands for a group in the legend, where WebGL traces have neither a star nor one colour."""
+    return go.Scatter(x=[None], y=[None], mode="markers", marker=marker, **_group(name) | {"showlegend": True})
 
 
 def _scatter(points: NDArray[np.float64], *, flat: bool, **style: Any) -> Any:

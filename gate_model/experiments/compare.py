@@ -1,6 +1,8 @@
 """Learned λ, constant λ, grid and TPE on the same splits and seeds, side by side."""
 
 import multiprocessing
+import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass
@@ -8,6 +10,7 @@ from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pandas as pd
 import torch
 
@@ -40,10 +43,14 @@ class Comparison:
     points: int
     workers: int
 
+    def cost(self, job: str) -> int:
+        """Trainings of one job; a search trains its winner once more."""
+        return {"grid": self.points + 1, "tpe": self.trials + 1}.get(job, 1)
+
     @property
     def trainings(self) -> int:
-        """Trainings in all, the searches' winners counted twice."""
-        return len(self.seeds) * (len(METHODS) + self.points + self.trials + 2)
+        """Trainings in all."""
+        return len(self.seeds) * (len(METHODS) + self.cost("grid") + self.cost("tpe"))
 
 
 def compare(
@@ -70,7 +77,7 @@ def compare(
     jobs = [(name, seed) for name in ("tpe", "grid", *(m.name for m in METHODS)) for seed in comparison.seeds]
     waiting = [(name, seed) for name, seed in jobs if not _path(folder, name, seed).exists()]
     context = multiprocessing.get_context("spawn")
-    counter: Any = context.Value("i", 0)
+    counter: Any = context.Value("i", sum(comparison.cost(name) for name, seed in jobs if (name, seed) not in waiting))
     with ProcessPoolExecutor(comparison.workers, context, _start, (folder, datasets, comparison, counter)) as pool:
         pending = {pool.submit(_job, name, seed) for name, seed in waiting}
         try:
@@ -113,7 +120,17 @@ def _start(
     folder: Path, datasets: dict[int, PreparedData], comparison: Comparison, counter: "Synchronized[int]"
 ) -> None:
     torch.set_num_threads(1)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _Worker.folder, _Worker.datasets, _Worker.comparison, _Worker.counter = folder, datasets, comparison, counter
+
+
+def _end_with_parent() -> None:
+    """A killed main process must not leave workers behind that go on writing into its folder."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _job(name: str, seed: int) -> None:

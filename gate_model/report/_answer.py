@@ -52,7 +52,9 @@ def answer(facts: ReportFacts) -> Answer:
         summary=_summary(facts, best),
         subject=_capital(titled(best)),
         against=_all_against(facts, best),
-        learned="" if behind is None else f"Best learned: {titled(behind)}, test RMSE {_score(behind)}, {_cost(behind)}.",
+        learned=""
+        if behind is None
+        else f"Best learned: {titled(behind)}, test RMSE {_score(behind)}, {_cost(behind)}.",
         learned_against=() if behind is None else _all_against(facts, behind),
         notes=_notes(facts),
     )

@@ -95,7 +95,10 @@ def validation(facts: ReportFacts) -> Iterator[PageFigure]:
     band = " Line: mean over the seeds; band: ± one standard deviation." if long["seed"].nunique() > 1 else ""
     what = "RMSE on the selection molecules, mean over tasks, standardised labels."
     after = " An epoch stands at its mean time over the seeds." if band else ""
-    titles = {"epoch": ("Over epochs", what + band + cut), "seconds": ("Over seconds of training", what + band + after + cut)}
+    titles = {
+        "epoch": ("Over epochs", what + band + cut),
+        "seconds": ("Over seconds of training", what + band + after + cut),
+    }
     for x, (title, caption) in titles.items():
         figure = plots.convergence(long, x="epoch" if x == "epoch" else "seconds", label="RMSE, selection")
         figure.update_yaxes(range=_late_range(plots.convergence_facts(long)), tickformat=".3~f")

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from gate_model.report import _figures
-from gate_model.report._answer import answer, label, plus_minus, seconds
+from gate_model.report._answer import answer, label, plus_minus, seconds, titled
 from gate_model.report._facts import MethodFacts, ReportFacts, report_facts
 
 __all__ = ["write_report"]
@@ -91,6 +91,7 @@ def _render(facts: ReportFacts) -> str:
         standardised=list(_per_task(facts, "test_rmse", ".4f")),
         units=list(_per_task(facts, "test_rmse_units", ".4g")),
         shown=shown,
+        shown_title=titled(shown),
         figures=figures,
         parts=[(part, facts.split[part], _USES[part]) for part in _PARTS if part in facts.split],
         actions=list(set_aside["action"].value_counts().items()),

@@ -98,11 +98,11 @@ def test_more_trials_may_be_asked_for_later(tmp_path):
 
 def test_another_question_in_the_same_file_is_refused(tmp_path):
     search.grid(Objective(), SPACE, tmp_path / "log")
-    with pytest.raises(ValueError, match="study 'grid'.*another file"):
+    with pytest.raises(ValueError, match=r"study 'grid'.*another file"):
         search.grid(Objective(), {**SPACE, "a": [0.1, 0.3]}, tmp_path / "log")
     search.tpe(Objective(), BOUNDS, tmp_path / "log", trials=1)
     for space, seed in ((BOUNDS, 1), ({**BOUNDS, "a": (0.0, 2.0)}, 0)):
-        with pytest.raises(ValueError, match="study 'tpe'.*another file"):
+        with pytest.raises(ValueError, match=r"study 'tpe'.*another file"):
             search.tpe(Objective(), space, tmp_path / "log", trials=2, seed=seed)
 
 
