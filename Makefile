@@ -6,7 +6,7 @@ STAMP := .venv/.installed
 .PHONY: demo test check install wheel clean
 
 demo: $(STAMP)  ## learn λ for three properties, search it with a grid and TPE, write one report
-	$(BIN)/gate compare --tasks DS,HV,BP --out runs/demo --resume
+	$(BIN)/gate compare --tasks DS,HV,BP --at-least 3 --out runs/demo --resume
 	@echo "report: $(CURDIR)/runs/demo/report.html"
 
 test: $(STAMP)  ## all tests

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from bilevel_hpo.plots._landscape_facts import LandscapeFacts, landscape_facts
-from bilevel_hpo.plots._template import PALETTE, SEQUENTIAL, TEMPLATE, as_text
+from bilevel_hpo.plots._template import PALETTE, SEQUENTIAL, TEMPLATE, as_scene_text, as_text
 
 __all__ = ["landscape"]
 
@@ -57,7 +57,8 @@ def landscape(
     for index, kind in enumerate(facts.best):
         for trace in _star(facts, kind, first=index == 0, flat=flat):
             figure.add_trace(trace)
-    titles = [f"λ {as_text(name)}" for name in facts.params]
+    write = as_text if flat else as_scene_text
+    titles = [f"λ {write(name)}" for name in facts.params]
     scale = {"colorscale": SEQUENTIAL, "colorbar": _colorbar(facts)}
     if flat:
         figure.update_layout(xaxis_title_text=titles[0], yaxis_title_text=titles[1], coloraxis=scale)

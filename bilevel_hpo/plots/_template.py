@@ -4,7 +4,7 @@ import html
 
 import plotly.graph_objects as go
 
-__all__ = ["DASHES", "PALETTE", "SEQUENTIAL", "TEMPLATE", "as_text", "translucent"]
+__all__ = ["DASHES", "PALETTE", "SEQUENTIAL", "TEMPLATE", "as_scene_text", "as_text", "translucent"]
 
 PALETTE: tuple[str, ...] = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe and Ito (2008), told apart by colour-blind eyes; without yellow and black, which vanish on white and black."""
@@ -49,6 +49,13 @@ TEMPLATE: go.layout.Template = go.layout.Template(
 def as_text(name: object) -> str:
     """`name` so that plotly shows it letter by letter: `<b>` and `&amp;` in it are text, not markup."""
     return html.escape(str(name), quote=False)
+
+
+def as_scene_text(name: object, length: int = 28) -> str:
+    """`name` for axis titles of 3-D scenes, which know tags but no entities, and cut long titles off anywhere."""
+    text = str(name)
+    shown = text if len(text) <= length else f"{text[: length - 1]}…"
+    return shown.replace("<", "<\u2060")  # an invisible joiner: no longer a tag
 
 
 def translucent(colour: str, alpha: float) -> str:

@@ -156,8 +156,8 @@ def _notes(facts: ReportFacts) -> tuple[str, ...]:
     names = {method.name for method in facts.methods}
     if "lambda=0" in names and len(names) > 1:
         notes.append(
-            "λ = 0 is the control: the tasks share the embedding and nothing else. Only what beats it has gained "
-            "from the mapping between tasks; beating λ = 1 alone does not show that."
+            "λ = 0 is the control: no task teaches another through the mapping loss. Only what beats it has gained "
+            "from transfer; beating λ = 1 alone does not show that."
         )
     else:
         notes.append("No control was run (λ = 0); this folder cannot tell whether transfer helped. See gate compare.")

@@ -75,6 +75,15 @@ def test_symmetric_has_one_parameter_for_both_directions():
     close(ratios.raw.grad, (g + g.T).triu(1))
 
 
+def test_symmetric_with_a_learned_diagonal():
+    symmetric = (torch.tensor(MATRIX) + torch.tensor(MATRIX).T) / 2
+    ratios = TransferRatios(TASKS, init=symmetric, symmetric=True, diagonal="learned")
+    close(ratios(), symmetric)
+    g = torch.arange(9.0).reshape(3, 3)
+    ratios().backward(g)
+    close(ratios.raw.grad, (g + g.T).triu(1) + g.diagonal().diag())
+
+
 def test_names_may_differ_and_their_common_tasks_are_direct():
     ratios = TransferRatios(["x", "b"], ["a", "b", "c"], init=0.25)
     close(ratios(), [[0.25, 0.25, 0.25], [0.25, 1.0, 0.25]])
