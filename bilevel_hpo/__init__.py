@@ -1,6 +1,6 @@
 """Learn the loss weights of a multi-task model by gradient, from validation loss, in one training run."""
 
-from bilevel_hpo import search
+from bilevel_hpo import plots, search
 from bilevel_hpo.constraints import Box, Budget, Constraint, Positive
 from bilevel_hpo.errors import UnsupportedError
 from bilevel_hpo.hypergradients import Direct, Hypergradient, OneStep, StepBatches, Unrolled
@@ -22,5 +22,6 @@ __all__ = [
     "TransferRatios",
     "Unrolled",
     "UnsupportedError",
+    "plots",
     "search",
 ]

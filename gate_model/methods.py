@@ -92,5 +92,5 @@ def pairs(tasks: Sequence[str]) -> list[str]:
 
 def symmetric_matrix(tasks: Sequence[str], values: Mapping[str, float]) -> tuple[tuple[float, ...], ...]:
     """λ `[targets][sources]` from one value per unordered pair; diagonal 1."""
-    of = {frozenset(name.split("|")): value for name, value in values.items()}
+    of = {frozenset(pair): values[name] for pair, name in zip(combinations(tasks, 2), pairs(tasks), strict=True)}
     return tuple(tuple(1.0 if t == s else of[frozenset((t, s))] for s in tasks) for t in tasks)

@@ -101,13 +101,18 @@ def _headline(facts: ReportFacts, best: MethodFacts, runner_up: MethodFacts | No
         return f"{_capital(titled(best))}: mean test RMSE {best.rmse:.4f}"
     control = ", the control," if best.name == "lambda=0" and "control" not in best.title else ""
     claim = f"{_capital(titled(best))}{control} has the lowest mean test RMSE"
-    difference = facts.difference(best, runner_up)
-    if difference is None:
+    # The control first, then the runner-up; a lead is only called one if it holds over every other method.
+    others = sorted(facts.methods, key=lambda method: (method.name != "lambda=0", method is not runner_up))
+    rivals = [rival for rival in others if rival is not best]
+    differences = [found for rival in rivals if (found := facts.difference(best, rival)) is not None]
+    if not differences:
         return f"{claim}."
-    if difference.within_spread is None:
+    if any(found.within_spread is None for found in differences):
         return f"{claim}, in the one seed that was run."
-    if difference.within_spread:
-        return f"{claim}, but its lead over {label(runner_up.name)} is within the spread of the seeds."
+    for found in differences:
+        if found.within_spread:
+            other = "λ = 0, the control," if found.other == "lambda=0" else label(found.other)
+            return f"{claim}, but its lead over {other} is within the spread of the seeds."
     return f"{claim}, by more than the spread of the seeds."
 
 
@@ -176,7 +181,8 @@ def _score(method: MethodFacts) -> str:
 
 
 def _cost(method: MethodFacts) -> str:
-    return f"from {_count(method.training_runs, 'training')} in {seconds(method.wall_s)} per seed"
+    each = " per seed" if len(method.seeds) > 1 else ""
+    return f"from {_count(method.training_runs, 'training')} in {seconds(method.wall_s)}{each}"
 
 
 def _count(number: int, noun: str) -> str:

@@ -87,6 +87,7 @@ def _render(facts: ReportFacts) -> str:
         facts=facts,
         answer=answer(facts),
         rows=list(_rows(facts)),
+        spread=" ± standard deviation over seeds" if any(len(method.seeds) > 1 for method in facts.methods) else "",
         labels=[label(method.name) for method in facts.methods],
         standardised=list(_per_task(facts, "test_rmse", ".4f")),
         units=list(_per_task(facts, "test_rmse_units", ".4g")),

@@ -21,7 +21,7 @@
     if (narrow) {
       const below = { orientation: "h", y: -0.02, yanchor: "top", x: 0.5, len: 0.9 };
       if (now.coloraxis) Object.assign(now.coloraxis.colorbar, below, { title: { ...now.coloraxis.colorbar.title, side: "top" } });
-      if (now.scene) now.scene.camera = { eye: { x: 1.75, y: -1.75, z: 0.85 } };
+      if (now.scene) now.scene.camera = { eye: { x: 2, y: -2, z: 0.95 } };
     }
     if (now.scene) {
       const grid = light ? "#cdd2da" : "#444b58";

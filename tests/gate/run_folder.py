@@ -42,24 +42,16 @@ def write_run(
     entries, ratios, ratios_history, history, predictions, trials = [], [], [], [], [], []
     for name in methods:
         title, group = METHODS[name]
-        start, end = (1.0, 0.04) if name == "direct" else (0.25, None)
         lambdas = []
         rmse: dict[str, list[float]] = {task: [] for task in tasks}
         for seed in seeds:
             noise = 0.01 * seed + rng.normal(0, 0.001, T)
             for column, task in enumerate(tasks):
                 rmse[task].append(round(float((level[name] + noise[column]) * ease[task]), 6))
-            if group == "learned":
-                final = np.full((T, T), end) if end else rng.gamma(1.2, 0.2, (T, T)) + 0.02
-                path = [start + (final - start) * (1 - np.exp(-4 * e / epochs)) for e in range(epochs + 1)]
-                final = path[-1].copy()
-                for epoch, matrix in enumerate(path):
-                    for t, s in np.argwhere(~np.eye(T, dtype=bool)):
-                        ratios_history.append((name, seed, epoch, tasks[t], tasks[s], matrix[t, s]))
-            elif group == "constant":
-                final = np.full((T, T), float(name[-1]))
-            else:
-                final = np.full((T, T), 0.2 if name == "grid" else 0.23)
+            final, path = _lambda(rng, name, T, epochs)
+            for epoch, matrix in enumerate(path):
+                for t, s in np.argwhere(~np.eye(T, dtype=bool)):
+                    ratios_history.append((name, seed, epoch, tasks[t], tasks[s], matrix[t, s]))
             np.fill_diagonal(final, 1.0)
             lambdas.append(final.tolist())
             ratios += [(name, seed, t, s, final[i, j]) for i, t in enumerate(tasks) for j, s in enumerate(tasks)]
@@ -73,15 +65,7 @@ def write_run(
                 for y, p in zip(true, true + rng.normal(0, 3, molecules), strict=True):
                     predictions.append((name, seed, smiles, task, unit, y, p))
         if group == "search" and T == 3:
-            for seed in seeds:
-                points = (
-                    np.stack(np.meshgrid(*[[0.2, 0.6, 1.0]] * 3), -1).reshape(-1, 3)
-                    if name == "grid"
-                    else rng.beta(1, 2.5, (27, 3)) * 0.8 + 0.2
-                )
-                for trial, point in enumerate(points):
-                    value = 0.288 + 0.01 * seed + 0.004 * point.mean() + rng.normal(0, 0.0004)
-                    trials.append((name, seed, trial, *point, value, 12.0))
+            trials += _trials(rng, name, seeds)
         entries.append(
             {
                 "name": name,
@@ -100,7 +84,7 @@ def write_run(
     results: dict[str, Any] = {
         "kind": "comparison" if len(methods) > 1 or searched else "training",
         "tasks": tasks,
-        "task_info": {task: info for task in tasks},
+        "task_info": dict.fromkeys(tasks, info),
         "data": {"source": "chemicals 1.5.2", "molecules": 1507, "set_aside": 23},
         "split": {"train": 1055, "validation": 151, "selection": 151, "test": 150, "method": "scaffold"},
         "methods": entries,
@@ -119,6 +103,27 @@ def write_run(
     _csv(folder / "set_aside.csv", aside, ["row", "column", "value", "reason", "action"])
     (folder / "results.json").write_text(json.dumps(results), encoding="utf-8")
     return results
+
+
+def _lambda(rng: np.random.Generator, name: str, T: int, epochs: int) -> tuple[Any, list[Any]]:
+    """The last λ `[T, T]`, and λ at the start and after every epoch if it is learned."""
+    constant = {"lambda=1": 1.0, "lambda=0": 0.0, "grid": 0.2, "tpe": 0.23}
+    if name in constant:
+        return np.full((T, T), constant[name]), []
+    start, end = (1.0, np.full((T, T), 0.04)) if name == "direct" else (0.25, rng.gamma(1.2, 0.2, (T, T)) + 0.02)
+    path = [start + (end - start) * (1 - np.exp(-4 * epoch / epochs)) for epoch in range(epochs + 1)]
+    return path[-1].copy(), path
+
+
+def _trials(rng: np.random.Generator, name: str, seeds: Sequence[int]) -> list[tuple[Any, ...]]:
+    """27 points of three λ for each seed."""
+    grid = np.stack(np.meshgrid(*[[0.2, 0.6, 1.0]] * 3), -1).reshape(-1, 3)
+    rows: list[tuple[Any, ...]] = []
+    for seed in seeds:
+        points = grid if name == "grid" else rng.beta(1, 2.5, (27, 3)) * 0.8 + 0.2
+        values = 0.288 + 0.01 * seed + 0.004 * points.mean(axis=1) + rng.normal(0, 0.0004, 27)
+        rows += [(name, seed, trial, *points[trial], values[trial], 12.0) for trial in range(27)]
+    return rows
 
 
 def _csv(path: Path, rows: list[Any], columns: list[str]) -> None:

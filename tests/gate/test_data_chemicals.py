@@ -2,6 +2,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from gate_model.data import cache, chemicals_table
 from gate_model.data.chemicals_table import load_chemicals
 from gate_model.data.declarations import DECLARATIONS
@@ -11,8 +14,6 @@ from gate_model.data.scaling import Standardizer
 from gate_model.data.splits import scaffold_split
 from gate_model.data.table import DataError, PropertyTable
 from gate_model.data.tasks import CATALOGUE
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 RNG = np.random.default_rng(0)
 

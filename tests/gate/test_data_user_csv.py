@@ -2,9 +2,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from make_messy import BAD, write
+
 from gate_model.data.table import DataError, PropertyTable
 from gate_model.data.user_csv import read_csv, read_smiles
-from make_messy import BAD, write
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from gate_model.data.prepared import PreparedData
 from gate_model.experiments.search import check_size, run_search
 from gate_model.methods import LEARNED, Constant, Method, pairs, relative, symmetric_matrix
@@ -21,15 +22,15 @@ def _one_thread() -> None:
 def test_a_seed_gives_the_same_bits_and_resume_equals_an_uninterrupted_run(
     small_data: PreparedData, method: Method, tmp_path: Path
 ) -> None:
-    class Killed(Exception):
+    class KilledError(Exception):
         pass
 
     def kill(epoch: int, epochs: int, score: float) -> None:
         if epoch == 2:
-            raise Killed
+            raise KilledError
 
     whole = train(small_data, method, SHORT, seed=3)
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         train(small_data, method, SHORT, seed=3, checkpoint=tmp_path / "c.pt", progress=kill)
     resumed = train(small_data, method, SHORT, seed=3, checkpoint=tmp_path / "c.pt")
     assert torch.equal(whole.ratios, resumed.ratios)
@@ -57,17 +58,17 @@ def test_training_learns(small_data: PreparedData) -> None:
 def test_grid_resumes_from_its_journal_and_chooses_the_winner_on_selection(
     small_data: PreparedData, tmp_path: Path
 ) -> None:
-    class Killed(Exception):
+    class KilledError(Exception):
         pass
 
     def kill(done: int) -> None:
         if done == 3:
-            raise Killed
+            raise KilledError
 
     settings = Settings(epochs=1)
     arguments = {"seed": 0, "values": (0.0, 1.0), "trials": 8}
     found, whole = run_search("grid", small_data, settings, journal=tmp_path / "a", **arguments)
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         run_search("grid", small_data, settings, journal=tmp_path / "b", after_trial=kill, **arguments)
     again, resumed = run_search("grid", small_data, settings, journal=tmp_path / "b", **arguments)
     columns = [*pairs(TASKS), "val_rmse"]

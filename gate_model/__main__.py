@@ -1,0 +1,5 @@
+"""`python -m gate_model` is `gate`."""
+
+from gate_model.cli import main
+
+main()

@@ -1,0 +1,140 @@
+"""The command line as a user meets it: a messy file, kills, resumes, predictions, errors."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from make_messy import write
+
+ENVIRONMENT = os.environ | {"COLUMNS": "200", "OMP_NUM_THREADS": "1"}
+
+
+def gate(*arguments: object, check: bool = True) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "gate_model", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=False)
+    assert not check or done.returncode == 0, done.stderr
+    return done
+
+
+def killed(watched: Path, lines: int, *arguments: object) -> None:
+    """Start a command and SIGKILL it once `watched` has grown to `lines` occurrences of a newline or exists."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gate_model", *map(str, arguments)], env=ENVIRONMENT, stderr=subprocess.DEVNULL
+    )
+    until = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < until:
+        if watched.exists() and watched.read_bytes().count(b"\n") >= lines:
+            process.send_signal(signal.SIGKILL)
+            break
+    assert process.wait() == -signal.SIGKILL, "the command ended before it could be killed"
+
+
+def table(folder: Path) -> dict[str, object]:
+    """Everything in results.json that must not depend on how often the run was interrupted."""
+    results = json.loads((folder / "results.json").read_text())
+    for method in results["methods"]:
+        del method["wall_s"]
+    return {key: results[key] for key in ("tasks", "data", "split", "methods")}
+
+
+@pytest.fixture(scope="module")
+def messy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "my.csv"
+    write(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def learned(messy: Path) -> Path:
+    folder = messy.parent / "learned"
+    gate("learn", "--data", messy, "--out", folder, "--epochs", 40)
+    return folder
+
+
+def test_learn_on_a_file_nobody_prepared(learned: Path) -> None:
+    aside = pd.read_csv(learned / "set_aside.csv")
+    assert (aside["reason"] == "RDKit cannot read this SMILES").sum() == 5
+    results = json.loads((learned / "results.json").read_text())
+    assert results["tasks"] == ["bp", "ds"]
+    assert results["data"]["set_aside"] == len(aside)
+    files = {path.name for path in learned.iterdir()}
+    wanted = "config.json results.json ratios.csv history.csv predictions.csv checkpoint.pt model.pt report.html"
+    assert files >= set(wanted.split())
+
+
+def test_learn_killed_and_resumed_equals_an_uninterrupted_run(messy: Path, learned: Path, tmp_path: Path) -> None:
+    arguments = ("learn", "--data", messy, "--out", tmp_path / "run", "--epochs", 40)
+    killed(tmp_path / "run" / "checkpoint.pt", 0, *arguments)
+    assert "--resume" in gate(*arguments, check=False).stderr
+    gate(*arguments, "--resume")
+    assert table(tmp_path / "run") == table(learned)
+    for file in ("ratios.csv", "ratios_history.csv", "predictions.csv"):
+        assert (tmp_path / "run" / file).read_bytes() == (learned / file).read_bytes()
+
+
+def test_grid_killed_and_resumed_equals_an_uninterrupted_run(messy: Path, tmp_path: Path) -> None:
+    arguments = ("grid", "--data", messy, "--epochs", 10, "--values", "0,0.2,0.4,0.6,0.8,1", "--out")
+    gate(*arguments, tmp_path / "whole")
+    killed(tmp_path / "cut" / "study.journal", 12, *arguments, tmp_path / "cut")
+    gate(*arguments, tmp_path / "cut", "--resume")
+    assert table(tmp_path / "cut") == table(tmp_path / "whole")
+    columns = ["bp|ds", "val_rmse"]
+    whole, cut = (pd.read_csv(tmp_path / name / "trials.csv")[columns] for name in ("whole", "cut"))
+    assert whole.equals(cut)
+    assert len(cut) == 6
+
+
+def test_predict_keeps_every_row_and_names_what_it_cannot_read(learned: Path, tmp_path: Path) -> None:
+    path = tmp_path / "new.csv"
+    path.write_text("smiles\nCCO\nnonsense\nCCCCCO\n")
+    gate("predict", learned, path)
+    frame = pd.read_csv(tmp_path / "new.predicted.csv")
+    assert list(frame.columns) == ["row", "smiles", "bp [K]", "ds", "problem"]
+    assert list(frame["row"]) == [2, 3, 4]
+    assert frame["bp [K]"].isna().tolist() == [False, True, False]
+    assert 250 < frame["bp [K]"].iloc[0] < 700, "in kelvin, not standardised"
+
+
+def test_compare_puts_every_method_side_by_side(messy: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "versus"
+    arguments = ("compare", "--data", messy, "--epochs", 2, "--seeds", 2, "--values", "0,1", "--out", folder)
+    gate(*arguments, "--workers", 1)
+    results = json.loads((folder / "results.json").read_text())
+    assert [m["name"] for m in results["methods"]] == ["budget", "direct", "lambda=1", "lambda=0", "grid", "tpe"]
+    assert [m["training_runs"] for m in results["methods"]] == [1, 1, 1, 1, 2, 2]
+    trials = pd.read_csv(folder / "trials.csv")
+    assert trials.groupby(["method", "seed"]).size().tolist() == [2, 2, 2, 2]
+    winner = trials[(trials["method"] == "grid") & (trials["seed"] == 1)].sort_values("val_rmse").iloc[0]
+    grid = next(m for m in results["methods"] if m["name"] == "grid")
+    assert grid["lambda"]["per_seed"][1][0][1] == winner["bp|ds"]
+    before = (folder / "results.json").read_bytes()
+    gate(*arguments, "--workers", 1, "--resume")
+    assert (folder / "results.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("learn", "--data", "none.csv", "--out", "x"), "none.csv: no such file"),
+        (("learn", "--tasks", "HV,XY", "--out", "x"), "'XY' is not in the chemicals table"),
+        (("learn", "--tasks", "HV,BP", "--device", "warp", "--out", "x"), "--device warp"),
+        (("grid", "--values", "0.2,a", "--out", "x"), "'0.2,a'"),
+        (("report", "none"), "none"),
+        (("predict", "none", "none.csv"), "none"),
+    ],
+)
+def test_errors_are_one_message_and_come_before_any_work(
+    arguments: tuple[str, ...], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = gate(*arguments, check=False)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "x").exists()
