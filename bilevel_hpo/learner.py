@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from bilevel_hpo.errors import UnsupportedError
 from bilevel_hpo.hypergradients import Hypergradient, OneStep, StepBatches
 from bilevel_hpo.hypergradients._random import RandomState
 from bilevel_hpo.problem import BilevelProblem, Loss, checked_scalar, eval_mode
@@ -56,7 +57,7 @@ class BilevelLearner:
     Args:
         model: holds θ.
         inner_optimizer: steps on θ; any parameter groups. `torch.optim.SGD`, `Adam` and `AdamW` with the estimators
-            that look ahead, any optimizer with `Direct`.
+            that look ahead; with `Direct`, any optimizer that steps without a closure.
         weights: `TransferRatios`, `LossWeights`, or any module whose call gives λ and that has `project_`.
         train_loss: (model, λ, batch) ↦ L_train(θ, λ), a scalar. λ is the tensor that `weights()` gives; it may enter
             in any smooth way.
@@ -90,6 +91,10 @@ class BilevelLearner:
         held = {id(p) for group in self.outer_optimizer.param_groups for p in group["params"]}
         if held != {id(p) for p in raw}:
             raise ValueError("outer_optimizer must hold the parameters of `weights`, all of them and no others")
+        if isinstance(inner_optimizer, torch.optim.LBFGS):
+            raise UnsupportedError(
+                "inner optimizer LBFGS evaluates the loss several times a step; use SGD, Adam or AdamW"
+            )
         self._problem = BilevelProblem(model, inner_optimizer, train_loss, val_loss)
         self.estimator.check(self._problem)
         self.epoch = self.inner_steps = self.outer_steps = self.skipped = 0
@@ -163,7 +168,9 @@ class BilevelLearner:
         Returns:
             The learner.
         """
-        if outer_every not in ("epoch", None) and not (isinstance(outer_every, int) and outer_every >= 1):
+        if outer_every not in ("epoch", None) and (
+            isinstance(outer_every, bool) or not isinstance(outer_every, int) or outer_every < 1
+        ):
             raise ValueError(f"outer_every={outer_every!r}: 'epoch', an integer >= 1 or None is wanted")
         for name, batches in (("train_batches", train_batches), ("val_batches", val_batches)):
             if isinstance(batches, Iterator):

@@ -138,7 +138,7 @@ class OwnAdam(torch.optim.Adam):
     pass
 
 
-UNSUPPORTED = [torch.optim.RMSprop, OwnAdam, torch.optim.LBFGS, torch.optim.NAdam]
+UNSUPPORTED = [torch.optim.RMSprop, OwnAdam, torch.optim.NAdam]
 
 
 @pytest.mark.parametrize("estimator", [OneStep(), Unrolled(2)], ids=repr)
@@ -148,7 +148,13 @@ def test_other_optimizers_are_refused_by_name(cls, estimator):
         Case(net(), cls, warm=0).learner(estimator)
 
 
-@pytest.mark.parametrize("cls", [torch.optim.RMSprop, OwnAdam, torch.optim.NAdam])
+@pytest.mark.parametrize("estimator", [Direct(), OneStep(), Unrolled(2)], ids=repr)
+def test_an_optimizer_that_needs_a_closure_is_refused_with_every_estimator(estimator):
+    with pytest.raises(UnsupportedError, match="LBFGS.*use SGD, Adam or AdamW"):
+        Case(net(), torch.optim.LBFGS, warm=0).learner(estimator)
+
+
+@pytest.mark.parametrize("cls", UNSUPPORTED)
 def test_direct_takes_them(cls):
     case = Case(net(), cls, warm=1)
     assert case.g(Direct(), val_loss=case.train_loss).isfinite().all()
