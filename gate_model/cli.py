@@ -42,6 +42,7 @@ console = Console(stderr=True)
 DEFAULT = Settings()
 DEFAULT_VALUES = ",".join(str(value) for value in GRID_VALUES)
 CORES = os.cpu_count() or 1
+SHOWN = 10
 
 
 class Learner(StrEnum):
@@ -283,11 +284,12 @@ def _load(
     else:
         table = read_csv(Path(data), tasks=names, smiles_column=smiles_column)
     for action, rows in table.set_aside.groupby("action", sort=False):
-        console.print(f"[yellow]{len(rows)} × {action}[/yellow], e.g. ", end="")
-        first = rows.iloc[0]
-        console.print(
-            f"line {first['row']}, column {first['column']}: {first['reason']}", markup=False, highlight=False
-        )
+        console.print(f"[yellow]{len(rows)} × {action}:[/yellow]")
+        for row, column, reason in rows[["row", "column", "reason"]].head(SHOWN).itertuples(index=False, name=None):
+            place = f"line {row}, column {column}" if row != "" else f"column {column}"
+            console.print(f"  {place}: {reason}", markup=False, highlight=False, soft_wrap=True)
+        if len(rows) > SHOWN:
+            console.print(f"  … and {len(rows) - SHOWN} more; all of them in set_aside.csv of the run folder")
     return table.with_at_least(at_least) if at_least > 1 else table
 
 
