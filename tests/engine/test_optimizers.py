@@ -150,7 +150,7 @@ def test_other_optimizers_are_refused_by_name(cls, estimator):
 
 @pytest.mark.parametrize("estimator", [Direct(), OneStep(), Unrolled(2)], ids=repr)
 def test_an_optimizer_that_needs_a_closure_is_refused_with_every_estimator(estimator):
-    with pytest.raises(UnsupportedError, match="LBFGS.*use SGD, Adam or AdamW"):
+    with pytest.raises(UnsupportedError, match=r"LBFGS.*use SGD, Adam or AdamW"):
         Case(net(), torch.optim.LBFGS, warm=0).learner(estimator)
 
 
