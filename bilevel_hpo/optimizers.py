@@ -15,9 +15,12 @@ from torch import Tensor
 
 from bilevel_hpo.errors import UnsupportedError
 
-__all__ = ["State", "UpdateRule", "rule_for", "supported"]
+__all__ = ["SCALARS", "State", "UpdateRule", "rule_for", "supported"]
 
 State = dict[str, Any]
+SCALARS = ("step", "mu_product")
+"""Entries of an optimizer's state that are one number per parameter; all others have the parameter's shape."""
+
 UpdateRule = Callable[[Tensor, Tensor, State, dict[str, Any]], tuple[Tensor, State]]
 
 

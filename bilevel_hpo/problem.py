@@ -16,12 +16,15 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils.weight_norm import WeightNorm
 from torch.overrides import TorchFunctionMode
 
+from bilevel_hpo.batches import parts
+from bilevel_hpo.distributed import Ranks
 from bilevel_hpo.errors import UnsupportedError
+from bilevel_hpo.structure import Lambda, Structure
 
 __all__ = ["BilevelProblem", "Loss", "Params"]
 
-Loss = Callable[[Any, Tensor, Any], Tensor]
-"""(model, λ, batch) ↦ scalar loss."""
+Loss = Callable[[Any, Any, Any], Tensor]
+"""(model, λ, batch) ↦ scalar loss; λ in the shapes that `weights()` gives."""
 
 Params = dict[str, Tensor]
 """Name in the model -> tensor."""
@@ -34,26 +37,35 @@ class _LossModule(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, loss: Loss, lambda_: Tensor, batch: Any) -> Tensor:
+    def forward(self, loss: Loss, lambda_: Lambda, batch: Any) -> Tensor:
         return loss(self.model, lambda_, batch)
 
 
 class BilevelProblem:
     """min_λ L_val(θ*(λ), λ) subject to θ*(λ) = argmin_θ L_train(θ, λ) (paper, Eq. 13), at the current θ.
 
+    λ is one flat vector `[N]` here; the losses receive it in the shapes of `lambda_`.
+
     Args:
         model: holds θ.
         optimizer: the inner optimizer; steps on some or all of the model's parameters.
         train_loss: L_train, a scalar function of (model, λ, batch).
         val_loss: L_val, likewise.
+        lambda_: an example of λ.
     """
 
-    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, train_loss: Loss, val_loss: Loss) -> None:
-        self.model, self.optimizer = model, optimizer
+    def __init__(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, train_loss: Loss, val_loss: Loss, lambda_: Lambda
+    ) -> None:
+        self.ranks = Ranks(model)
+        self.model: nn.Module = model if self.ranks.wrapper is None else self.ranks.wrapper.module
+        self.optimizer, self.structure = optimizer, Structure(lambda_)
+        self.values: dict[str, Tensor] = {}
+        """The first value of each loss since this was cleared, for the learner's history."""
         self._losses = {"train_loss": train_loss, "val_loss": val_loss}
-        self._module = _LossModule(model)
-        self._weight_norm = any(_has_weight_norm(module) for module in model.modules())
-        names = {id(p) for p in model.parameters()}
+        self._module = _LossModule(self.model)
+        self._weight_norm = any(_has_weight_norm(module) for module in self.model.modules())
+        names = {id(p) for p in self.model.parameters()}
         for group in optimizer.param_groups:
             for p in group["params"]:
                 if id(p) not in names:
@@ -62,16 +74,20 @@ class BilevelProblem:
                         "in named_parameters(): it would be a constant to every hypergradient. Is it in a plain list? "
                         "Use nn.ParameterList or nn.ModuleList"
                     )
-        for name, module in model.named_modules():
+        for name, module in self.model.named_modules():
             if isinstance(module, torch._dynamo.eval_frame.OptimizedModule):
                 raise UnsupportedError(
                     f"module {name or type(module).__name__!r} is compiled, and a compiled graph can be differentiated "
                     "only once; pass the module as it was before torch.compile"
                 )
 
+    def names(self) -> dict[int, str]:
+        """id of a parameter -> its name."""
+        return {id(p): name for name, p in self.model.named_parameters()}
+
     def parameters(self) -> Params:
         """θ by name: the optimizer's parameters that are trainable now, detached (no copy)."""
-        names = {id(p): name for name, p in self.model.named_parameters()}
+        names = self.names()
         held = (p for group in self.optimizer.param_groups for p in group["params"])
         return {names[id(p)]: p.detach() for p in held if p.requires_grad}
 
@@ -88,14 +104,48 @@ class BilevelProblem:
         with eval_mode(self.model):
             return self._call("val_loss", params, buffers, lambda_, batch)
 
+    def val_gradient(
+        self, params: Params, buffers: Params, lambda_: Tensor, batch: Any
+    ) -> tuple[Params, Tensor | None]:
+        """v = ∂L_val/∂θ by name, averaged over the ranks, and ∂L_val/∂λ on this rank; what L_val does not name is left
+        out, or None."""
+        leaves = {name: p.detach().requires_grad_() for name, p in params.items()}
+        lambda_ = lambda_.detach().clone().requires_grad_()
+        loss = self.val_loss(leaves, buffers, lambda_, batch)
+        if not loss.requires_grad:
+            raise UnsupportedError("val_loss depends neither on the model's parameters nor on `weights`")
+        *v, explicit = torch.autograd.grad(loss, [*leaves.values(), lambda_], allow_unused=True)
+        named = {n: self.ranks.averaged(vi) for n, vi in zip(leaves, v, strict=True) if vi is not None}
+        return named, explicit
+
+    def total(self, explicit: Tensor | None, implicit: Tensor | None) -> Tensor:
+        """∂L_val/∂λ + the part through θ, averaged over the ranks; UnsupportedError where neither loss names λ."""
+        if explicit is None and implicit is None:
+            raise UnsupportedError(
+                "neither train_loss nor val_loss depends on `weights`: multiply the losses by the argument that the "
+                "loss functions receive, not by the module that made it"
+            )
+        known = [part.detach() for part in (explicit, implicit) if part is not None]
+        return self.ranks.averaged(known[0] if len(known) == 1 else known[0] + known[1])
+
+    @contextlib.contextmanager
+    def composed(self) -> Iterator[None]:
+        """Inside, attention and weight norm are made of operations with forward mode and second derivatives."""
+        with sdpa_kernel(SDPBackend.MATH), _ComposedWeightNorm() if self._weight_norm else contextlib.nullcontext():
+            yield
+
     def _call(self, which: str, params: Params, buffers: Params, lambda_: Tensor, batch: Any) -> Tensor:
         replaced = {f"model.{name}": tensor for name, tensor in {**params, **buffers}.items()}
-        # The fused attention kernels have neither forward mode nor second derivatives.
-        with sdpa_kernel(SDPBackend.MATH), _ComposedWeightNorm() if self._weight_norm else contextlib.nullcontext():
-            loss = functional_call(self._module, replaced, (self._losses[which], lambda_, batch))
+        weights = self.structure.unflatten(lambda_)
+        losses = []
+        for part in parts(batch):
+            loss = functional_call(self._module, replaced, (self._losses[which], weights, part))
+            losses.append(checked_scalar(loss, which))
         # A module may assign a buffer anew instead of writing into it; `functional_call` notes that in `replaced`.
         buffers.update({name: replaced[f"model.{name}"].detach() for name in buffers})
-        return checked_scalar(loss, which)
+        total = losses[0] if len(losses) == 1 else torch.stack(losses).mean()
+        self.values.setdefault(which, total.detach())
+        return total
 
 
 class _ComposedWeightNorm(TorchFunctionMode):

@@ -1,6 +1,6 @@
-"""Named λ as an `nn.Module`: a vector of loss weights, or a matrix of transfer ratios."""
+"""Named λ as an `nn.Module`: a vector of loss weights, a matrix of transfer ratios, or several of them by name."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import pandas as pd
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from bilevel_hpo.constraints import Box, Budget, Constraint, Positive
 
-__all__ = ["LossWeights", "TransferRatios"]
+__all__ = ["LossWeights", "TransferRatios", "WeightsDict"]
 
 
 class LossWeights(nn.Module):
@@ -50,6 +50,11 @@ class LossWeights(nn.Module):
     def project_(self) -> None:
         """Move the raw parameter back into its constraint; the learner calls it after every outer step."""
         self.constraint.project_(self.raw)
+
+    @property
+    def labels(self) -> list[str]:
+        """The names."""
+        return list(self.names)
 
     def to_series(self) -> "pd.Series[float]":
         """λ by name."""
@@ -141,6 +146,11 @@ class TransferRatios(nn.Module):
         """Move the raw parameter back into its constraint; the learner calls it after every outer step."""
         self.constraint.project_(self.raw)
 
+    @property
+    def labels(self) -> list[str]:
+        """`source->target` for every entry, row by row."""
+        return [f"{s}->{t}" for t in self.targets for s in self.sources]
+
     def to_frame(self) -> pd.DataFrame:
         """λ as a table: index = targets, columns = sources."""
         return pd.DataFrame(
@@ -153,6 +163,36 @@ class TransferRatios(nn.Module):
         """Size and constraint, for `repr`."""
         size = f"{len(self.targets)} targets × {len(self.sources)} sources"
         return f"{size}, {self.constraint!r}, diagonal={self.diagonal}" + (", symmetric" if self.symmetric else "")
+
+
+class WeightsDict(nn.ModuleDict):
+    """Several λ of any shapes at once: `weights()` is a dict of tensors, one per name.
+
+    Args:
+        weights: name -> `LossWeights`, `TransferRatios`, or another module of their kind. Each keeps its constraint.
+    """
+
+    def __init__(self, weights: Mapping[str, "LossWeights | TransferRatios"]) -> None:
+        if not weights:
+            raise ValueError("weights must not be empty")
+        super().__init__(weights)
+
+    def forward(self) -> dict[str, Tensor]:
+        """λ by name."""
+        return {name: module() for name, module in self._named()}
+
+    def _named(self) -> list[tuple[str, "LossWeights | TransferRatios"]]:
+        return list(self.items())  # type: ignore[arg-type]
+
+    def project_(self) -> None:
+        """Move every raw parameter back into its constraint."""
+        for _, module in self._named():
+            module.project_()
+
+    @property
+    def labels(self) -> list[str]:
+        """`name.label` for every entry, in the order of the names."""
+        return [f"{name}.{label}" for name, module in self._named() for label in module.labels]
 
 
 def _unique(names: Sequence[str], argument: str) -> tuple[str, ...]:

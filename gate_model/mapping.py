@@ -33,16 +33,16 @@ def mapping_losses(model: GATE, m: Tensor, batch: Batch) -> Tensor:
 def weighted_mapping(model: GATE, weights: Tensor, m: Tensor, batch: Batch) -> Tensor:
     """Σ_{t≠s} W[t, s] l_map[t, s], a scalar, for weights `[T, T]`; the diagonal is not used.
 
-    Pairs of weight exactly 0 cost nothing, unless W takes part in differentiation. In an ordinary training step
-    (reverse mode, W constant) the gradient is computed together with the value, target by target, so that no
-    activation is kept; everywhere else by plain torch operations.
+    Pairs of weight exactly 0 cost nothing, unless W takes part in differentiation. In a training step (reverse mode)
+    the gradient is computed together with the value, target by target, so that no activation is kept; everywhere else
+    by plain torch operations.
     """
     points, layers = _points(m), _layers(model)
     tensors = [points, *(tensor for affine in layers for tensor in affine)]
     in_transform = torch._C._are_functorch_transforms_active()
-    if in_transform or weights.requires_grad or _has_tangent([weights, *tensors]):
-        return (weights * _path_losses(_blocks(batch, None), points, layers, model.n_tasks)).sum()
-    blocks = _blocks(batch, weights)
+    blocks = _blocks(batch, None if in_transform or weights.requires_grad else weights)
+    if in_transform or _has_tangent([weights, *tensors]):
+        return (weights * _path_losses(blocks, points, layers, model.n_tasks)).sum()
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
         total: Tensor = _ValueWithGradient.apply(weights, blocks, *tensors)  # type: ignore[no-untyped-call]
         return total
@@ -121,7 +121,7 @@ def _has_tangent(tensors: Sequence[Tensor]) -> bool:
 
 
 class _ValueWithGradient(torch.autograd.Function):
-    """Σ W[t, s] l_map[t, s] and, in the same pass, its gradient; W is a constant.
+    """Σ W[t, s] l_map[t, s] and, in the same pass, its gradient.
 
     A block's rows and activations are a few megabytes and are used up while they are in the cache. Kept for a
     backward pass they would be hundreds, and getting, writing and reading those takes longer than the matrix
@@ -134,11 +134,11 @@ class _ValueWithGradient(torch.autograd.Function):
         longest = max((len(block.rows) for block in blocks), default=0)
         widths = [weight.shape[2] for weight in affine[::2]]
         buffers = [points.new_empty(longest, width) for width in widths for _ in range(2)]
-        total = points.new_zeros(())
+        losses = torch.zeros_like(weights)
         of_points, *of_affine = gradients
         for block in blocks:
             t = block.target
-            value, of_rows = _block_gradient(
+            losses[t, block.sources], of_rows = _block_gradient(
                 block,
                 weights[t, block.sources],
                 points.index_select(0, block.rows),
@@ -147,21 +147,22 @@ class _ValueWithGradient(torch.autograd.Function):
                 [buffer[: len(block.rows)] for buffer in buffers],
             )
             of_points.index_add_(0, block.rows, of_rows)
-            total += value
-        ctx.blocks, ctx.gradients = blocks, gradients
+        ctx.blocks, ctx.gradients = blocks, [losses, *gradients]
         ctx.save_for_backward(weights, points, *affine)
-        return total
+        return (weights * losses).sum()
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         if not torch.is_grad_enabled():
-            return (None, None, *(grad * gradient for gradient in ctx.gradients))
-        weights, *tensors = ctx.saved_tensors
+            of_weights, *of_tensors = (grad * gradient for gradient in ctx.gradients)
+            return (of_weights, None, *of_tensors)
+        weights, points, *affine = ctx.saved_tensors
+        tensors = [weights, points, *affine]
         wanted = [tensor for tensor in tensors if tensor.requires_grad]
-        points, *affine = tensors
         total = (weights * _path_losses(ctx.blocks, points, _pairs(affine), len(weights))).sum()
         found = iter(torch.autograd.grad(total, wanted, grad, create_graph=True, materialize_grads=True))
-        return (None, None, *(next(found) if tensor.requires_grad else None for tensor in tensors))
+        of_weights, *of_tensors = (next(found) if tensor.requires_grad else None for tensor in tensors)
+        return (of_weights, None, *of_tensors)
 
 
 def _block_gradient(
@@ -172,7 +173,9 @@ def _block_gradient(
     gradients: Sequence[Affine],
     buffers: Sequence[Tensor],
 ) -> tuple[Tensor, Tensor]:
-    """Σ_s W[t, s] l_map[t, s] of one target t and its gradient in the points `[n*S, k]`, without new memory.
+    """l_map[t, sources] of one target t `[S]`, and the gradient of Σ_s W[t, s] l_map[t, s] in the points `[n*S, k]`.
+
+    Without new memory.
 
     Args:
         block: the rows.
@@ -188,7 +191,7 @@ def _block_gradient(
         before.append(torch.addmm(b, inputs[-1], w, out=affine))
         inputs.append(torch.ops.aten.silu(affine, out=activated) if depth + 1 < len(layers) else affine)
     errors = inputs.pop().view(-1, len(block.sources)).sub_(block.y)
-    value = errors.square().mean(0) @ weights
+    value = errors.square().mean(0)
     grad = errors.mul_(weights * (2 / len(block.y))).view(-1, 1)
     for depth in reversed(range(len(layers))):
         (w, _), (of_w, of_b), x = layers[depth], gradients[depth], inputs[depth]

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -123,7 +124,7 @@ def train(
     def after_epoch(learner: BilevelLearner) -> None:
         batches.next_epoch()
         score = float(rmse(predict(model, selection), selection_labels).mean())
-        row = learner.history.iloc[-1]
+        row = learner.epochs.iloc[-1]
         history.append(
             {
                 "epoch": int(row["epoch"]),
@@ -145,8 +146,9 @@ def train(
         outer_every=settings.outer_every if learned else None,
         callbacks=[after_epoch],
     )
-    seconds = float(learner.history["seconds"].iloc[-1])
-    return Trained(model, ratios().detach().cpu(), learner.trajectory, history, seconds)
+    seconds = float(learner.epochs["seconds"].iloc[-1])
+    trajectory = cast(Tensor, learner.trajectory)
+    return Trained(model, ratios().detach().cpu(), trajectory, history, seconds)
 
 
 def predict(model: nn.Module, x: Tensor, batch_size: int = 4096) -> NDArray[np.float64]:

@@ -1,8 +1,27 @@
 """Estimators of dL_val/dλ, one a file, all of one shape."""
 
-from bilevel_hpo.hypergradients._base import Hypergradient, StepBatches
+from bilevel_hpo.hypergradients._base import Hypergradient
+from bilevel_hpo.hypergradients._conjugate_gradient import ConjugateGradient, conjugate_gradient
 from bilevel_hpo.hypergradients._direct import Direct
+from bilevel_hpo.hypergradients._finite_difference import FiniteDifference
+from bilevel_hpo.hypergradients._inner_step import OfOneStep, taken_step
+from bilevel_hpo.hypergradients._neumann import Neumann
+from bilevel_hpo.hypergradients._nystrom import Nystrom
 from bilevel_hpo.hypergradients._one_step import OneStep
+from bilevel_hpo.hypergradients._random import RandomState
 from bilevel_hpo.hypergradients._unrolled import Unrolled
 
-__all__ = ["Direct", "Hypergradient", "OneStep", "StepBatches", "Unrolled"]
+__all__ = [
+    "ConjugateGradient",
+    "Direct",
+    "FiniteDifference",
+    "Hypergradient",
+    "Neumann",
+    "Nystrom",
+    "OfOneStep",
+    "OneStep",
+    "RandomState",
+    "Unrolled",
+    "conjugate_gradient",
+    "taken_step",
+]

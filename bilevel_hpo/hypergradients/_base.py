@@ -7,21 +7,11 @@ from torch import Tensor
 
 from bilevel_hpo.problem import BilevelProblem
 
-__all__ = ["Hypergradient", "StepBatches"]
-
-
-class StepBatches(tuple[Any, ...]):
-    """One train batch for each inner step of an estimator that looks further than one step ahead.
-
-    `learner.hypergradient(StepBatches([b1, b2, b3]), val_batch)` with `Unrolled(steps=3)`; an ordinary batch in
-    its place is used for every step.
-    """
-
-    __slots__ = ()
+__all__ = ["Hypergradient"]
 
 
 class Hypergradient(ABC):
-    """An estimator of the hypergradient: (θ, λ, train batch, val batch) ↦ dL_val/dλ, shaped like λ.
+    """An estimator of the hypergradient: (θ, λ, train batch, val batch) ↦ dL_val/dλ, both as vectors `[N]`.
 
     It reads θ, the optimizer's state, buffers and the random number generator, and leaves all of them as they were.
     """
@@ -29,9 +19,12 @@ class Hypergradient(ABC):
     steps: int = 1
     """Inner steps looked ahead: that many train batches are used at once."""
 
+    references: tuple[str, ...] = ()
+    """Keys of `bilevel_hpo.citations`: where the method comes from."""
+
     @abstractmethod
     def __call__(self, problem: BilevelProblem, lambda_: Tensor, train_batch: Any, val_batch: Any) -> Tensor:
-        """dL_val/dλ at `lambda_`, a detached tensor."""
+        """dL_val/dλ at `lambda_`, a detached vector `[N]`."""
 
     @abstractmethod
     def check(self, problem: BilevelProblem) -> None:

@@ -23,6 +23,8 @@ class Direct(Hypergradient):
     data say. It is here because it is the published algorithm; use `OneStep` with a `Budget` instead.
     """
 
+    references = ("gate_bilevel",)
+
     def __call__(self, problem: BilevelProblem, lambda_: Tensor, train_batch: Any, val_batch: Any) -> Tensor:
         """∂L_val/∂λ; the train batch is not used."""
         lambda_ = lambda_.detach().requires_grad_()
@@ -34,7 +36,7 @@ class Direct(Hypergradient):
                     "put them into val_loss, or use OneStep()"
                 )
             (g,) = torch.autograd.grad(loss, lambda_)
-        return g
+        return problem.total(g, None)
 
     def check(self, problem: BilevelProblem) -> None:
         """Every optimizer and model will do."""

@@ -9,29 +9,24 @@ __all__ = ["RandomState"]
 
 
 class RandomState:
-    """`with RandomState() as random:` leaves the generators of CPU and GPUs as they were.
+    """The state of the generators of CPU and GPUs when it was made.
 
-    Inside, `random.rewind()` goes back to the start, so that a second pass over the same loss draws the same
-    dropout masks and perturbations as the first.
+    `with RandomState() as random:` leaves them as they were; `random.rewind()` goes back to that state, so that a
+    second pass over the same loss draws the same dropout masks and perturbations as the first.
     """
 
-    def __enter__(self) -> "RandomState":
-        self._start = _get()
-        return self
+    def __init__(self) -> None:
+        self._cpu = torch.get_rng_state()
+        self._cuda: list[Tensor] = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
 
     def rewind(self) -> None:
-        """Back to the state at entry."""
-        _set(self._start)
+        """Back to the state at the start."""
+        torch.set_rng_state(self._cpu)
+        if self._cuda:
+            torch.cuda.set_rng_state_all(self._cuda)
+
+    def __enter__(self) -> "RandomState":
+        return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.rewind()
-
-
-def _get() -> tuple[Tensor, list[Tensor]]:
-    return torch.get_rng_state(), torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-
-
-def _set(state: tuple[Tensor, list[Tensor]]) -> None:
-    torch.set_rng_state(state[0])
-    if state[1]:
-        torch.cuda.set_rng_state_all(state[1])

@@ -6,9 +6,11 @@ import higher.optim
 import torch
 from torch import Tensor
 
+from bilevel_hpo.batches import StepBatches
 from bilevel_hpo.errors import UnsupportedError
-from bilevel_hpo.hypergradients._base import Hypergradient, StepBatches
+from bilevel_hpo.hypergradients._base import Hypergradient
 from bilevel_hpo.hypergradients._random import RandomState
+from bilevel_hpo.hypergradients._second_order import second_derivatives
 from bilevel_hpo.optimizers import rule_for
 from bilevel_hpo.problem import BilevelProblem
 
@@ -18,63 +20,79 @@ __all__ = ["Unrolled"]
 class Unrolled(Hypergradient):
     """dL_val(θ_K(λ), λ)/dλ through K real optimizer steps, the graph of all of them kept.
 
-    Source: Maclaurin, Duvenaud, Adams (2015); Franceschi et al. (2017), reverse mode; the steps are taken by
-    `higher` (Grefenstette et al., 2019) with the update rules of `bilevel_hpo.optimizers`.
+    Source: Maclaurin, Duvenaud, Adams (2015); Franceschi et al. (2017), reverse mode; truncation: Shaban et al.
+    (2019). The steps are taken by `higher` (Grefenstette et al., 2019) with the update rules of
+    `bilevel_hpo.optimizers`.
 
     Cost: about 2 K plain steps in time; memory for the graphs of K steps with their second derivatives (+129 % of a
-    plain step already at K = 1). `OneStep` gives the same numbers as `Unrolled(1)` for +3 %: prefer it unless an
-    operation in the loss has no forward mode. Use K > 1 when one step is too short-sighted.
+    plain step already at K = 1). With truncation after h steps: K + h plain steps, memory for h. `OneStep` gives the
+    same numbers as `Unrolled(1)` for the memory of a plain step: prefer it unless an operation in the loss has no
+    forward mode. Use K > 1 when one step is too short-sighted; near the optimum of the inner problem
+    `ConjugateGradient` sees further for less.
 
     BatchNorm statistics are carried from step to step as constants, not differentiated.
 
     Args:
         steps: K. `train_batch` is used for each of them, or `StepBatches` gives one batch a step.
+        truncate: h, the last steps that are differentiated; all K when left out. The bias shrinks as (1 − ημ)^h on an
+            inner problem of curvature at least μ under step size η.
     """
 
-    def __init__(self, steps: int = 1) -> None:
+    references: tuple[str, ...] = ("maclaurin2015", "franceschi2017", "higher")
+
+    def __init__(self, steps: int = 1, truncate: int | None = None) -> None:
         if steps < 1:
             raise ValueError(f"Unrolled needs steps >= 1; got {steps}")
-        self.steps = steps
+        if truncate is not None and not 1 <= truncate <= steps:
+            raise ValueError(f"Unrolled needs 1 <= truncate <= steps={steps}; got {truncate}")
+        self.steps, self.truncate = steps, truncate
+        if truncate is not None:
+            self.references = (*self.references, "shaban2019")
 
     def __call__(self, problem: BilevelProblem, lambda_: Tensor, train_batch: Any, val_batch: Any) -> Tensor:
-        """dL_val/dλ, exact for the next K steps."""
+        """dL_val/dλ `[N]`, exact for the next K steps."""
         batches = train_batch if isinstance(train_batch, StepBatches) else StepBatches([train_batch] * self.steps)
         if len(batches) != self.steps:
             raise ValueError(f"StepBatches holds {len(batches)} batches; {self!r} wants {self.steps}")
+        constants = self.steps - (self.truncate or self.steps)
         lambda_ = lambda_.detach().requires_grad_()
-        with RandomState(), torch.enable_grad():
+        with RandomState(), torch.enable_grad(), problem.composed():
             params, buffers = problem.parameters(), problem.buffers()
             # `higher` finds parameters by identity in the order of this list; ones without gradient are no leaves.
             reference = [p for group in problem.optimizer.param_groups for p in group["params"]]
-            named = {id(p): name for name, p in problem.model.named_parameters()}
+            named = problem.names()
             order = [named[id(p)] for p in reference]
             theta = [
                 params[n].requires_grad_() if n in params else p.detach() for n, p in zip(order, reference, strict=True)
             ]
             optimizer = higher.optim.get_diff_optim(problem.optimizer, reference)
-            try:
-                for batch in batches:
-                    loss = problem.train_loss(dict(zip(order, theta, strict=True)), buffers, lambda_, batch)
+            with second_derivatives():
+                for number, batch in enumerate(batches):
+                    weights = lambda_.detach() if number < constants else lambda_
+                    loss = problem.train_loss(dict(zip(order, theta, strict=True)), buffers, weights, batch)
                     theta = optimizer.step(loss, params=theta)
+                    if number < constants:
+                        theta = [p.detach().requires_grad_(p.requires_grad) for p in theta]
+                        _detach(optimizer)
                 val_loss = problem.val_loss(dict(zip(order, theta, strict=True)), buffers, lambda_, val_batch)
                 (g,) = torch.autograd.grad(val_loss, lambda_, allow_unused=True)
-            except NotImplementedError as error:
-                if "derivative for" not in str(error):
-                    raise
-                raise UnsupportedError(
-                    f"train_loss uses an operation without second derivatives ({str(error).splitlines()[0]}): replace "
-                    "it, e.g. nn.EmbeddingBag by nn.Embedding and a sum"
-                ) from error
-        if g is None:
-            raise UnsupportedError(
-                "neither train_loss nor val_loss depends on `weights`: multiply the losses by the argument that the "
-                "loss functions receive, not by the module that made it"
-            )
-        return g
+        return problem.total(g, None)
 
     def check(self, problem: BilevelProblem) -> None:
-        """The optimizer's step must be known."""
+        """The optimizer's step must be known, and one process must hold the whole batch."""
         rule_for(problem.optimizer)
+        if problem.ranks.wrapper is not None:
+            raise UnsupportedError(
+                f"{self!r} cannot average the inner gradient over the ranks of DistributedDataParallel inside its graph; "
+                "use OneStep() or FiniteDifference()"
+            )
 
     def __repr__(self) -> str:
-        return f"Unrolled(steps={self.steps})"
+        return f"Unrolled(steps={self.steps}{'' if self.truncate is None else f', truncate={self.truncate}'})"
+
+
+def _detach(optimizer: higher.optim.DifferentiableOptimizer) -> None:
+    """Cut the optimizer's state off from the steps that made it."""
+    for states in optimizer.state:
+        for state in states.values():
+            state.update({key: value.detach() for key, value in state.items() if isinstance(value, Tensor)})

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from bilevel_hpo import BilevelLearner, Budget, Direct, LossWeights, OneStep, TransferRatios, Unrolled
+from bilevel_hpo import BilevelLearner, Budget, Direct, LossWeights, NonFiniteWarning, OneStep, TransferRatios, Unrolled
 from tests.engine.problems import batch, budget_learner, named, net, plain, task_losses, weighted
 
 NAMES = ["a", "b", "c"]
@@ -34,18 +34,18 @@ def test_the_schedule_takes_the_right_number_of_steps(outer_every, estimator, pe
     assert same is learner
     assert seen == [1, 2, 3]
     assert (learner.epoch, learner.inner_steps, learner.outer_steps, learner.skipped) == (3, 15, sum(per_epoch), 0)
-    assert learner.history["epoch"].tolist() == [1, 2, 3]
-    assert learner.history["outer_steps"].tolist() == per_epoch
+    assert learner.epochs["epoch"].tolist() == [1, 2, 3]
+    assert learner.epochs["outer_steps"].tolist() == per_epoch
     assert learner.trajectory.shape == (4, 3)
     assert torch.equal(learner.trajectory[-1], learner.weights().detach())
     assert torch.equal(learner.trajectory[0], learner.trajectory[-1]) == (sum(per_epoch) == 0)
-    assert learner.history["seconds"].is_monotonic_increasing
+    assert learner.epochs["seconds"].is_monotonic_increasing
 
 
 def test_an_outer_step_looks_at_the_batches_about_to_be_trained_on():
     learner, used = budget_learner(net(), NAMES, hypergradient=Unrolled(2)), []
-    original = learner.outer_step
-    learner.outer_step = lambda train, val: (used.append((list(train), val)), original(train, val))[1]
+    original = learner.step
+    learner.step = lambda train, val: (used.append((list(train), val)), original(train, val))[1]
     learner.fit(TRAIN, VAL, epochs=2, outer_every=2)
     expected = [([0, 1], 0), ([2, 3], 1), ([4, 4], 0), ([1, 2], 1), ([3, 4], 0)]
     for (train, val), (train_expected, val_expected) in zip(used, expected, strict=True):
@@ -55,8 +55,8 @@ def test_an_outer_step_looks_at_the_batches_about_to_be_trained_on():
 
 def test_validation_batches_are_repeated_when_they_run_out():
     learner, used = budget_learner(net(), NAMES), []
-    original = learner.outer_step
-    learner.outer_step = lambda train, val: (used.append(val), original(train, val))[1]
+    original = learner.step
+    learner.step = lambda train, val: (used.append(val), original(train, val))[1]
     learner.fit(TRAIN, VAL, epochs=1, outer_every=1)
     assert [id(val) for val in used] == [id(VAL[i]) for i in (0, 1, 0, 1, 0)]
 
@@ -75,7 +75,7 @@ def test_with_lambda_fixed_fit_is_ordinary_training():
         losses.append(loss.item())
     for ours, plain_training in zip(model.parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(ours, plain_training, rtol=1e-12, atol=1e-14)
-    assert learner.history["train_loss"].tolist() == pytest.approx([sum(losses[:5]) / 5, sum(losses[5:]) / 5])
+    assert learner.epochs["train_loss"].tolist() == pytest.approx([sum(losses[:5]) / 5, sum(losses[5:]) / 5])
 
 
 @pytest.mark.parametrize("kind", ["budget", "ratios", "symmetric"])
@@ -198,7 +198,7 @@ def assert_equal_learners(a, b):
         assert torch.equal(x, y), key
     assert torch.equal(a.weights(), b.weights())
     assert torch.equal(a.trajectory, b.trajectory)
-    assert a.history.drop(columns="seconds").equals(b.history.drop(columns="seconds"))
+    assert a.epochs.drop(columns="seconds").equals(b.epochs.drop(columns="seconds"))
     assert (a.epoch, a.inner_steps, a.outer_steps) == (b.epoch, b.inner_steps, b.outer_steps)
 
 
@@ -221,12 +221,15 @@ def test_a_state_without_scheduler_is_refused_by_a_learner_with_one():
 def test_a_hypergradient_that_is_not_finite_is_skipped_and_counted(bad):
     learner = budget_learner(net(), NAMES, val_loss=lambda m, w, d: plain(m, w, d[:2]) * d[2])
     val = [(*VAL[0], 1.0), (*VAL[1], bad)]
-    learner.fit(TRAIN, val, epochs=2)
+    with pytest.warns(NonFiniteWarning, match="epoch 1, train batch 2, validation batch 2") as warned:
+        learner.fit(TRAIN, val, epochs=2, outer_every="epoch")
+    assert len(warned) == 2
     assert (learner.outer_steps, learner.skipped) == (2, 2)
-    assert learner.history["skipped"].tolist() == [1, 1]
+    assert learner.epochs["skipped"].tolist() == [1, 1]
     assert learner.weights().isfinite().all()
     before, state = learner.weights().detach().clone(), copy.deepcopy(learner.outer_optimizer.state_dict())
-    assert not learner.outer_step(TRAIN[0], val[1]).isfinite().all()
+    with pytest.warns(NonFiniteWarning):
+        assert not learner.outer_step(TRAIN[0], val[1]).isfinite().all()
     assert torch.equal(learner.weights(), before)
     assert str(learner.outer_optimizer.state_dict()) == str(state)
 

@@ -1,0 +1,39 @@
+"""Which λ take part in an outer step: the large ones always, the small ones in turn."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+__all__ = ["ActiveSet"]
+
+
+@dataclass(frozen=True)
+class ActiveSet:
+    """Only λ of at least `threshold` take part in every outer step; each of the others in one of `rotation`.
+
+    The paper's Discussion finds most λ so small that they could be left out of the outer loop. Left out for good, a λ
+    that fell early could never come back; in rotation, each gets its turn after at most `rotation` outer steps. A λ
+    that does not take part keeps its raw value (under a `Budget` λ itself still gives way to the others of its sum).
+
+    The hypergradient of all λ costs as much as that of one, so this saves no time in the engine. It is for losses
+    that leave out pairs by `learner.active`, and it keeps noise from moving a mass of λ that do not matter.
+
+    Args:
+        threshold: in units of λ.
+        rotation: outer steps until every λ has had its turn; 1 means that all take part always.
+    """
+
+    threshold: float
+    rotation: int = 10
+
+    def __post_init__(self) -> None:
+        if not self.threshold >= 0:
+            raise ValueError(f"ActiveSet needs threshold >= 0; got {self.threshold}")
+        if self.rotation < 1:
+            raise ValueError(f"ActiveSet needs rotation >= 1; got {self.rotation}")
+
+    def mask(self, lambda_: Tensor, turn: int) -> Tensor:
+        """True where λ `[N]` takes part in outer step number `turn` (0 for the first)."""
+        place = torch.arange(lambda_.numel(), device=lambda_.device)
+        return (lambda_ >= self.threshold) | (place % self.rotation == turn % self.rotation)

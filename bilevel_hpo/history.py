@@ -1,0 +1,67 @@
+"""What happened in every outer step, kept within a bounded size."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+__all__ = ["History"]
+
+VALUES = 4_000_000
+"""Numbers kept of λ and g together: 32 MB in float64."""
+ROWS = 10_000
+
+
+class History:
+    """λ, its hypergradient g, losses and timings per outer step.
+
+    Beyond `ROWS` outer steps, or `VALUES` numbers of λ and g, every second row is dropped and from then on only every
+    second, fourth, … outer step is kept: the rows stay evenly spread over the whole training.
+
+    Args:
+        labels: names of the N entries of λ.
+    """
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        self.labels = list(labels)
+        self.stride = 1
+        self._capacity = max(16, min(ROWS, VALUES // (2 * max(len(self.labels), 1))))
+        self._rows: list[dict[str, Any]] = []
+        self._lambda: list[Tensor] = []
+        self._g: list[Tensor] = []
+
+    def add(self, row: dict[str, Any], lambda_: Tensor, g: Tensor) -> None:
+        """One outer step: its scalars, among them `outer_step` (1 for the first), λ `[N]` before it, and g `[N]`."""
+        if (row["outer_step"] - 1) % self.stride:
+            return
+        self._rows.append(row)
+        self._lambda.append(lambda_.cpu())
+        self._g.append(g.cpu())
+        if len(self._rows) > self._capacity:
+            self.stride *= 2
+            kept = [i for i, row in enumerate(self._rows) if (row["outer_step"] - 1) % self.stride == 0]
+            self._rows = [self._rows[i] for i in kept]
+            self._lambda, self._g = [self._lambda[i] for i in kept], [self._g[i] for i in kept]
+
+    def to_frame(self, columns: Sequence[str]) -> pd.DataFrame:
+        """One row per outer step kept: `columns`, then `lambda:<label>` and `g:<label>` for every λ."""
+        frame = pd.DataFrame(self._rows, columns=list(columns))
+        if not self._rows:
+            return frame
+        vectors = [
+            pd.DataFrame(torch.stack(values).numpy(), columns=[f"{prefix}:{label}" for label in self.labels])
+            for prefix, values in (("lambda", self._lambda), ("g", self._g))
+        ]
+        return pd.concat([frame, *vectors], axis=1)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything, readable by `torch.load(weights_only=True)`."""
+        lambda_, g = (torch.stack(v) if v else torch.empty(0) for v in (self._lambda, self._g))
+        return {"stride": self.stride, "rows": [dict(row) for row in self._rows], "lambda": lambda_, "g": g}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state`."""
+        self.stride, self._rows = state["stride"], [dict(row) for row in state["rows"]]
+        self._lambda, self._g = list(state["lambda"]), list(state["g"])

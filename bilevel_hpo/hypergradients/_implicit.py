@@ -1,0 +1,81 @@
+"""What the implicit estimators share: the linear system (H + ρ) q = v at a stationary θ."""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bilevel_hpo.errors import UnsupportedError
+from bilevel_hpo.hypergradients._base import Hypergradient
+from bilevel_hpo.hypergradients._random import RandomState
+from bilevel_hpo.hypergradients._second_order import second_derivatives
+from bilevel_hpo.problem import BilevelProblem
+
+__all__ = ["Implicit", "MatVec"]
+
+MatVec = Callable[[Tensor], Tensor]
+"""x ↦ H x for vectors `[P]`, all parameters in one."""
+
+
+class Implicit(Hypergradient):
+    """dL_val(θ*(λ), λ)/dλ at the optimum θ* of the inner problem, by the implicit function theorem:
+
+        dL_val/dλ = ∂L_val/∂λ − vᵀ H⁻¹ ∂²L_train/∂θ∂λ,   v = ∂L_val/∂θ,   H = ∂²L_train/∂θ².
+
+    The subclasses differ in how they solve H q = v. An optimizer's `weight_decay`, where it is an L2 penalty (all but
+    AdamW's decoupled one, which has no such form and is left out), belongs to L_train and adds to H. The optimizer's
+    own step plays no part, so every one will do. Products H x take one backward pass over the graph of
+    ∂L_train/∂θ, which is kept: memory of about two plain steps.
+    """
+
+    @abstractmethod
+    def solve(self, product: MatVec, v: Tensor) -> Tensor:
+        """q ≈ H⁻¹ v, `[P]`."""
+
+    def __call__(self, problem: BilevelProblem, lambda_: Tensor, train_batch: Any, val_batch: Any) -> Tensor:
+        """dL_val/dλ `[N]`, as if θ were the optimum for `lambda_` on `train_batch`."""
+        sign, decay = _sign(problem), _decay(problem)
+        lambda_ = lambda_.detach().clone().requires_grad_()
+        with RandomState(), torch.enable_grad(), problem.composed(), second_derivatives():
+            params = {name: p.requires_grad_() for name, p in problem.parameters().items()}
+            leaves = list(params.values())
+            loss = sign * problem.train_loss(params, problem.buffers(), lambda_, train_batch)
+            g = torch.autograd.grad(loss, leaves, create_graph=True, materialize_grads=True)
+            gradient = torch.cat([gi.reshape(-1) for gi in g])
+            v, explicit = problem.val_gradient(params, problem.buffers(), lambda_, val_batch)
+            named = torch.cat([v.get(name, torch.zeros_like(p)).reshape(-1) for name, p in params.items()]).detach()
+            penalty = torch.cat([torch.full_like(p, decay[name]).detach().reshape(-1) for name, p in params.items()])
+
+            def product(x: Tensor) -> Tensor:
+                parts = torch.autograd.grad(gradient, leaves, x, retain_graph=True, materialize_grads=True)
+                h = problem.ranks.averaged(torch.cat([part.reshape(-1) for part in parts]))
+                return h + penalty * x
+
+            implicit = None
+            if gradient.requires_grad:
+                q = self.solve(product, named)
+                (implicit,) = torch.autograd.grad(gradient, lambda_, -q, allow_unused=True)
+        return problem.total(explicit, implicit)
+
+    def check(self, problem: BilevelProblem) -> None:
+        """Every optimizer will do that goes down in all groups, or up in all."""
+        _sign(problem)
+
+
+def _sign(problem: BilevelProblem) -> float:
+    signs = {-1.0 if group.get("maximize") else 1.0 for group in problem.optimizer.param_groups}
+    if len(signs) > 1:
+        raise UnsupportedError("some groups of the inner optimizer maximize and some do not: θ* is no optimum then")
+    return signs.pop()
+
+
+def _decay(problem: BilevelProblem) -> dict[str, float]:
+    """Strength of the L2 penalty of every parameter."""
+    names = problem.names()
+    return {
+        names[id(p)]: 0.0 if group.get("decoupled_weight_decay") else float(group.get("weight_decay", 0.0))
+        for group in problem.optimizer.param_groups
+        for p in group["params"]
+    }

@@ -1,0 +1,57 @@
+"""λ as the losses see it (a tensor, or a tuple or dict of tensors), and as the estimators do: one flat vector."""
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+__all__ = ["Lambda", "Structure"]
+
+Lambda = Tensor | tuple[Tensor, ...] | dict[str, Tensor]
+"""What a `weights` module returns, and what the loss functions receive."""
+
+
+class Structure:
+    """The shapes of one λ; takes it apart into a vector `[N]` and puts it together again.
+
+    Args:
+        example: λ; all of its tensors of one dtype on one device.
+    """
+
+    def __init__(self, example: Lambda) -> None:
+        self._keys = tuple(example) if isinstance(example, dict) else None
+        self._single = isinstance(example, Tensor)
+        parts = self.parts(example)
+        kinds = {(part.dtype, part.device) for part in parts}
+        if len(kinds) != 1 or not all(part.is_floating_point() for part in parts):
+            came = ", ".join(sorted(f"{dtype} on {device}" for dtype, device in kinds)) or "no tensor"
+            raise TypeError(f"weights() must give floating-point tensors of one dtype on one device; it gave {came}")
+        self.shapes = [part.shape for part in parts]
+        ends = torch.tensor([0, *(part.numel() for part in parts)]).cumsum(0).tolist()
+        self._ranges = list(pairwise(ends))
+
+    @staticmethod
+    def parts(lambda_: Lambda) -> list[Tensor]:
+        """The tensors of λ in their order; TypeError where something else came."""
+        parts = [lambda_] if isinstance(lambda_, Tensor) else lambda_
+        parts = list(parts.values()) if isinstance(parts, dict) else list(parts) if isinstance(parts, tuple) else parts
+        if not isinstance(parts, list) or not all(isinstance(part, Tensor) for part in parts):
+            raise TypeError(
+                f"weights() gave {type(lambda_).__name__}; a tensor, or a tuple or dict of tensors is wanted"
+            )
+        return parts
+
+    def flatten(self, lambda_: Lambda) -> Tensor:
+        """λ as one vector `[N]`."""
+        parts = [part.reshape(-1) for part in self.parts(lambda_)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def unflatten(self, flat: Tensor) -> Lambda:
+        """The vector `[N]`, or rows of such `[..., N]`, in λ's own shapes; views, so that derivatives pass through."""
+        parts = [
+            flat[..., a:b].view(*flat.shape[:-1], *shape)
+            for (a, b), shape in zip(self._ranges, self.shapes, strict=True)
+        ]
+        if self._single:
+            return parts[0]
+        return tuple(parts) if self._keys is None else dict(zip(self._keys, parts, strict=True))
