@@ -100,6 +100,9 @@ class BilevelLearner:
         inner_scheduler: stepped after every inner step, and saved with the rest.
         clip: the largest norm of g; a longer one is shortened to it.
         active: which λ take part in an outer step; all when left out.
+        lambda_terms: (model, λ, batch) ↦ the terms of L_train that name λ, drawing the same random numbers; the
+            directional derivative of `OneStep` and `FiniteDifference` needs no others, which may save much of its
+            time. All of `train_loss` when left out.
         max_skipped: stop with `NonFiniteError` after that many hypergradients in a row that are not finite.
 
     Raises:
@@ -119,6 +122,7 @@ class BilevelLearner:
         inner_scheduler: torch.optim.lr_scheduler.LRScheduler | None = None,
         clip: float | None = None,
         active: ActiveSet | None = None,
+        lambda_terms: Loss | None = None,
         max_skipped: int = 10,
     ) -> None:
         if clip is not None and not clip > 0:
@@ -138,7 +142,7 @@ class BilevelLearner:
             raise UnsupportedError(
                 "inner optimizer LBFGS evaluates the loss several times a step; use SGD, Adam or AdamW"
             )
-        self._problem = BilevelProblem(model, inner_optimizer, train_loss, val_loss, weights())
+        self._problem = BilevelProblem(model, inner_optimizer, train_loss, val_loss, weights(), lambda_terms)
         self.estimator.check(self._problem)
         if active is not None and [p.shape for p in raw] != self._problem.structure.shapes:
             raise ValueError("active=... needs `weights` whose parameters have the shapes of λ, in the same order")

@@ -52,17 +52,28 @@ class BilevelProblem:
         train_loss: L_train, a scalar function of (model, λ, batch).
         val_loss: L_val, likewise.
         lambda_: an example of λ.
+        lambda_terms: the terms of L_train that name λ; all of `train_loss` when left out.
     """
 
     def __init__(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer, train_loss: Loss, val_loss: Loss, lambda_: Lambda
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        train_loss: Loss,
+        val_loss: Loss,
+        lambda_: Lambda,
+        lambda_terms: Loss | None = None,
     ) -> None:
         self.ranks = Ranks(model)
         self.model: nn.Module = model if self.ranks.wrapper is None else self.ranks.wrapper.module
         self.optimizer, self.structure = optimizer, Structure(lambda_)
         self.values: dict[str, Tensor] = {}
         """The first value of each loss since this was cleared, for the learner's history."""
-        self._losses = {"train_loss": train_loss, "val_loss": val_loss}
+        self._losses = {
+            "train_loss": train_loss,
+            "val_loss": val_loss,
+            "lambda_terms": train_loss if lambda_terms is None else lambda_terms,
+        }
         self._module = _LossModule(self.model)
         self._weight_norm = any(_has_weight_norm(module) for module in self.model.modules())
         names = {id(p) for p in self.model.parameters()}
@@ -98,6 +109,10 @@ class BilevelProblem:
     def train_loss(self, params: Params, buffers: Params, lambda_: Tensor, batch: Any) -> Tensor:
         """L_train(θ, λ) on `batch`, in the mode (train or eval) that the model is in."""
         return self._call("train_loss", params, buffers, lambda_, batch)
+
+    def lambda_terms(self, params: Params, buffers: Params, lambda_: Tensor, batch: Any) -> Tensor:
+        """The terms of L_train(θ, λ) that name λ: with the same derivatives in λ as `train_loss`, and perhaps cheaper."""
+        return self._call("lambda_terms", params, buffers, lambda_, batch)
 
     def val_loss(self, params: Params, buffers: Params, lambda_: Tensor, batch: Any) -> Tensor:
         """L_val(θ, λ) on `batch`, with the model in eval mode for the time of the call."""

@@ -139,6 +139,13 @@ class TrainLoss:
         return total
 
 
+    def lambda_terms(self, model: nn.Module, weights: Tensor, batch: Batch) -> Tensor:
+        """The terms of l_tot that name W, which are all that a hypergradient's directional derivative needs."""
+        gate = cast(GATE, model)
+        z_t = gate.encode(gate.embed(batch.x))
+        return _weighted_paths(gate, weights, z_t, gate.to_manifold(z_t), batch, self.mapping)
+
+
 @dataclass(frozen=True)
 class DirectPathLoss:
     """Σ_t l_reg[t], the validation loss of the true hypergradients: what is wanted of the model in the end."""

@@ -99,13 +99,14 @@ def train(
     )
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.epochs * len(batches.train))
-    ratios = method.ratios(tasks).to(device)
+    ratios, train_loss = method.ratios(tasks).to(device), method.train_loss()
     learned = isinstance(method, Learned)
     learner = BilevelLearner(
         model,
         optimizer,
         ratios,
-        train_loss=method.train_loss(),
+        train_loss=train_loss,
+        lambda_terms=train_loss.lambda_terms,
         val_loss=method.val_loss() if isinstance(method, Learned) else DirectPathLoss(),
         hypergradient=method.hypergradient() if isinstance(method, Learned) else None,
         outer_optimizer=torch.optim.Adam(

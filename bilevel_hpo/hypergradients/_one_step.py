@@ -45,7 +45,7 @@ class OneStep(OfOneStep):
                     for n, p in step.before.items()
                 }
                 try:
-                    loss = problem.train_loss(dual, buffers, weights, part)
+                    loss = problem.lambda_terms(dual, buffers, weights, part)
                 except (NotImplementedError, RuntimeError) as error:
                     if "forward AD" not in str(error) and "forward-mode" not in str(error) and "jvp" not in str(error):
                         raise

@@ -83,7 +83,7 @@ class Unrolled(Hypergradient):
         rule_for(problem.optimizer)
         if problem.ranks.wrapper is not None:
             raise UnsupportedError(
-                f"{self!r} cannot average the inner gradient over the ranks of DistributedDataParallel inside its graph; "
+                f"{self!r} cannot average the inner gradient over the ranks of DistributedDataParallel in its graph; "
                 "use OneStep() or FiniteDifference()"
             )
 

@@ -13,7 +13,7 @@ from bilevel_hpo.problem import BilevelProblem, Params
 
 __all__ = ["update"]
 
-CHUNK = 1 << 18
+CHUNK = 1 << 17
 """Elements that one call of a rule works on: many small tensors are joined, a large one is cut, so that neither the
 number of calls nor the memory of the rule's graph grows with the model."""
 
