@@ -23,6 +23,11 @@ OPTIMIZERS: dict[str, MakeOptimizer] = {
     "adam-decay": lambda p: torch.optim.Adam(p, lr=0.02, weight_decay=0.1, eps=1e-3),
     "adamw": lambda p: torch.optim.AdamW(p, lr=0.02, weight_decay=0.1),
     "adamw-amsgrad": lambda p: torch.optim.AdamW(p, lr=0.02, amsgrad=True),
+    "nadam": lambda p: torch.optim.NAdam(p, lr=0.02, weight_decay=0.1, decoupled_weight_decay=True),
+    "radam": lambda p: torch.optim.RAdam(p, lr=0.02, betas=(0.9, 0.6), weight_decay=0.1),  # never rectified: rho <= 4
+    "radam-rectified": lambda p: torch.optim.RAdam(p, lr=0.02),  # from the sixth step
+    "rmsprop": lambda p: torch.optim.RMSprop(p, lr=0.01, alpha=0.9, eps=0.01, centered=True, momentum=0.9),
+    "adagrad": lambda p: torch.optim.Adagrad(p, lr=0.05, lr_decay=0.1, eps=1e-3),
 }
 
 
@@ -108,7 +113,7 @@ class Case:
     train_loss: Callable[[Any, Tensor, Any], Tensor] = weighted
     val_loss: Callable[[Any, Tensor, Any], Tensor] = plain
     lambda_: Tensor = field(default_factory=LAMBDA.clone)
-    warm: int = 3
+    warm: int = 5
     parameters: Callable[[nn.Module], Any] = nn.Module.parameters
 
     def __post_init__(self) -> None:
@@ -133,24 +138,24 @@ class Case:
         torch.manual_seed(9)
         return self.learner(estimator, **options).hypergradient(batch(1) if train is None else train, val or batch(2))
 
-    def after_real_steps(self, lambda_: Tensor, train: Sequence[Batch], val: Batch) -> Tensor:
-        """L_val(θ_K, λ) after K steps of `torch.optim` itself, on copies."""
+    def after_real_steps(self, lambda_: Tensor, train: Sequence[Batch], val: Batch, constant: int = 0) -> Tensor:
+        """L_val(θ_K, λ) after K steps of `torch.optim` itself, on copies; the first `constant` of them at `self.lambda_`."""
         model = copied(self.model)
         optimizer = self.make(self.parameters(model))
         optimizer.load_state_dict(copy.deepcopy(self.optimizer.state_dict()))
         torch.manual_seed(9)
-        for data in train:
-            self._step(model, optimizer, lambda_, data)
+        for number, data in enumerate(train):
+            self._step(model, optimizer, self.lambda_ if number < constant else lambda_, data)
         with torch.no_grad():
             return self.val_loss(model.eval(), lambda_, val)
 
-    def finite_difference(self, train: Sequence[Batch] | None = None, h: float = 2e-3) -> Tensor:
+    def finite_difference(self, train: Sequence[Batch] | None = None, h: float = 2e-3, constant: int = 0) -> Tensor:
         """Central differences of `after_real_steps`, Richardson-extrapolated to O(h⁴)."""
         train, val = [batch(1)] if train is None else train, batch(2)
 
         def central(direction: Tensor, h: float) -> Tensor:
-            up = self.after_real_steps(self.lambda_ + h * direction, train, val)
-            down = self.after_real_steps(self.lambda_ - h * direction, train, val)
+            up = self.after_real_steps(self.lambda_ + h * direction, train, val, constant)
+            down = self.after_real_steps(self.lambda_ - h * direction, train, val, constant)
             return (up - down) / (2 * h)
 
         basis = torch.eye(self.lambda_.numel(), dtype=torch.float64).reshape(-1, *self.lambda_.shape)

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from bilevel_hpo import Direct, OneStep, StepBatches, Unrolled, UnsupportedError
+from bilevel_hpo import Direct, FiniteDifference, OneStep, StepBatches, Unrolled, UnsupportedError
 from tests.engine import problems
 from tests.engine.problems import OPTIMIZERS, Case, batch, named, net, plain, weighted
 
-LOOKING_AHEAD = [OneStep(), Unrolled(1), Unrolled(2)]
+LOOKING_AHEAD = [OneStep(), FiniteDifference(), Unrolled(1), Unrolled(2)]
 ahead = pytest.mark.parametrize("estimator", LOOKING_AHEAD, ids=repr)
 
 
@@ -234,7 +234,7 @@ def test_an_operation_without_forward_mode_is_refused_naming_unrolled():
 def test_embedding_bag_has_neither_forward_mode_nor_second_derivatives():
     case = Case(problems.Bag())
     before = snapshot(case)
-    with pytest.raises(UnsupportedError, match=r"without forward mode.*Unrolled\(steps=1\)"):
+    with pytest.raises(UnsupportedError, match=r"without forward mode.*FiniteDifference"):
         case.g(OneStep())
     for steps in (1, 2):
         with pytest.raises(UnsupportedError, match=r"without second derivatives.*nn\.Embedding"):

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from bilevel_hpo import Direct, OneStep, Unrolled, UnsupportedError
-from bilevel_hpo.optimizers import rule_for, supported
+from bilevel_hpo.optimizers import SCALARS, rule_for, supported
 from tests.engine.problems import Case, net
 
+RATES = (0.02, torch.tensor(0.02, dtype=torch.float64))
 SGD = [
     {"momentum": momentum, "dampening": dampening, "nesterov": nesterov, "weight_decay": decay, "maximize": maximize}
     for momentum, dampening, nesterov, decay, maximize in itertools.product(
@@ -22,15 +23,41 @@ SGD = [
 ADAM = [
     {"amsgrad": amsgrad, "weight_decay": decay, "eps": eps, "maximize": maximize, "lr": lr}
     for amsgrad, decay, eps, maximize, lr in itertools.product(
-        (False, True), (0.0, 0.1), (1e-8, 1e-3), (False, True), (0.02, torch.tensor(0.02, dtype=torch.float64))
+        (False, True), (0.0, 0.1), (1e-8, 1e-3), (False, True), RATES
+    )
+]
+WITH_DECAY = [
+    {"weight_decay": decay, "decoupled_weight_decay": decoupled, "eps": eps, "maximize": maximize, "lr": lr}
+    for (decay, decoupled), eps, maximize, lr in itertools.product(
+        ((0.0, False), (0.1, False), (0.1, True)), (1e-8, 1e-3), (False, True), RATES
+    )
+]
+RMSPROP = [
+    {"centered": centered, "momentum": momentum, "weight_decay": decay, "eps": eps, "maximize": maximize, "lr": lr}
+    for centered, momentum, decay, eps, maximize, lr in itertools.product(
+        (False, True), (0.0, 0.9), (0.0, 0.1), (1e-8, 1e-3), (False, True), RATES
+    )
+]
+ADAGRAD = [
+    {"initial_accumulator_value": start, "lr_decay": lr_decay, "weight_decay": decay, "maximize": maximize, "lr": lr}
+    for start, lr_decay, decay, maximize, lr in itertools.product(
+        (0.0, 0.3), (0.0, 0.2), (0.0, 0.1), (False, True), RATES
     )
 ]
 OPTIONS = [
     *((torch.optim.SGD, {"lr": 0.05, **options}) for options in SGD),
     *((cls, options) for cls in (torch.optim.Adam, torch.optim.AdamW) for options in ADAM),
+    *((torch.optim.NAdam, {"momentum_decay": decay, **options}) for decay in (4e-3, 0.1) for options in WITH_DECAY),
+    *((torch.optim.RAdam, options) for options in WITH_DECAY),
+    *((torch.optim.RMSprop, options) for options in RMSPROP),
+    *((torch.optim.Adagrad, options) for options in ADAGRAD),
     (torch.optim.SGD, {"lr": torch.tensor(0.05)}),
     (torch.optim.Adam, {"lr": 0.02, "betas": (0.5, 0.7)}),
     (torch.optim.AdamW, {"lr": 0.02, "foreach": True}),
+    (torch.optim.NAdam, {"lr": 0.02, "betas": (0.5, 0.7)}),
+    (torch.optim.RAdam, {"lr": 0.02, "betas": (0.5, 0.7)}),
+    (torch.optim.RMSprop, {"lr": 0.02, "alpha": 0.5}),
+    (torch.optim.Adagrad, {"lr": 0.02, "eps": 1e-3}),
 ]
 
 
@@ -65,11 +92,11 @@ def advance(optimizer, theta, g):
 @pytest.mark.parametrize(("cls", "options"), OPTIONS, ids=name)
 def test_a_rule_is_the_real_step_and_state(cls, options, warm):
     theta, optimizer, g = start(cls, options, warm)
-    ours = [
-        rule_for(optimizer)(p.detach().clone(), gi, copy.deepcopy(dict(optimizer.state.get(p, {}))), group)
-        for group, p, gi in zip(optimizer.param_groups, theta, g, strict=True)
-    ]
-    before = [p.detach().clone() for p in theta]
+    inputs = [(p.detach(), gi, dict(optimizer.state.get(p, {}))) for p, gi in zip(theta, g, strict=True)]
+    untouched = copy.deepcopy(inputs)
+    ours = [rule_for(optimizer)(*x, group) for x, group in zip(inputs, optimizer.param_groups, strict=True)]
+    torch.testing.assert_close(inputs, untouched, rtol=0, atol=0)
+    before = [p for p, _, _ in untouched]
     advance(optimizer, theta, g)
     for (moved, state), p, p0 in zip(ours, theta, before, strict=True):
         assert not torch.equal(p, p0)
@@ -77,9 +104,34 @@ def test_a_rule_is_the_real_step_and_state(cls, options, warm):
         for key, value in optimizer.state[p].items():
             if value is not None:
                 torch.testing.assert_close(torch.as_tensor(state[key]).double(), value.double(), rtol=1e-15, atol=0)
+                assert value.shape == (() if key in SCALARS else p.shape)
 
 
-@pytest.mark.parametrize("warm", [0, 4])
+def test_adagrad_starts_from_an_empty_state_as_a_group_added_later_does():
+    theta, optimizer, g = start(torch.optim.Adagrad, {"lr": 0.1, "initial_accumulator_value": 0.3}, 0)
+    optimizer.state.clear()
+    ours, state = rule_for(optimizer)(theta[0].detach().clone(), g[0], {}, optimizer.param_groups[0])
+    advance(optimizer, theta, g)
+    torch.testing.assert_close(ours, theta[0].detach(), rtol=1e-15, atol=1e-16)
+    torch.testing.assert_close(state["sum"], optimizer.state[theta[0]]["sum"], rtol=1e-15, atol=0)
+
+
+@pytest.mark.parametrize("warm", [0, 5])
+@pytest.mark.parametrize(("cls", "options"), OPTIONS[::3], ids=name)
+def test_a_gradient_that_is_and_was_zero_has_a_finite_slope(cls, options, warm):
+    theta, optimizer, g = start(cls, options, 0)
+    zero = [torch.zeros_like(gi) for gi in g]
+    for _ in range(warm):
+        advance(optimizer, theta, zero)
+    zero[0].requires_grad_()
+    state = dict(optimizer.state.get(theta[0], {}))
+    moved, _ = rule_for(optimizer)(theta[0].detach(), zero[0], state, optimizer.param_groups[0])
+    (slope,) = torch.autograd.grad(moved.sum(), zero[0])
+    assert slope.isfinite().all()
+    assert (slope != 0).all()
+
+
+@pytest.mark.parametrize("warm", [0, 5])
 @pytest.mark.parametrize(("cls", "options"), OPTIONS[::3], ids=name)
 def test_a_rule_differentiates_as_finite_differences_do(cls, options, warm):
     theta, optimizer, g = start(cls, options, warm)
@@ -96,7 +148,7 @@ def test_a_rule_differentiates_as_finite_differences_do(cls, options, warm):
     )
 
 
-@pytest.mark.parametrize(("cls", "options"), OPTIONS[::2], ids=name)
+@pytest.mark.parametrize(("cls", "options"), OPTIONS[::3], ids=name)
 def test_higher_takes_our_rule_for_several_steps(cls, options):
     theta, optimizer, _ = start(cls, options, 3)
     ahead = higher.optim.get_diff_optim(optimizer, theta)
@@ -122,7 +174,7 @@ def test_higher_takes_our_rule_for_several_steps(cls, options):
     assert slope.item() == pytest.approx(expected, rel=1e-5, abs=1e-7)
 
 
-@pytest.mark.parametrize("cls", [torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW])
+@pytest.mark.parametrize("cls", [getattr(torch.optim, name) for name in supported()])
 def test_a_parameter_without_gradient_stays(cls):
     theta, optimizer, g = start(cls, {"lr": 0.1, "weight_decay": 0.1}, 2)
     ahead = higher.optim.get_diff_optim(optimizer, theta)
@@ -138,7 +190,7 @@ class OwnAdam(torch.optim.Adam):
     pass
 
 
-UNSUPPORTED = [torch.optim.RMSprop, OwnAdam, torch.optim.NAdam]
+UNSUPPORTED = [torch.optim.Adadelta, OwnAdam, torch.optim.Rprop]
 
 
 @pytest.mark.parametrize("estimator", [OneStep(), Unrolled(2)], ids=repr)
@@ -168,4 +220,4 @@ def test_step_hooks_are_refused():
 
 
 def test_supported_names():
-    assert supported() == ["SGD", "Adam", "AdamW"]
+    assert supported() == ["SGD", "Adam", "AdamW", "NAdam", "RAdam", "RMSprop", "Adagrad"]

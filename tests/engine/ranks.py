@@ -1,0 +1,55 @@
+"""Run by `torchrun`: λ after 50 steps on this rank's share of every batch, printed by the first rank."""
+
+import json
+import sys
+
+import torch
+from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from bilevel_hpo import BilevelLearner, Budget, ConjugateGradient, Direct, FiniteDifference, LossWeights, OneStep
+from tests.engine.problems import batch, named, net, weighted
+
+ESTIMATORS = {
+    "OneStep": OneStep(),
+    "FiniteDifference": FiniteDifference(),
+    "FiniteDifference, one-sided": FiniteDifference(epsilon=1e-4, central=False),
+    "ConjugateGradient": ConjugateGradient(iterations=5, damping=1.0),
+    "Direct": Direct(),
+}
+STEPS = 50
+
+
+def trained(estimator: str, rank: int, ranks: int, accumulate: int = 1) -> list[float]:
+    """λ after `STEPS` steps, each on 16 / `ranks` of the rows."""
+
+    def share(data):
+        return tuple(part.chunk(ranks)[rank] for part in data)
+
+    torch.manual_seed(0)
+    model = net(nn.LayerNorm(5).double())
+    # a λ that differs at the start on the other ranks: the first rank's counts
+    start = [0.5, 0.3, 0.2] if rank == 0 else [0.2, 0.3, 0.5]
+    weights = LossWeights(["a", "b", "c"], init=torch.tensor(start, dtype=torch.float64), constraint=Budget()).double()
+    learner = BilevelLearner(
+        DistributedDataParallel(model) if ranks > 1 else model,
+        torch.optim.AdamW(model.parameters(), lr=0.01, weight_decay=0.1),
+        weights,
+        train_loss=weighted,
+        val_loss=named,
+        hypergradient=ESTIMATORS[estimator],
+    )
+    train, val = ([share(batch(seed, n=16)) for seed in range(first, first + 7)] for first in (0, 50))
+    if accumulate > 1:
+        train = [tuple(part.chunk(accumulate)[i] for part in data) for data in train for i in range(accumulate)]
+    learner.fit(train, val, epochs=1 + STEPS // 7, outer_every=1, accumulate=accumulate)
+    return weights().tolist()
+
+
+if __name__ == "__main__":
+    distributed.init_process_group("gloo")
+    rank, ranks = distributed.get_rank(), distributed.get_world_size()
+    answers = {name: trained(name, rank, ranks, int(sys.argv[1])) for name in ESTIMATORS}
+    if rank == 0:
+        print(json.dumps(answers))
+    distributed.destroy_process_group()

@@ -1,0 +1,90 @@
+"""Two processes with half of every batch each, and micro-batches, learn the λ of one process with the whole batch."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from bilevel_hpo import BilevelLearner, Direct, LossWeights, MicroBatches, OneStep, Unrolled, UnsupportedError
+from tests.engine.problems import OPTIMIZERS, Case, batch, net
+from tests.engine.ranks import ESTIMATORS, trained
+
+
+@pytest.fixture(scope="module", params=[1, 2], ids=["whole", "accumulated"])
+def two_ranks(request):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    answer = subprocess.run(
+        [*command, "-m", "tests.engine.ranks", str(request.param)],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    return json.loads(answer.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_two_ranks_learn_the_lambda_of_one(two_ranks, estimator):
+    whole = trained(estimator, rank=0, ranks=1)
+    assert max(abs(a - b) for a, b in zip(two_ranks[estimator], whole, strict=True)) < 1e-10
+    assert abs(whole[0] - 0.5) > 0.05
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_micro_batches_learn_the_lambda_of_the_whole_batch(estimator):
+    whole, accumulated = (trained(estimator, rank=0, ranks=1, accumulate=n) for n in (1, 4))
+    assert max(abs(a - b) for a, b in zip(accumulated, whole, strict=True)) < 1e-10
+
+
+@pytest.mark.parametrize(
+    "estimator", [e for e in [*ESTIMATORS.values(), Unrolled(1)] if not isinstance(e, Direct)], ids=repr
+)
+def test_micro_batches_have_the_hypergradient_of_their_union(estimator):
+    case, (x, y) = Case(net(), OPTIMIZERS["adamw"]), batch(1, n=8)
+    parts = MicroBatches([(x[:4], y[:4]), (x[4:], y[4:])])
+    torch.testing.assert_close(case.g(estimator, parts), case.g(estimator, (x, y)), rtol=1e-8, atol=1e-12)
+
+
+@pytest.fixture
+def one_rank(tmp_path):
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+def test_unrolled_is_refused_with_ranks(one_rank):
+    model = net()
+    with pytest.raises(UnsupportedError, match=r"Unrolled\(steps=2\).*OneStep"):
+        BilevelLearner(
+            nn.parallel.DistributedDataParallel(model),
+            torch.optim.SGD(model.parameters(), lr=0.1),
+            LossWeights(["a"]),
+            train_loss=lambda *_: None,
+            val_loss=lambda *_: None,
+            hypergradient=Unrolled(2),
+        )
+
+
+def test_a_state_saved_with_ranks_is_read_without(one_rank):
+    def learner(model, inner):
+        return BilevelLearner(
+            model,
+            torch.optim.SGD(inner.parameters(), lr=0.1),
+            LossWeights(["a", "b", "c"]).double(),
+            train_loss=lambda m, w, b: w @ (m(b[0]) - b[1]).square().mean(0),
+            val_loss=lambda m, w, b: (m(b[0]) - b[1]).square().mean(),
+            hypergradient=OneStep(),
+        )
+
+    inner = net()
+    wrapped = learner(nn.parallel.DistributedDataParallel(inner), inner).fit([batch(1)], [batch(2)], epochs=2)
+    bare_model = net(seed=3)
+    bare = learner(bare_model, bare_model)
+    bare.load_state_dict(wrapped.state_dict())
+    assert torch.equal(bare.fit([batch(1)], [batch(2)], 4).weights(), wrapped.fit([batch(1)], [batch(2)], 4).weights())
