@@ -33,13 +33,11 @@ class Structure:
     @staticmethod
     def parts(lambda_: Lambda) -> list[Tensor]:
         """The tensors of λ in their order; TypeError where something else came."""
-        parts = [lambda_] if isinstance(lambda_, Tensor) else lambda_
-        parts = list(parts.values()) if isinstance(parts, dict) else list(parts) if isinstance(parts, tuple) else parts
-        if not isinstance(parts, list) or not all(isinstance(part, Tensor) for part in parts):
-            raise TypeError(
-                f"weights() gave {type(lambda_).__name__}; a tensor, or a tuple or dict of tensors is wanted"
-            )
-        return parts
+        parts = (lambda_,) if isinstance(lambda_, Tensor) else lambda_
+        parts = tuple(parts.values()) if isinstance(parts, dict) else parts
+        if not isinstance(parts, tuple) or not all(isinstance(part, Tensor) for part in parts):
+            raise TypeError(f"weights() gave {type(lambda_).__name__}; a tensor, or a tuple or dict of tensors is wanted")
+        return list(parts)
 
     def flatten(self, lambda_: Lambda) -> Tensor:
         """λ as one vector `[N]`."""
@@ -49,7 +47,7 @@ class Structure:
     def unflatten(self, flat: Tensor) -> Lambda:
         """The vector `[N]`, or rows of such `[..., N]`, in λ's own shapes; views, so that derivatives pass through."""
         parts = [
-            flat[..., a:b].view(*flat.shape[:-1], *shape)
+            flat[..., a:b].view((*flat.shape[:-1], *shape))
             for (a, b), shape in zip(self._ranges, self.shapes, strict=True)
         ]
         if self._single:

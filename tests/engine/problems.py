@@ -139,7 +139,7 @@ class Case:
         return self.learner(estimator, **options).hypergradient(batch(1) if train is None else train, val or batch(2))
 
     def after_real_steps(self, lambda_: Tensor, train: Sequence[Batch], val: Batch, constant: int = 0) -> Tensor:
-        """L_val(θ_K, λ) after K steps of `torch.optim` itself, on copies; the first `constant` of them at `self.lambda_`."""
+        """L_val(θ_K, λ) after K steps of `torch.optim` itself on copies; the first `constant` at `self.lambda_`."""
         model = copied(self.model)
         optimizer = self.make(self.parameters(model))
         optimizer.load_state_dict(copy.deepcopy(self.optimizer.state_dict()))

@@ -60,7 +60,10 @@ P, N = 12, 3
 
 
 class Quadratic:
-    """L_train = ½ θᵀ(A + Σ λ_i A_i)θ − (b + Bλ)ᵀθ, L_val = ½ ‖θ − c‖²: θ* = H⁻¹(b + Bλ), dθ*/dλ_i = H⁻¹(B_i − A_i θ*)."""
+    """L_train = ½ θᵀ(A + Σ λ_i A_i)θ − (b + Bλ)ᵀθ, L_val = ½ ‖θ − c‖².
+
+    So θ* = H⁻¹(b + Bλ) and dθ*/dλ_i = H⁻¹(B_i − A_i θ*).
+    """
 
     def __init__(self, decay=0.0):
         self.a, self.b = positive_definite(P)
@@ -179,7 +182,7 @@ def trained_to_the_end(lambda_, make):
     torch.manual_seed(0)
     model = nn.Linear(4, 3).double()
     optimizer = make(model.parameters())
-    for _ in range(3000):
+    for _ in range(500):
         optimizer.zero_grad()
         regression(model, lambda_, batch(1, n=20)).backward()
         optimizer.step()
@@ -189,11 +192,10 @@ def trained_to_the_end(lambda_, make):
 @pytest.mark.parametrize(
     "make",
     [
-        lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9),
-        lambda p: torch.optim.SGD(p, lr=0.2, weight_decay=0.1),
-        lambda p: torch.optim.Adagrad(p, lr=0.5),
+        lambda p: torch.optim.SGD(p, lr=0.2, momentum=0.8),
+        lambda p: torch.optim.SGD(p, lr=0.3, weight_decay=0.1),
     ],
-    ids=["momentum", "weight-decay", "adagrad"],
+    ids=["momentum", "weight-decay"],
 )
 def test_training_to_the_end_has_the_implicit_slope(make):
     lambda_, h = torch.tensor([0.7, 1.3, 0.4, 0.05], dtype=torch.float64), 1e-4
