@@ -5,6 +5,7 @@ from bilevel_hpo.active import ActiveSet
 from bilevel_hpo.batches import MicroBatches, StepBatches
 from bilevel_hpo.constraints import Box, Budget, Constraint, Positive
 from bilevel_hpo.errors import NonFiniteError, NonFiniteWarning, UnsupportedError
+from bilevel_hpo.history import Epoch, OuterStep
 from bilevel_hpo.hypergradients import (
     ConjugateGradient,
     Direct,
@@ -16,7 +17,7 @@ from bilevel_hpo.hypergradients import (
     Unrolled,
     conjugate_gradient,
 )
-from bilevel_hpo.learner import BilevelLearner, Epoch, OuterStep
+from bilevel_hpo.learner import BilevelLearner
 from bilevel_hpo.weights import LossWeights, TransferRatios, WeightsDict
 
 __all__ = [

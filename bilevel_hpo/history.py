@@ -1,17 +1,58 @@
-"""What happened in every outer step, kept within a bounded size."""
+"""What happened in every epoch and outer step, kept within a bounded size."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 import torch
 from torch import Tensor
 
-__all__ = ["History"]
+__all__ = ["Epoch", "History", "OuterStep"]
 
 VALUES = 4_000_000
 """Numbers kept of λ and g together: 32 MB in float64."""
 ROWS = 10_000
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One row of `learner.epochs`."""
+
+    epoch: int
+    """1 for the first."""
+    train_loss: float
+    """Mean of L_train over the epoch's inner steps, each before its step."""
+    outer_steps: int
+    """Outer steps taken in this epoch."""
+    skipped: int
+    """Outer steps left out because the hypergradient was not finite."""
+    seconds: float
+    """Since the first epoch began, pauses between runs left out."""
+
+
+@dataclass(frozen=True)
+class OuterStep:
+    """The scalars in one row of `learner.history`."""
+
+    outer_step: int
+    """1 for the first; those that were skipped are counted."""
+    epoch: int
+    """The epoch it fell into, 1 for the first."""
+    inner_step: int
+    """Inner steps taken before it, the one it shares its gradient with included."""
+    train_loss: float
+    """L_train on its train batch at θ; NaN for an estimator that does not evaluate it."""
+    val_loss: float
+    """L_val on its validation batch, at the θ where the estimator evaluates it."""
+    g_norm: float
+    """‖g‖ before clipping."""
+    skipped: bool
+    """g was not finite, and λ did not move."""
+    seconds: float
+    """Training time so far."""
+    outer_seconds: float
+    """Time of the hypergradient and the step on λ; with a shared gradient, of the inner step too."""
 
 
 class History:

@@ -4,7 +4,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, Literal, Protocol, cast
 
 import pandas as pd
@@ -16,12 +16,12 @@ from bilevel_hpo.active import ActiveSet
 from bilevel_hpo.batches import StepBatches, parts
 from bilevel_hpo.citations import BIBTEX
 from bilevel_hpo.errors import NonFiniteError, NonFiniteWarning, UnsupportedError
-from bilevel_hpo.history import History
+from bilevel_hpo.history import Epoch, History, OuterStep
 from bilevel_hpo.hypergradients import FiniteDifference, Hypergradient, OfOneStep, RandomState, taken_step
 from bilevel_hpo.problem import BilevelProblem, Loss, checked_scalar, eval_mode
 from bilevel_hpo.structure import Lambda
 
-__all__ = ["BilevelLearner", "Epoch", "OuterStep", "Weights"]
+__all__ = ["BilevelLearner", "Weights"]
 
 
 class Weights(Protocol):
@@ -41,46 +41,6 @@ class Weights(Protocol):
 
     def load_state_dict(self, state_dict: Any) -> Any:
         """As of `nn.Module`."""
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """One row of `learner.epochs`."""
-
-    epoch: int
-    """1 for the first."""
-    train_loss: float
-    """Mean of L_train over the epoch's inner steps, each before its step."""
-    outer_steps: int
-    """Outer steps taken in this epoch."""
-    skipped: int
-    """Outer steps left out because the hypergradient was not finite."""
-    seconds: float
-    """Since the first epoch began, pauses between runs left out."""
-
-
-@dataclass(frozen=True)
-class OuterStep:
-    """The scalars in one row of `learner.history`."""
-
-    outer_step: int
-    """1 for the first; those that were skipped are counted."""
-    epoch: int
-    """The epoch it fell into, 1 for the first."""
-    inner_step: int
-    """Inner steps taken before it, the one it shares its gradient with included."""
-    train_loss: float
-    """L_train on its train batch at θ; NaN for an estimator that does not evaluate it."""
-    val_loss: float
-    """L_val on its validation batch, at the θ where the estimator evaluates it."""
-    g_norm: float
-    """‖g‖ before clipping."""
-    skipped: bool
-    """g was not finite, and λ did not move."""
-    seconds: float
-    """Training time so far."""
-    outer_seconds: float
-    """Time of the hypergradient and the step on λ; with a shared gradient, of the inner step too."""
 
 
 class BilevelLearner:

@@ -111,7 +111,7 @@ class BilevelProblem:
         return self._call("train_loss", params, buffers, lambda_, batch)
 
     def lambda_terms(self, params: Params, buffers: Params, lambda_: Tensor, batch: Any) -> Tensor:
-        """The terms of L_train(θ, λ) that name λ: with the same derivatives in λ as `train_loss`, and perhaps cheaper."""
+        """The terms of L_train(θ, λ) that name λ: the same derivatives in λ as `train_loss`, perhaps cheaper."""
         return self._call("lambda_terms", params, buffers, lambda_, batch)
 
     def val_loss(self, params: Params, buffers: Params, lambda_: Tensor, batch: Any) -> Tensor:

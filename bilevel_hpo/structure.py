@@ -36,7 +36,8 @@ class Structure:
         parts = (lambda_,) if isinstance(lambda_, Tensor) else lambda_
         parts = tuple(parts.values()) if isinstance(parts, dict) else parts
         if not isinstance(parts, tuple) or not all(isinstance(part, Tensor) for part in parts):
-            raise TypeError(f"weights() gave {type(lambda_).__name__}; a tensor, or a tuple or dict of tensors is wanted")
+            came = type(lambda_).__name__
+            raise TypeError(f"weights() gave {came}; a tensor, or a tuple or dict of tensors is wanted")
         return list(parts)
 
     def flatten(self, lambda_: Lambda) -> Tensor:

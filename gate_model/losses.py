@@ -138,7 +138,6 @@ class TrainLoss:
             total = total + self.delta * share * distance(gate, z, m, self.perturbations, self.epsilon)
         return total
 
-
     def lambda_terms(self, model: nn.Module, weights: Tensor, batch: Batch) -> Tensor:
         """The terms of l_tot that name W, which are all that a hypergradient's directional derivative needs."""
         gate = cast(GATE, model)

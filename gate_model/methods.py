@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from bilevel_hpo import Box, Budget, Direct, Hypergradient, OneStep, TransferRatios
+from bilevel_hpo import Box, Budget, Direct, FiniteDifference, Hypergradient, TransferRatios
 from gate_model.losses import DirectPathLoss, PathLoss, TrainLoss
 
 __all__ = ["LEARNED", "Constant", "Learned", "Method", "pairs", "relative", "symmetric_matrix"]
@@ -61,8 +61,8 @@ class Learned:
         return PathLoss(mapping="mean") if self.estimator == "direct" else DirectPathLoss()
 
     def hypergradient(self) -> Hypergradient:
-        """The engine's estimator."""
-        return Direct() if self.estimator == "direct" else OneStep()
+        """The engine's estimator; of the one-step ones the cheapest."""
+        return Direct() if self.estimator == "direct" else FiniteDifference()
 
 
 Method = Constant | Learned

@@ -27,9 +27,12 @@ class FiniteDifference(OfOneStep):
     forward pass over L_train, about 0.4 plain steps, and memory of a few copies of θ. With `central=True` there are two
     forward passes, at θ ± ε·u.
 
-    Error: O(ε) plus rounding; measured on GATE with 1,600 λ, relative to ‖g‖: 5e-3 in float32 (central 3e-4). Do not use
-    it in bfloat16 or under autocast, where rounding swamps the difference (it refuses), nor where you need
-    the exact number: use `OneStep`. It is as short-sighted as `OneStep`: use it with a `Budget`.
+    Error: O(ε) plus rounding; measured on GATE with 1,600 λ, relative to ‖g‖: 5e-3 in float32 (central 3e-4).
+
+    Do not use it in bfloat16 or under autocast, where rounding swamps the difference (it refuses), nor where you need
+    the exact number, nor where L_train detaches something that moves with θ (spectral norm, straight-through rounding:
+    a difference sees it move, the training step does not): use `OneStep` or `Unrolled(1)`. It is as short-sighted as
+    `OneStep`: use it with a `Budget`.
 
     Args:
         epsilon: length of the shift ε·u relative to that of θ; left out, a third of √(machine epsilon), or with

@@ -51,7 +51,7 @@ class OneStep(OfOneStep):
                         raise
                     raise UnsupportedError(
                         f"train_loss uses an operation without forward mode ({str(error).splitlines()[0]}); use "
-                        "FiniteDifference(), or Unrolled(steps=1) for the same numbers by reverse mode"
+                        "Unrolled(steps=1), the same numbers by reverse mode, or FiniteDifference()"
                     ) from error
                 tangent = forward_ad.unpack_dual(loss).tangent  # type: ignore[no-untyped-call]
                 if tangent is None or not tangent.requires_grad:
