@@ -131,9 +131,7 @@ def accuracy(args: argparse.Namespace) -> dict[str, float]:
         )
         for state in subject.inner_optimizer.state.values():
             state.update({key: value.double() for key, value in state.items() if key != "step"})
-        doubled = [
-            Batch(b.x.double(), b.y.double(), b.mask) for b in (train_batch, val_batch)
-        ]
+        doubled = [Batch(b.x.double(), b.y.double(), b.mask) for b in (train_batch, val_batch)]
         g = exact.hypergradient(*doubled)
     finally:
         torch.randn = perturbation
@@ -149,9 +147,7 @@ def spawn(args: argparse.Namespace, variant: str) -> dict[str, Any]:
 
 def ratio(runs: list[dict[str, Any]]) -> float:
     """Median over rounds of variant / plain."""
-    pairs = [
-        v / p for run in runs for v, p in zip(run["seconds"]["variant"], run["seconds"]["plain"], strict=True)
-    ]
+    pairs = [v / p for run in runs for v, p in zip(run["seconds"]["variant"], run["seconds"]["plain"], strict=True)]
     return statistics.median(pairs)
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.nn import functional
 
 from gate_model.data.batches import Batch
 from gate_model.model import GATE
@@ -46,7 +47,7 @@ def weighted_mapping(model: GATE, weights: Tensor, m: Tensor, batch: Batch) -> T
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
         total: Tensor = _ValueWithGradient.apply(weights, blocks, *tensors)  # type: ignore[no-untyped-call]
         return total
-    return (weights * _path_losses(blocks, points, layers, model.n_tasks)).sum()
+    return (weights * _constant_losses(blocks, points, tensors[1:], model.n_tasks)).sum()
 
 
 class _Block(NamedTuple):
@@ -105,6 +106,22 @@ def _path_losses(blocks: Sequence[_Block], points: Tensor, layers: Sequence[Affi
     ]
     cells = torch.cat([block.target * n_tasks + block.sources for block in blocks])
     return losses.index_add(0, cells, torch.cat(values)).view(n_tasks, n_tasks)
+
+
+@torch.no_grad()
+def _constant_losses(blocks: Sequence[_Block], points: Tensor, affine: Sequence[Tensor], n_tasks: int) -> Tensor:
+    """`_path_losses` where nothing but W is differentiated: every block in the same few megabytes."""
+    losses = points.new_zeros(n_tasks, n_tasks)
+    longest = max((len(block.rows) for block in blocks), default=0)
+    buffers = [points.new_empty(longest, width) for width in (points.shape[1], *(w.shape[2] for w in affine[::2]))]
+    for block in blocks:
+        inputs, *outputs = (buffer[: len(block.rows)] for buffer in buffers)
+        x = torch.index_select(points, 0, block.rows, out=inputs)
+        for depth, (w, b) in enumerate(_pairs([tensor[block.target] for tensor in affine])):
+            x = torch.addmm(b, functional.silu(x, inplace=True) if depth else x, w, out=outputs[depth])
+        errors = x.view(-1, len(block.sources)).sub_(block.y)
+        losses[block.target, block.sources] = errors.square_().mean(0)
+    return losses
 
 
 def _gathered(points: Tensor, blocks: Sequence[_Block]) -> Iterator[Tensor]:
