@@ -313,9 +313,10 @@ class BilevelLearner:
 
     def _move(self, g: Tensor, started: float) -> None:
         """The step on λ along g `[N]`, or the report that there is none."""
-        finite, lambda_ = bool(g.isfinite().all()), self._flat()
+        norm = float(g.norm())  # not finite as soon as one entry is not
+        finite, lambda_ = math.isfinite(norm), self._flat()
         if finite:
-            self._descend(g)
+            self._descend(g, norm)
         now = time.perf_counter()
         losses = {name: float(value) for name, value in self._problem.values.items()}
         row = OuterStep(
@@ -324,12 +325,12 @@ class BilevelLearner:
             inner_step=self.inner_steps,
             train_loss=losses.get("train_loss", math.nan),
             val_loss=losses.get("val_loss", math.nan),
-            g_norm=float(g.norm()),
+            g_norm=norm,
             skipped=not finite,
             seconds=self._seconds + now - self._started,
             outer_seconds=now - started,
         )
-        self._history.add(asdict(row), lambda_, g)
+        self._history.add(dict(vars(row)), lambda_, g)
         if finite:
             self.outer_steps += 1
             self._skipped_in_a_row = 0
@@ -338,18 +339,15 @@ class BilevelLearner:
             self._skipped_in_a_row += 1
             self._report(row, int((~g.isfinite()).sum()), g.numel())
 
-    def _descend(self, g: Tensor) -> None:
-        if self.clip is not None:
-            g = g * (self.clip / g.norm().clamp_min(self.clip))
+    def _descend(self, g: Tensor, norm: float) -> None:
+        """One step of the outer optimizer along g `[N]`."""
+        if self.clip is not None and norm > self.clip:
+            g = g * (self.clip / norm)
         structure = self._problem.structure
         self.outer_optimizer.zero_grad()
-        of_lambda = [part for part in structure.parts(self.weights()) if part.requires_grad]
-        of_g = [
-            gi
-            for gi, part in zip(structure.parts(structure.unflatten(g)), structure.parts(self.weights()), strict=True)
-            if part.requires_grad
-        ]
-        torch.autograd.backward(of_lambda, of_g)
+        pairs = zip(structure.parts(self.weights()), structure.parts(structure.unflatten(g)), strict=True)
+        learned = [(part, gi) for part, gi in pairs if part.requires_grad]
+        torch.autograd.backward([part for part, _ in learned], [gi for _, gi in learned])
         resting: list[tuple[nn.Parameter, Tensor, Tensor]] = []
         if self.active_set is not None:
             raw = cast(nn.Module, self.weights).parameters()

@@ -76,10 +76,10 @@ class BilevelProblem:
         }
         self._module = _LossModule(self.model)
         self._weight_norm = any(_has_weight_norm(module) for module in self.model.modules())
-        names = {id(p) for p in self.model.parameters()}
+        self._names = {id(p): name for name, p in self.model.named_parameters()}
         for group in optimizer.param_groups:
             for p in group["params"]:
-                if id(p) not in names:
+                if id(p) not in self._names:
                     raise UnsupportedError(
                         f"inner_optimizer steps on a parameter of shape {tuple(p.shape)} that the model does not list "
                         "in named_parameters(): it would be a constant to every hypergradient. Is it in a plain list? "
@@ -93,8 +93,11 @@ class BilevelProblem:
                 )
 
     def names(self) -> dict[int, str]:
-        """id of a parameter -> its name."""
-        return {id(p): name for name, p in self.model.named_parameters()}
+        """id of a parameter of the optimizer -> its name in the model."""
+        held = [id(p) for group in self.optimizer.param_groups for p in group["params"]]
+        if not all(p in self._names for p in held):  # a group was added
+            self._names = {id(p): name for name, p in self.model.named_parameters()}
+        return {p: self._names[p] for p in held}
 
     def parameters(self) -> Params:
         """θ by name: the optimizer's parameters that are trainable now, detached (no copy)."""

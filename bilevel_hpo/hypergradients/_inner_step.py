@@ -118,11 +118,11 @@ def taken_step(problem: BilevelProblem, lambda_: Tensor, batch: Any, backward: C
     buffers_before = problem.buffers()
     lambda_ = lambda_.detach().clone().requires_grad_()
     loss = backward(lambda_)
-    held = {name: p for name, p in problem.model.named_parameters() if p.grad is not None}
-    params = problem.parameters()
-    gradients = {name: held[name].grad for name in params if name in held}
-    before = {name: p.clone() for name, p in params.items()}
-    _, slope = update(problem, before, {n: g for n, g in gradients.items() if g is not None})
+    names = problem.names()
+    held = [p for group in problem.optimizer.param_groups for p in group["params"] if p.requires_grad]
+    gradients = {names[id(p)]: p.grad for p in held if p.grad is not None}
+    before = {name: p.clone() for name, p in problem.parameters().items()}
+    _, slope = update(problem, before, gradients)
     problem.optimizer.step()
     after, buffers = problem.parameters(), problem.buffers()
     return InnerStep(batch, lambda_.detach(), before, after, slope, lambda_.grad, buffers_before, buffers, random, loss)

@@ -34,6 +34,8 @@ class OneStep(OfOneStep):
 
     def cross(self, problem: BilevelProblem, step: InnerStep, u: Params) -> Tensor | None:
         """By a forward-mode pass, then reverse mode from its tangent to λ."""
+        scale = _power_of_two(u)
+        u = {name: ui * scale for name, ui in u.items()}
         weights = step.lambda_.clone().requires_grad_()
         buffers = {name: b.clone() for name, b in step.buffers_before.items()}
         micro = parts(step.batch)
@@ -59,7 +61,16 @@ class OneStep(OfOneStep):
                 (g,) = torch.autograd.grad(tangent / len(micro), weights, allow_unused=True)
             if g is not None:
                 total = g if total is None else total + g
-        return total
+        return None if total is None else total / scale
 
     def __repr__(self) -> str:
         return "OneStep()"
+
+
+def _power_of_two(u: Params) -> Tensor:
+    """What brings u to a length of about 1 without rounding: Adam's u is so small that its tangents would underflow."""
+    if not u:
+        return torch.ones(())
+    length = torch.stack(torch._foreach_norm(list(u.values()))).norm()
+    exponent = torch.frexp(length).exponent.to(length.dtype)
+    return torch.where(length.isfinite() & (length > 0), torch.exp2(-exponent), 1.0)
