@@ -15,7 +15,7 @@ from torch import Tensor
 
 from bilevel_hpo.errors import UnsupportedError
 
-__all__ = ["SCALARS", "State", "UpdateRule", "rule_for", "supported"]
+__all__ = ["LINEAR", "SCALARS", "State", "UpdateRule", "rule_for", "supported"]
 
 State = dict[str, Any]
 SCALARS = ("step", "mu_product")
@@ -110,6 +110,9 @@ _RULES: dict[type[torch.optim.Optimizer], UpdateRule] = {
     torch.optim.RMSprop: rmsprop,
     torch.optim.Adagrad: adagrad,
 }
+
+LINEAR: frozenset[UpdateRule] = frozenset({sgd})
+"""Rules with the same slope ∂θ'/∂g in every element of θ."""
 
 
 def supported() -> list[str]:

@@ -101,9 +101,12 @@ class BilevelProblem:
 
     def parameters(self) -> Params:
         """θ by name: the optimizer's parameters that are trainable now, detached (no copy)."""
+        return {name: p.detach() for name, p in self._trainable().items()}
+
+    def _trainable(self) -> Params:
         names = self.names()
         held = (p for group in self.optimizer.param_groups for p in group["params"])
-        return {names[id(p)]: p.detach() for p in held if p.requires_grad}
+        return {names[id(p)]: p for p in held if p.requires_grad}
 
     def buffers(self) -> Params:
         """A scratch copy of the model's buffers, for one evaluation of a hypergradient."""
@@ -123,13 +126,25 @@ class BilevelProblem:
             return self._call("val_loss", params, buffers, lambda_, batch)
 
     def val_gradient(
-        self, params: Params, buffers: Params, lambda_: Tensor, batch: Any
+        self, at: tuple[Params, Params] | None, lambda_: Tensor, batch: Any
     ) -> tuple[Params, Tensor | None]:
         """v = ∂L_val/∂θ by name, averaged over the ranks, and ∂L_val/∂λ on this rank; what L_val does not name is left
-        out, or None."""
-        leaves = {name: p.detach().requires_grad_() for name, p in params.items()}
+        out, or None.
+
+        Args:
+            at: θ and the buffers; None for those of the model, which spares `functional_call`.
+            lambda_: λ `[N]`.
+            batch: for L_val.
+        """
         lambda_ = lambda_.detach().clone().requires_grad_()
-        loss = self.val_loss(leaves, buffers, lambda_, batch)
+        if at is None:
+            leaves = self._trainable()
+            weights = self.structure.unflatten(lambda_)
+            with eval_mode(self.model):
+                loss = self._mean("val_loss", batch, lambda part: self._losses["val_loss"](self.model, weights, part))
+        else:
+            leaves = {name: p.detach().requires_grad_() for name, p in at[0].items()}
+            loss = self.val_loss(leaves, at[1], lambda_, batch)
         if not loss.requires_grad:
             raise UnsupportedError("val_loss depends neither on the model's parameters nor on `weights`")
         *v, explicit = torch.autograd.grad(loss, [*leaves.values(), lambda_], allow_unused=True)
@@ -154,13 +169,15 @@ class BilevelProblem:
 
     def _call(self, which: str, params: Params, buffers: Params, lambda_: Tensor, batch: Any) -> Tensor:
         replaced = {f"model.{name}": tensor for name, tensor in {**params, **buffers}.items()}
-        weights = self.structure.unflatten(lambda_)
-        losses = []
-        for part in parts(batch):
-            loss = functional_call(self._module, replaced, (self._losses[which], weights, part))
-            losses.append(checked_scalar(loss, which))
+        weights, loss = self.structure.unflatten(lambda_), self._losses[which]
+        total = self._mean(which, batch, lambda part: functional_call(self._module, replaced, (loss, weights, part)))
         # A module may assign a buffer anew instead of writing into it; `functional_call` notes that in `replaced`.
         buffers.update({name: replaced[f"model.{name}"].detach() for name in buffers})
+        return total
+
+    def _mean(self, which: str, batch: Any, of: Callable[[Any], Tensor]) -> Tensor:
+        """The mean loss of the parts of `batch`, which is noted in `values`."""
+        losses = [checked_scalar(of(part), which) for part in parts(batch)]
         total = losses[0] if len(losses) == 1 else torch.stack(losses).mean()
         self.values.setdefault(which, total.detach())
         return total

@@ -64,16 +64,16 @@ class FiniteDifference(OfOneStep):
         size = torch.stack(torch._foreach_norm(list(u.values()))).norm()
         # At u = 0 the quotient is 0 for any ε; at θ = 0 the shift is measured by itself.
         epsilon = relative * torch.where(length > 0, length, 1.0) / torch.where(size == 0, 1.0, size)
-        ahead = self._lambda_gradient(problem, step, u, epsilon)
-        if central:
-            step.random.rewind()
-            return (ahead - self._lambda_gradient(problem, step, u, -epsilon)) / (2 * epsilon)
-        return (ahead - step.lambda_gradient) / epsilon
+        if not central:
+            return (self._lambda_gradient(problem, step, u, epsilon) - step.lambda_gradient) / epsilon
+        ahead = self._lambda_gradient(problem, step, dict(u), epsilon)
+        step.random.rewind()
+        return (ahead - self._lambda_gradient(problem, step, u, -epsilon)) / (2 * epsilon)
 
     def _lambda_gradient(self, problem: BilevelProblem, step: InnerStep, u: Params, epsilon: Tensor) -> Tensor:
-        """∂/∂λ L_train(θ + ε·u, λ), `[N]`."""
+        """∂/∂λ L_train(θ + ε·u, λ), `[N]`; u is emptied as θ + ε·u is filled, for the sake of memory."""
         weights = step.lambda_.clone().requires_grad_()
-        shifted = {n: p + epsilon.to(p.dtype) * u[n] if n in u else p for n, p in step.before.items()}
+        shifted = {n: torch.addcmul(p, u.pop(n), epsilon.to(p.dtype)) if n in u else p for n, p in step.before.items()}
         buffers = {name: b.clone() for name, b in step.buffers_before.items()}
         micro = parts(step.batch)
         total = torch.zeros_like(weights)

@@ -44,7 +44,7 @@ class Implicit(Hypergradient):
             loss = sign * problem.train_loss(params, problem.buffers(), lambda_, train_batch)
             g = torch.autograd.grad(loss, leaves, create_graph=True, materialize_grads=True)
             gradient = torch.cat([gi.reshape(-1) for gi in g])
-            v, explicit = problem.val_gradient(params, problem.buffers(), lambda_, val_batch)
+            v, explicit = problem.val_gradient(None, lambda_, val_batch)
             named = torch.cat([v.get(name, torch.zeros_like(p)).reshape(-1) for name, p in params.items()]).detach()
             penalty = torch.cat([torch.full_like(p, decay[name]).detach().reshape(-1) for name, p in params.items()])
 

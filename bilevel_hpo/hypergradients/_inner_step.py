@@ -11,7 +11,7 @@ from torch import Tensor
 from bilevel_hpo.batches import parts
 from bilevel_hpo.hypergradients._base import Hypergradient
 from bilevel_hpo.hypergradients._random import RandomState
-from bilevel_hpo.hypergradients._update import update
+from bilevel_hpo.hypergradients._update import slopes
 from bilevel_hpo.optimizers import rule_for
 from bilevel_hpo.problem import BilevelProblem, Params
 
@@ -27,14 +27,13 @@ class InnerStep:
     """`[N]`."""
     before: Params
     """θ."""
-    after: Params
-    """θ'."""
+    after: tuple[Params, Params] | None
+    """θ' and the buffers after the step; None where the step was taken, and the model holds them."""
     slope: Params
-    """∂U/∂g, element by element; no entry for a parameter without gradient."""
+    """∂U/∂g, element by element, or one number for all of a parameter; no entry for a parameter without gradient."""
     lambda_gradient: Tensor | None
     """∂L_train(θ, λ)/∂λ on this rank, `[N]`; None where L_train does not name λ."""
     buffers_before: Params
-    buffers_after: Params
     random: RandomState
     """The random generators as they were before the step."""
     loss: Tensor
@@ -56,7 +55,7 @@ class OfOneStep(Hypergradient):
 
     @abstractmethod
     def cross(self, problem: BilevelProblem, step: InnerStep, u: Params) -> Tensor | None:
-        """∂/∂λ (d/dε) L_train(θ + ε·u, λ) at ε = 0, `[N]`; None where L_train does not name λ."""
+        """∂/∂λ (d/dε) L_train(θ + ε·u, λ) at ε = 0, `[N]`; None where L_train does not name λ. May use u up."""
 
     def __call__(self, problem: BilevelProblem, lambda_: Tensor, train_batch: Any, val_batch: Any) -> Tensor:
         """dL_val/dλ `[N]` of the next step on `train_batch`."""
@@ -66,8 +65,8 @@ class OfOneStep(Hypergradient):
     def of(self, problem: BilevelProblem, step: InnerStep, val_batch: Any) -> Tensor:
         """dL_val/dλ `[N]` of a step that is known."""
         with RandomState(), torch.enable_grad():
-            v, explicit = problem.val_gradient(step.after, step.buffers_after, step.lambda_, val_batch)
-            u = {name: step.slope[name].mul_(vi) for name, vi in v.items() if name in step.slope}
+            v, explicit = problem.val_gradient(step.after, step.lambda_, val_batch)
+            u = {name: step.slope.pop(name) * v.pop(name) for name in list(v) if name in step.slope}
             del v
             step.random.rewind()
             return problem.total(explicit, self.cross(problem, step, u))
@@ -98,14 +97,14 @@ def imagined_step(problem: BilevelProblem, lambda_: Tensor, batch: Any) -> Inner
                     sums[name] = sums[name] + g if name in sums else g
     lambda_gradient = sums.pop("", None)
     gradients = {name: problem.ranks.averaged(g) for name, g in sums.items()}
-    after, slope = update(problem, params, gradients)
-    return InnerStep(
-        batch, lambda_.detach(), params, after, slope, lambda_gradient, buffers_before, buffers, random, total
-    )
+    moved = {name: torch.empty_like(params[name], memory_format=torch.contiguous_format) for name in gradients}
+    slope = slopes(problem, params, gradients, moved)
+    after = {**params, **moved}, buffers
+    return InnerStep(batch, lambda_.detach(), params, after, slope, lambda_gradient, buffers_before, random, total)
 
 
 def taken_step(problem: BilevelProblem, lambda_: Tensor, batch: Any, backward: Callable[[Tensor], Tensor]) -> InnerStep:
-    """The step on `batch`, really taken by the optimizer.
+    """The step on `batch`, really taken by the optimizer; the gradients are let go, to save their memory.
 
     Args:
         problem: its model and optimizer move.
@@ -122,7 +121,8 @@ def taken_step(problem: BilevelProblem, lambda_: Tensor, batch: Any, backward: C
     held = [p for group in problem.optimizer.param_groups for p in group["params"] if p.requires_grad]
     gradients = {names[id(p)]: p.grad for p in held if p.grad is not None}
     before = {name: p.clone() for name, p in problem.parameters().items()}
-    _, slope = update(problem, before, gradients)
+    slope = slopes(problem, before, gradients)
+    del gradients
     problem.optimizer.step()
-    after, buffers = problem.parameters(), problem.buffers()
-    return InnerStep(batch, lambda_.detach(), before, after, slope, lambda_.grad, buffers_before, buffers, random, loss)
+    problem.optimizer.zero_grad()
+    return InnerStep(batch, lambda_.detach(), before, None, slope, lambda_.grad, buffers_before, random, loss)

@@ -35,7 +35,8 @@ class OneStep(OfOneStep):
     def cross(self, problem: BilevelProblem, step: InnerStep, u: Params) -> Tensor | None:
         """By a forward-mode pass, then reverse mode from its tangent to λ."""
         scale = _power_of_two(u)
-        u = {name: ui * scale for name, ui in u.items()}
+        for ui in u.values():
+            ui.mul_(scale)
         weights = step.lambda_.clone().requires_grad_()
         buffers = {name: b.clone() for name, b in step.buffers_before.items()}
         micro = parts(step.batch)

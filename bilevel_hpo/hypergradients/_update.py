@@ -1,4 +1,4 @@
-"""The inner optimizer's step θ' = θ + U(g) as a function, with its element-wise slope ∂U/∂g."""
+"""The element-wise slope ∂U/∂g of the inner optimizer's step θ' = θ + U(g)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -8,38 +8,53 @@ import torch
 from torch import Tensor
 
 from bilevel_hpo.errors import UnsupportedError
-from bilevel_hpo.optimizers import SCALARS, State, rule_for
+from bilevel_hpo.optimizers import LINEAR, SCALARS, State, UpdateRule, rule_for
 from bilevel_hpo.problem import BilevelProblem, Params
 
-__all__ = ["update"]
+__all__ = ["slopes"]
 
 CHUNK = 1 << 17
 """Elements that one call of a rule works on: many small tensors are joined, a large one is cut, so that neither the
 number of calls nor the memory of the rule's graph grows with the model."""
 
+_Held = tuple[str, State, dict[str, Any]]
+"""Name, optimizer state and group of a parameter with a gradient."""
 
-def update(problem: BilevelProblem, params: Params, gradients: Params) -> tuple[Params, Params]:
-    """θ' for every parameter, and ∂U/∂g for those with a gradient; from the optimizer's present state.
 
-    A parameter without gradient stays. θ and g are read only.
+def slopes(problem: BilevelProblem, params: Params, gradients: Params, after: Params | None = None) -> Params:
+    """∂U/∂g for every parameter with a gradient, from the optimizer's present state; one number where U is linear in g.
+
+    Args:
+        problem: its optimizer steps.
+        params: θ, read only, as is g.
+        gradients: g = ∂L_train/∂θ by name; a parameter without one stays.
+        after: θ' is written into these tensors, if they are given.
     """
     rule = rule_for(problem.optimizer)
-    after, slope = (
-        {name: torch.empty(g.numel(), dtype=params[name].dtype, device=g.device) for name, g in gradients.items()}
-        for _ in range(2)
-    )
-    for bucket in _buckets(problem, params, gradients):
+    held = list(_held(problem, gradients))
+    if rule in LINEAR and after is None:
+        return {name: _at_one(rule, params[name], state, group) for name, state, group in held}
+    found = {name: params[name].new_empty(params[name].numel()) for name, _, _ in held}
+    moved_to = {} if after is None else {name: tensor.view(-1) for name, tensor in after.items()}
+    for bucket in _buckets(held, params):
         p, g, state = bucket.tensors(params, gradients)
         with torch.enable_grad():
             moved, _ = rule(p, g.requires_grad_(), state, bucket.group)
             (d,) = torch.autograd.grad(moved, g, torch.ones_like(g))
         start = 0
         for name, a, b in bucket.pieces:
-            after[name][a:b] = moved.detach()[start : start + b - a]
-            slope[name][a:b] = d[start : start + b - a]
+            found[name][a:b] = d[start : start + b - a]
+            if after is not None:
+                moved_to[name][a:b] = moved.detach()[start : start + b - a]
             start += b - a
-    shaped = {name: flat.view(params[name].shape) for name, flat in after.items()}
-    return {**params, **shaped}, {name: flat.view(params[name].shape) for name, flat in slope.items()}
+    return {name: flat.view(params[name].shape) for name, flat in found.items()}
+
+
+def _at_one(rule: UpdateRule, p: Tensor, state: State, group: dict[str, Any]) -> Tensor:
+    """∂U/∂g of a linear U: U(1) at θ = 0 with running averages of 0."""
+    zero, one = p.new_zeros(()), p.new_ones(())
+    moved, _ = rule(zero, one, dict.fromkeys(state, zero), group)
+    return moved
 
 
 @dataclass
@@ -66,25 +81,30 @@ class _Bucket:
         return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
 
 
-def _buckets(problem: BilevelProblem, params: Params, gradients: Params) -> Iterator[_Bucket]:
+def _held(problem: BilevelProblem, gradients: Params) -> Iterator[_Held]:
     names = problem.names()
-    open_: dict[tuple[Any, ...], _Bucket] = {}
-    for number, group in enumerate(problem.optimizer.param_groups):
+    for group in problem.optimizer.param_groups:
         for p in group["params"]:
             name = names[id(p)]
             if name not in gradients:
                 continue
             if gradients[name].is_sparse:
                 raise UnsupportedError(f"parameter {name!r} has a sparse gradient; build its module with sparse=False")
-            state = {k: v for k, v in problem.optimizer.state.get(p, {}).items() if v is not None}
-            scalars = tuple(float(state[key]) if key in state else None for key in SCALARS)
-            key = (number, tuple(state), scalars, params[name].dtype, params[name].device)
-            for a in range(0, p.numel(), CHUNK):
-                b = min(a + CHUNK, p.numel())
-                bucket = open_.setdefault(key, _Bucket(group, {}))
-                bucket.states[name] = state
-                bucket.pieces.append((name, a, b))
-                bucket.size += b - a
-                if bucket.size >= CHUNK:
-                    yield open_.pop(key)
+            yield name, {k: v for k, v in problem.optimizer.state.get(p, {}).items() if v is not None}, group
+
+
+def _buckets(held: list[_Held], params: Params) -> Iterator[_Bucket]:
+    open_: dict[tuple[Any, ...], _Bucket] = {}
+    for name, state, group in held:
+        scalars = tuple(float(state[key]) if key in state else None for key in SCALARS)
+        p = params[name]
+        key = (id(group), tuple(state), scalars, p.dtype, p.device)
+        for a in range(0, p.numel(), CHUNK):
+            b = min(a + CHUNK, p.numel())
+            bucket = open_.setdefault(key, _Bucket(group, {}))
+            bucket.states[name] = state
+            bucket.pieces.append((name, a, b))
+            bucket.size += b - a
+            if bucket.size >= CHUNK:
+                yield open_.pop(key)
     yield from open_.values()
