@@ -115,9 +115,7 @@ class PlainLoss(TrainLoss):
         gate = cast(VariantGATE, model)
         z, z_t, m, paths = self._paths(gate, weights, batch)
         back, n_tasks = gate.from_manifold(m), gate.n_tasks
-        of_z, of_m = (
-            (v.detach().var(1).mean() + 1e-6 if self.variant.relative else torch.ones(())) for v in (z_t, m)
-        )
+        of_z, of_m = ((v.detach().var(1).mean() + 1e-6 if self.variant.relative else torch.ones(())) for v in (z_t, m))
         share = 1 / (n_tasks - 1)
         total = paths + self.alpha * n_tasks * (back - z_t).square().mean() / of_z
         total = total + self.beta * share * consistency(m) / of_m
@@ -213,7 +211,9 @@ def main() -> None:
     lines = [json.loads(line) for line in args.out.read_text().splitlines()] if args.out.exists() else []
     names = [name.replace("; ", ", ") for name in args.variants.split(",")]
     table = load_chemicals(args.tasks.split(",")).with_at_least(args.at_least)
-    jobs = [(name, lambda_, seed) for lambda_ in args.lambdas.split(",") for name in names for seed in range(args.seeds)]
+    jobs = [
+        (name, lambda_, seed) for lambda_ in args.lambdas.split(",") for name in names for seed in range(args.seeds)
+    ]
     datasets: dict[int, PreparedData] = {}
     base = {"tasks": args.tasks, "at_least": args.at_least, "epochs": args.epochs}
     for name, lambda_, seed in jobs:

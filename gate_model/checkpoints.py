@@ -2,6 +2,7 @@
 
 import time
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ class Checkpoints:
             if not path.exists():
                 continue
             try:
-                state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+                state = _read(path)
             except Exception as error:  # torch raises whatever its readers raise
                 problems.append(f"{path} is not a readable checkpoint: {str(error).splitlines()[0]}")
                 continue
@@ -61,3 +62,13 @@ class Checkpoints:
         if problems:
             raise RunError("; ".join(problems) + ". Remove the run folder to start anew")
         return None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The state, if the file is whole; torch itself does not look at the checksums of its zip files."""
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise zipfile.BadZipFile(f"the checksum of {damaged} differs")
+    state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+    return state

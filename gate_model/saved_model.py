@@ -80,7 +80,7 @@ def save_model(folder: Path, model: SavedModel) -> None:
         for number, member in enumerate(model.members)
         for name, tensor in member.state_dict().items()
     }
-    arrays = {"fingerprints": model.fingerprints}
+    arrays: dict[str, NDArray[Any]] = {"fingerprints": model.fingerprints}
     arrays |= {f"standardizer.{name}": array for name, array in model.standardizer.to_dict().items()}
     arrays |= {f"scaler.{name}": array for name, array in model.scaler.to_dict().items()}
     tensors |= {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}

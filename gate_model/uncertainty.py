@@ -47,8 +47,8 @@ def path_spread(direct: Array, paths: Array) -> Array:
     """Root mean square over s ≠ t of ŷ_{s→t} − ŷ_t: `[B, T]` from `[B, T]` and `[B, T, S]`; 0 for one task."""
     squared = (paths - direct[:, :, None]) ** 2
     n_tasks = direct.shape[1]
-    others: Array = squared.sum(2) - np.diagonal(squared, axis1=1, axis2=2)
-    return np.sqrt(others / max(n_tasks - 1, 1))
+    others = squared.sum(2) - np.diagonal(squared, axis1=1, axis2=2)
+    return np.asarray(np.sqrt(others.clip(0) / max(n_tasks - 1, 1)))
 
 
 def member_spread(predictions: Array) -> Array:

@@ -70,7 +70,7 @@ class MoleculeFile:
         except (UnicodeDecodeError, OSError) as error:
             raise DataError(f"{self.path}: cannot be read as UTF-8 text ({error})") from error
         except (StopIteration, csv.Error) as error:
-            raise DataError(f"{self.path}: not a CSV file with a header ({error or 'it is empty'})") from error
+            raise DataError(f"{self.path}: not a CSV file with a header ({str(error) or 'it is empty'})") from error
 
 
 def _row(line: int, text: str) -> Row:
