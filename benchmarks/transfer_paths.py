@@ -233,7 +233,7 @@ def main() -> None:
     names = [name.replace("; ", ", ") for name in args.variants.split(",")]
     table = load_chemicals(args.tasks.split(",")).with_at_least(args.at_least)
     jobs = [
-        (name, lambda_, seed) for lambda_ in args.lambdas.split(",") for name in names for seed in range(args.seeds)
+        (name, lambda_, seed) for lambda_ in args.lambdas.split(",") for seed in range(args.seeds) for name in names
     ]
     datasets: dict[int, PreparedData] = {}
     base = {"tasks": args.tasks, "at_least": args.at_least, "epochs": args.epochs}
