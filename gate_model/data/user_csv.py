@@ -14,7 +14,7 @@ from gate_model.data.molecules import canonical
 from gate_model.data.table import SET_ASIDE_COLUMNS, DataError, PropertyTable
 from gate_model.data.tasks import Task
 
-__all__ = ["MIN_LABELS", "MIN_MOLECULES", "read_csv", "read_smiles"]
+__all__ = ["MIN_LABELS", "MIN_MOLECULES", "read_csv", "smiles_column_of"]
 
 MIN_LABELS = 10
 MIN_MOLECULES = 20
@@ -85,22 +85,6 @@ def read_csv(
     return PropertyTable(chosen, tuple(table.index), table[usable].to_numpy(np.float64), listed, path.name)
 
 
-def read_smiles(path: Path | str, *, smiles_column: str | None = None) -> pd.DataFrame:
-    """The molecules of a file, one row each, in order: row (line), smiles, canonical (None if unreadable), problem."""
-    frame, key = _read(Path(path), smiles_column)
-    aside: SetAside = []
-    structure = _canonical(frame[key], key, aside)
-    problem = {row: reason for row, _, _, reason, _ in aside}
-    return pd.DataFrame(
-        {
-            "row": frame.index,
-            "smiles": frame[key].to_numpy(),
-            "canonical": structure.to_numpy(),
-            "problem": [problem.get(row, "") for row in frame.index],
-        }
-    )
-
-
 def _read(path: Path, smiles_column: str | None) -> tuple[pd.DataFrame, str]:
     """All cells as text, indexed by their line, and the name of the SMILES column."""
     try:
@@ -131,10 +115,11 @@ def _read(path: Path, smiles_column: str | None) -> tuple[pd.DataFrame, str]:
     if not rows:
         raise DataError(f"{path}: no row below the header")
     frame = pd.DataFrame(rows, columns=header, index=pd.Index(lines, name="row"), dtype=str)
-    return frame, _smiles_column(header, smiles_column, path)
+    return frame, smiles_column_of(header, smiles_column, path)
 
 
-def _smiles_column(header: list[str], asked: str | None, path: Path) -> str:
+def smiles_column_of(header: list[str], asked: str | None, path: Path) -> str:
+    """The name of the SMILES column: the one asked for, or the one to be recognised; DataError if there is none."""
     names = ", ".join(map(repr, header))
     if asked is not None:
         if asked not in header:
