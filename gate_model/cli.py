@@ -3,7 +3,7 @@
 import os
 import shlex
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +17,7 @@ from rich.table import Table
 
 from gate_model.checkpoints import Checkpoints
 from gate_model.data.chemicals_table import load_chemicals
+from gate_model.data.inputs import Embedding
 from gate_model.data.prepared import PreparedData, prepare
 from gate_model.data.table import DataError, PropertyTable
 from gate_model.data.user_csv import read_csv
@@ -31,7 +32,7 @@ from gate_model.prediction import predict_file
 from gate_model.report import write_report
 from gate_model.runs import open_folder, write_csv
 from gate_model.saved_model import load_model, model_of, save_model
-from gate_model.training import Settings, resolve_device, train
+from gate_model.training import SETTINGS, Settings, resolve_device, train
 
 __all__ = ["app", "main"]
 
@@ -62,6 +63,13 @@ class Digits(StrEnum):
 
     float32 = "float32"
     bfloat16 = "bfloat16"
+
+
+class Reader(StrEnum):
+    """Embeddings of molecules."""
+
+    fingerprint = "fingerprint"
+    graph = "graph"
 
 
 class Learner(StrEnum):
@@ -114,6 +122,16 @@ def learn(
     method: Annotated[
         Learner, typer.Option(help="budget: one-step hypergradient; direct: as published.")
     ] = Learner.budget,
+    embedding: Annotated[
+        Reader,
+        typer.Option(help="fingerprint: quick; graph: message passing over atoms and bonds, several times slower."),
+    ] = Reader.fingerprint,
+    top_k: Annotated[
+        int | None, typer.Option(min=1, help="Most sources per target in a training step; the others take turns.")
+    ] = None,
+    threshold: Annotated[
+        float, typer.Option(min=0, help="Leave sources with a smaller λ out of training steps; they take turns.")
+    ] = DEFAULT.threshold,
     epochs: EpochsOption = DEFAULT.epochs,
     schedule: Annotated[LearningRate, typer.Option(help="Of the learning rate.")] = LearningRate.cosine,
     patience: Annotated[
@@ -132,11 +150,19 @@ def learn(
     """Train GATE and learn λ on the way; leave a model that `gate predict` can use."""
     where = resolve_device(device)
     table = _load(data, tasks, smiles_column, at_least)
-    settings = Settings(epochs=epochs, schedule=schedule.value, patience=patience, precision=precision.value)
+    settings = replace(
+        SETTINGS[embedding.value],
+        epochs=epochs,
+        schedule=schedule.value,
+        patience=patience,
+        precision=precision.value,
+        top_k=top_k,
+        threshold=threshold,
+    )
     config = {"seed": seed, "seeds": seeds, "method": str(method), "settings": asdict(settings)}
     _open(out, resume, "learn", data, table, at_least, **config)
     write_csv(out / "set_aside.csv", table.set_aside)
-    prepared = _prepare(table, seed)
+    prepared = _prepare(table, seed, embedding.value)
     members: dict[int, GATE] = {}
     found: list[Outcome] = []
     for each in range(seed, seed + seeds):
@@ -332,10 +358,14 @@ def _load(
     return table.with_at_least(at_least) if at_least > 1 else table
 
 
-def _prepare(table: PropertyTable, seed: int) -> PreparedData:
+def _prepare(table: PropertyTable, seed: int, embedding: Embedding = "fingerprint") -> PreparedData:
     with _progress() as bar:
         task = bar.add_task("features", total=len(table.smiles))
-        return prepare(table, seed=seed, progress=lambda done, total: bar.update(task, completed=done, total=total))
+
+        def show(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        return prepare(table, seed=seed, embedding=embedding, progress=show)
 
 
 def _open(out: Path, resume: bool, command: str, data: str, table: PropertyTable, at_least: int, **config: Any) -> None:

@@ -111,7 +111,7 @@ def test_an_ensemble_of_seeds(ensemble: Path, tmp_path: Path) -> None:
     path = tmp_path / "new.csv"
     path.write_text("smiles\nCCO\n")
     gate("predict", ensemble, path)
-    x = torch.from_numpy(model.scaler.transform(features(["CCO"])))
+    x = model.featurizer(["CCO"], features(["CCO"]))
     members = [model.standardizer.inverse(member(x).detach().double().numpy())[0, 0] for member in model.members]
     row = pd.read_csv(tmp_path / "new.predicted.csv").iloc[0]
     assert row["bp [K]"] == pytest.approx(sum(members) / 2, rel=1e-6)
