@@ -11,6 +11,8 @@ JSON.
 
 import argparse
 import json
+import shlex
+import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -24,7 +26,7 @@ from gate_model.data.batches import Batch
 from gate_model.data.chemicals_table import load_chemicals
 from gate_model.data.prepared import PreparedData, prepare
 from gate_model.embeddings import FeatureMLP
-from gate_model.losses import TrainLoss, consistency, distance
+from gate_model.losses import TrainLoss, autoencoder, consistency, distance
 from gate_model.methods import LEARNED, Constant, Learned, Method
 from gate_model.model import GATE
 from gate_model.modules import StackedMLP
@@ -45,14 +47,20 @@ class Variant:
     widths: tuple[float, ...] = (1,)
     """Hidden widths of φ and ψ in units of k; empty for affine maps."""
     skip: bool = False
-    """φ(x) = x + MLP(x), and ψ likewise; the last layers start at 0, so that both start as the identity."""
+    """φ(x) = x + MLP(x), and ψ likewise."""
+    identity: bool = True
+    """With a skip connection: the last layers start at 0, so that both maps start as the identity."""
+    gain: float = 1.0
+    """The weights of φ and ψ are drawn this much larger."""
+    gain_outside: float = 1.0
+    """Likewise those of encoders and heads."""
+    maps: bool = True
+    """False: φ and ψ are the identity and stay so. All encoders then lead straight to M: the control."""
     through: bool = False
     """The direct path goes through M too: ŷ_t = h_t(ψ_t(φ_t(z_t)))."""
     alpha: float = 1.0
     beta: float = 0.03
     delta: float = 0.03
-    relative: bool = False
-    """The autoencoder's and the consistency's MSE are divided by the variance of what they compare."""
 
 
 VARIANTS = {
@@ -72,8 +80,13 @@ VARIANTS = {
     "skip, k=64": Variant("both", k=64, skip=True),
     "skip, geometry=0.3": Variant("both", skip=True, beta=0.3, delta=0.3),
     "skip, through M": Variant("both", skip=True, through=True),
-    "relative": Variant("autoencoder and consistency relative to the variance", relative=True),
-    "skip, relative": Variant("both", skip=True, relative=True),
+    "skip, drawn": Variant("a skip connection, but last layers drawn as any other", skip=True, identity=False),
+    "skip, affine maps": Variant("both", widths=(), skip=True),
+    "skip, alpha=10": Variant("both", skip=True, alpha=10),
+    "louder maps": Variant("φ, ψ drawn so that they keep the size of what comes in", gain=2.0),
+    "louder networks": Variant("encoders and heads too", gain=2.0, gain_outside=2.0),
+    "skip, louder networks": Variant("both", skip=True, gain=2.0, gain_outside=2.0),
+    "no maps": Variant("φ and ψ are the identity", maps=False),
 }
 
 
@@ -85,17 +98,28 @@ class VariantGATE(GATE):
         k = variant.k
         widths = (k, *(int(k * width) for width in variant.widths), k)
         self.phi, self.psi, self.variant = StackedMLP(n_tasks, widths), StackedMLP(n_tasks, widths), variant
-        if variant.skip:
+        gains = {self.phi: variant.gain, self.psi: variant.gain}
+        gains |= {self.encoder: variant.gain_outside, self.head: variant.gain_outside}
+        with torch.no_grad():
+            for network, gain in gains.items():
+                for parameter in network.parameters():
+                    parameter.mul_(gain)
+        if variant.skip and variant.identity:
             for network in (self.phi, self.psi):
                 last = cast(Any, network.layers[-1])
                 nn.init.zeros_(last.weight)
                 nn.init.zeros_(last.bias)
 
     def to_manifold(self, z_t: Tensor) -> Tensor:
-        return z_t + self.phi(z_t) if self.variant.skip else self.phi(z_t)
+        return self._mapped(self.phi, z_t)
 
     def from_manifold(self, m: Tensor) -> Tensor:
-        return m + self.psi(m) if self.variant.skip else self.psi(m)
+        return self._mapped(self.psi, m)
+
+    def _mapped(self, network: nn.Module, x: Tensor) -> Tensor:
+        if not self.variant.maps:
+            return x
+        return x + network(x) if self.variant.skip else cast(Tensor, network(x))
 
     def place(self, z: Tensor) -> Tensor:
         return self.to_manifold(self.encode(z))
@@ -114,12 +138,9 @@ class PlainLoss(TrainLoss):
     def __call__(self, model: nn.Module, weights: Tensor, batch: Batch) -> Tensor:
         gate = cast(VariantGATE, model)
         z, z_t, m, paths = self._paths(gate, weights, batch)
-        back, n_tasks = gate.from_manifold(m), gate.n_tasks
-        of_z, of_m = ((v.detach().var(1).mean() + 1e-6 if self.variant.relative else torch.ones(())) for v in (z_t, m))
-        share = 1 / (n_tasks - 1)
-        total = paths + self.alpha * n_tasks * (back - z_t).square().mean() / of_z
-        total = total + self.beta * share * consistency(m) / of_m
-        return total + self.delta * share * distance(gate, z, m, self.perturbations, self.epsilon) / of_m
+        share = 1 / (gate.n_tasks - 1)
+        total = paths + self.alpha * autoencoder(gate, z_t, m) + self.beta * share * consistency(m)
+        return total + self.delta * share * distance(gate, z, m, self.perturbations, self.epsilon)
 
     def lambda_terms(self, model: nn.Module, weights: Tensor, batch: Batch) -> Tensor:
         return self._paths(cast(VariantGATE, model), weights, batch)[3]
@@ -240,7 +261,9 @@ def main() -> None:
             }
             summary.append({"variant": name, "lambda": lambda_, "seeds": len(rows), **means})
             print(f"{name:22} λ={lambda_:7} {means}")
-    print(json.dumps({"benchmark": "transfer_paths", **base, "molecules": len(table.smiles), "rows": summary}))
+    command = shlex.join(["python", "benchmarks/transfer_paths.py", *sys.argv[1:]])
+    facts = {"command": command, "benchmark": "transfer_paths", **base, "molecules": len(table.smiles)}
+    print(json.dumps(facts | {"rows": summary}))
 
 
 if __name__ == "__main__":

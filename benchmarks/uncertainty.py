@@ -18,6 +18,8 @@ Predictions are kept in `--cache`, so that an interrupted run goes on. The last 
 
 import argparse
 import json
+import shlex
+import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -165,6 +167,7 @@ def main() -> None:
         part: [below(splits, part, t) for t in (0.2, 0.25, 0.3, 0.35, 0.4, 0.5)] for part in ("selection", "test")
     }
     result = {
+        "command": shlex.join(["python", "benchmarks/uncertainty.py", *sys.argv[1:]]),
         "benchmark": "uncertainty",
         "tasks": args.tasks,
         "at_least": args.at_least,
