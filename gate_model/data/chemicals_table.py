@@ -11,19 +11,20 @@ from importlib.metadata import version
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from gate_model.data import cache
 from gate_model.data.declarations import AVAILABLE, DECLARATIONS
 from gate_model.data.merge import merge
 from gate_model.data.table import SET_ASIDE_COLUMNS, DataError, Origins, PropertyTable
-from gate_model.data.tasks import CATALOGUE, Kind
+from gate_model.data.tasks import CATALOGUE
 
 __all__ = ["load_chemicals"]
 
 _LIBRARIES = ("chemicals", "fluids", "numpy", "pandas", "rdkit", "scipy")
 _RULES = (
     *(f"declarations.{name}" for name in ("energies", "liquids", "transitions")),
-    *("chemicals_table", "chemsep", "equations", "merge", "molecules", "sources", "tables", "tasks"),
+    *("chemicals_table", "chemsep", "choice", "equations", "merge", "molecules", "sources", "tables", "tasks"),
 )
 
 
@@ -32,8 +33,8 @@ def load_chemicals(
 ) -> PropertyTable:
     """The table of `tasks` (all that have labels when left out), from the cache if it was built before.
 
-    The cache is keyed by library versions and the source code of the declarations and checked by its content's hash; a
-    damaged or outdated file is built anew.
+    The cache holds the labels of all tasks. It is keyed by library versions and the source code of the declarations and
+    checked by its content's hash; a damaged or outdated file is built anew, which takes some 15 s.
 
     Args:
         tasks: abbreviations.
@@ -46,17 +47,16 @@ def load_chemicals(
     names = list(AVAILABLE) if tasks is None else list(dict.fromkeys(tasks))
     for name in tasks or ():
         _check(name, derived)
-    smiles, labels, origins = _cached(names, rebuild)
+    smiles, labels, origins = _unpack(_stored(rebuild))
     if not derived:
-        labels = np.where(
-            np.isin(origins.codes, [c for c, k in enumerate(origins.kinds) if k == "derived"]), np.nan, labels
-        )
+        labels = np.where(np.isin(origins.codes, origins.places("derived")), np.nan, labels)
         origins = replace(origins, codes=np.where(np.isfinite(labels), origins.codes, -1).astype(np.int16))
-    declared = tuple(replace(CATALOGUE[name], kind=origins.kind_of(column)) for column, name in enumerate(names))
+    declared = tuple(replace(CATALOGUE[name], kind=origins.kind_of(column)) for column, name in enumerate(AVAILABLE))
     aside = pd.DataFrame(columns=list(SET_ASIDE_COLUMNS))
     source = f"chemicals {version('chemicals')}" + (" with derived labels" if derived else "")
     table = PropertyTable(declared, smiles, labels, aside, source, origins)
-    return table.select([name for name, count in zip(names, np.isfinite(labels).sum(0), strict=True) if count])
+    counts = dict(zip(AVAILABLE, np.isfinite(labels).sum(0), strict=True))
+    return table.select([name for name in names if counts[name]])
 
 
 def _check(name: str, derived: bool) -> None:
@@ -72,53 +72,43 @@ def _check(name: str, derived: bool) -> None:
         raise DataError(f"task {name!r} has labels derived from other tasks only; ask for them with --derived")
 
 
-Stored = tuple[tuple[str, ...], np.ndarray[tuple[int, int], np.dtype[np.float64]], Origins]
-
-
-def _cached(names: list[str], rebuild: bool) -> Stored:
-    """Molecules, all labels of `names`, and their origins: from a file of these tasks or of all of them, or built."""
+def _stored(rebuild: bool) -> bytes:
+    """All labels of all tasks, from the cache or built."""
     versions = [version(library) for library in _LIBRARIES]
     rules = [inspect.getsource(import_module(f"gate_model.data.{module}")) for module in _RULES]
-    wanted = sorted(names)
-    everything = sorted(AVAILABLE)
-    for tasks in [wanted] if rebuild else [wanted, everything]:
-        file = f"chemicals-{cache.key_of(versions, rules, tasks)}.npz"
-        content = None if rebuild else cache.read(file)
-        if content is not None:
-            break
-    else:
-        file = f"chemicals-{cache.key_of(versions, rules, wanted)}.npz"
-        content = _pack(merge(wanted), wanted)
+    file = f"chemicals-{cache.key_of(versions, rules)}.npz"
+    content = None if rebuild else cache.read(file)
+    if content is None:
+        content = _pack(merge(AVAILABLE))
         cache.write(file, content)
-    return _unpack(content, names)
+    return content
 
 
-def _pack(labels: pd.DataFrame, tasks: list[str]) -> bytes:
+def _pack(labels: pd.DataFrame) -> bytes:
     """Long arrays: molecule, task, source and value of each label; equal labels give equal bytes."""
     smiles, molecule = np.unique(labels["smiles"].to_numpy(str), return_inverse=True)
     pairs = list(zip(labels["source"], labels["kind"], strict=True))
     sources = sorted(set(pairs))
-    names = {"tasks": tasks, "smiles": list(smiles), "sources": sources}
+    names = {"smiles": list(smiles), "sources": sources}
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer,
         names=np.frombuffer(json.dumps(names).encode(), np.uint8),
         molecule=molecule.astype(np.int32),
-        task=labels["task"].map({task: place for place, task in enumerate(tasks)}).to_numpy(np.int8),
+        task=labels["task"].map(AVAILABLE.index).to_numpy(np.int8),
         source=np.array([sources.index(pair) for pair in pairs], np.int16),
         value=labels["value"].to_numpy(np.float64),
     )
     return buffer.getvalue()
 
 
-def _unpack(content: bytes, wanted: list[str]) -> Stored:
+def _unpack(content: bytes) -> tuple[tuple[str, ...], NDArray[np.float64], Origins]:
+    """Canonical SMILES `[N]`, labels `[N, T]` of all available tasks, and their origins."""
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         names = json.loads(arrays["names"].tobytes())
-        shape = (len(names["smiles"]), len(names["tasks"]))
+        shape = (len(names["smiles"]), len(AVAILABLE))
         labels, codes = np.full(shape, np.nan), np.full(shape, -1, np.int16)
         labels[arrays["molecule"], arrays["task"]] = arrays["value"]
         codes[arrays["molecule"], arrays["task"]] = arrays["source"]
-    columns = [names["tasks"].index(name) for name in wanted]
-    kinds: tuple[Kind, ...] = tuple(kind for _, kind in names["sources"])
-    origins = Origins(tuple(name for name, _ in names["sources"]), kinds, codes[:, columns])
-    return tuple(names["smiles"]), labels[:, columns], origins
+    sources, kinds = zip(*names["sources"], strict=True)
+    return tuple(names["smiles"]), labels, Origins(sources, kinds, codes)

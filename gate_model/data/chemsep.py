@@ -65,5 +65,5 @@ _EQUATIONS: dict[int, Callable[..., float]] = {
     101: lambda t, tc, *row: EQ101(t, *row),
     102: lambda t, tc, *row: EQ102(t, *row[:4]),
     105: lambda t, tc, *row: EQ105(t, *row[:4]),
-    106: lambda t, tc, *row: EQ106(t, tc, *row),
+    106: EQ106,
 }

@@ -33,6 +33,10 @@ class Origins:
         """All `labels` `[N, T]` are from one source."""
         return cls((name,), (kind,), np.where(np.isfinite(labels), 0, -1).astype(np.int16))
 
+    def places(self, kind: Kind) -> list[int]:
+        """The codes of the sources of this kind."""
+        return [place for place, own in enumerate(self.kinds) if own == kind]
+
     def kind_of(self, column: int) -> Kind:
         """Of the labels of one task."""
         return summary(self.kinds[code] for code in np.unique(self.codes[:, column]) if code >= 0)
@@ -98,15 +102,21 @@ class PropertyTable:
         ]
 
     def describe(self) -> pd.DataFrame:
-        """One row per task: task, name, unit, kind, labels, min, median, max, paper (labels in its Table 3, or NaN)."""
+        """One row per task: task, name, unit, kind, labels, min, median, max, derived (labels of that kind), paper
+        (labels in its Table 3, or NaN).
+        """
+        derived = [0] * len(self.tasks)
+        if self.origins:
+            derived = list(np.isin(self.origins.codes, self.origins.places("derived")).sum(0))
         rows = []
         for column, task in enumerate(self.tasks):
             values = self.labels[:, column]
             values = values[np.isfinite(values)]
             spread = (values.min(), float(np.median(values)), values.max()) if len(values) else (np.nan,) * 3
             paper = CATALOGUE[task.abbreviation].paper if task.abbreviation in CATALOGUE else None
-            rows.append((task.abbreviation, task.name, task.unit, task.kind, len(values), *spread, paper or np.nan))
-        columns = ["task", "name", "unit", "kind", "labels", "min", "median", "max", "paper"]
+            facts = (task.abbreviation, task.name, task.unit, task.kind, len(values), *spread)
+            rows.append((*facts, derived[column], paper or np.nan))
+        columns = ["task", "name", "unit", "kind", "labels", "min", "median", "max", "derived", "paper"]
         return pd.DataFrame(rows, columns=columns)
 
     def overlaps(self) -> pd.DataFrame:
