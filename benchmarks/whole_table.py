@@ -91,7 +91,7 @@ def main() -> None:
         children[name] = Child(args, learned)
         facts = children[name].read()
     print(
-        f"{facts['molecules']} molecules ({facts['train']} to train on), {facts['tasks']} tasks, {facts['labels']} labels"
+        f"{facts['molecules']} molecules ({facts['train']} to train), {facts['tasks']} tasks, {facts['labels']} labels"
     )
     epochs: dict[str, list[dict[str, Any]]] = {name: [] for name in children}
     for epoch in range(args.epochs):

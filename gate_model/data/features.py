@@ -2,8 +2,6 @@
 
 import hashlib
 import io
-import multiprocessing
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache as remember
@@ -16,12 +14,12 @@ from rdkit import Chem
 from rdkit.Chem import Descriptors, rdFingerprintGenerator
 
 from gate_model.data import cache
+from gate_model.data.parallel import in_chunks
 
 __all__ = ["MORGAN_BITS", "FeatureScaler", "compute_features", "features"]
 
 MORGAN_BITS = 512
 _FORMAT = 1
-_CHUNK = 200
 _SERIAL = 500
 _LIMIT = 5.0
 
@@ -39,11 +37,17 @@ def features(smiles: Sequence[str], *, progress: Progress | None = None) -> Arra
             progress(len(smiles), len(smiles))
         stored: Array = np.load(io.BytesIO(kept), allow_pickle=False)
         return stored
+<<<<<<< HEAD
     result = compute_features(smiles, progress=progress)
+=======
+    parts = in_chunks(_chunk, smiles, serial_below=_SERIAL, progress=progress)
+    result = np.concatenate(parts) if parts else np.zeros((0, MORGAN_BITS + len(Descriptors.descList)), np.float32)
+>>>>>>> graphs
     buffer = io.BytesIO()
     np.save(buffer, result)
     cache.write(file, buffer.getvalue())
     return result
+<<<<<<< HEAD
 
 
 def compute_features(smiles: Sequence[str], *, progress: Progress | None = None) -> Array:
@@ -72,6 +76,8 @@ def compute_features(smiles: Sequence[str], *, progress: Progress | None = None)
             for part in pool.imap(_chunk, chunks):
                 add(part)
     return np.concatenate(parts) if parts else np.zeros((0, MORGAN_BITS + len(Descriptors.descList)), np.float32)
+=======
+>>>>>>> graphs
 
 
 @dataclass(frozen=True, eq=False)
