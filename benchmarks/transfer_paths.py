@@ -253,7 +253,7 @@ def main() -> None:
     for lambda_ in args.lambdas.split(","):
         for name in names:
             rows = [line for line in lines if all(line[k] == v for k, v in base.items())]
-            rows = [line for line in rows if (line["variant"], line["lambda"]) == (name, lambda_)]
+            rows = [line for line in rows if (line["variant"], line["lambda"]) == (name, lambda_)][: args.seeds]
             means = {
                 f"{part} {way}": round(float(np.mean([row[part][way] for row in rows])), 4)
                 for part in ("selection", "test")

@@ -267,7 +267,7 @@ def predict(
             progress=lambda done, rows: bar.update(task, completed=done, total=rows),
         )
     notes = [f"{done.unread} rows not predicted"] if done.unread else []
-    notes += [f"{done.unlike} molecules unlike the training molecules"] if done.unlike else []
+    notes += [f"{done.unlike} for molecules unlike the training molecules"] if done.unlike else []
     console.print("; ".join([f"wrote {done.rows - done.unread} predictions to {target}", *notes]))
 
 

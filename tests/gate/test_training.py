@@ -11,6 +11,7 @@ from bilevel_hpo import OneStep
 from gate_model.checkpoints import Checkpoints
 from gate_model.data.prepared import PreparedData
 from gate_model.experiments.search import check_size, run_search
+from gate_model.live import describe
 from gate_model.methods import LEARNED, Constant, Method, pairs, relative, symmetric_matrix
 from gate_model.runs import RunError
 from gate_model.schedules import scheduler
@@ -131,6 +132,7 @@ def test_checkpoints_survive_a_crash_and_damage(tmp_path: Path) -> None:
     with pytest.raises(UnwritableError):  # dies while writing
         checkpoints.save({"tensor": torch.zeros(1000), "bad": UnwritableError()})
     assert {path.name for path in tmp_path.iterdir()} == {"c.pt", "c.previous.pt"}
+    (tmp_path / "c.pt.tmp").write_bytes(b"half a check")  # what a kill while writing leaves
     state = checkpoints.load()
     assert state is not None
     assert state["epoch"] == 2
@@ -189,6 +191,8 @@ def test_reports_tell_lambda_and_learning_rate(small_data: PreparedData) -> None
     assert (reports[-1].lambda_min, reports[-1].lambda_max) == (float(last.min()), float(last.max()))
     assert reports[-1].lambda_small == 0
     assert reports[0].lr > reports[1].lr > reports[3].lr == pytest.approx(0, abs=1e-12)
+    assert describe(replace(reports[-1], val_rmse=0.25, lambda_small=0.5, lr=0.001)).startswith("RMSE 0.250 · λ ")
+    assert describe(replace(reports[-1], lambda_small=0.5, lr=0.001)).endswith("50% below 0.1) · lr 1.0e-03")
     zero: list[EpochReport] = []
     train(small_data, Constant("lambda=0", "", 0.0), Settings(epochs=1), seed=0, progress=zero.append)
     assert (zero[0].lambda_max, zero[0].lambda_small) == (0, 1)
