@@ -180,14 +180,16 @@ def pack(
     *,
     depth: int = 3,
     descriptors: Tensor | None = None,
+    keep: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> PackedGraphs:
-    """N molecules packed for a network of `depth`; cached on disk by the molecules, the depth and the RDKit version.
+    """N molecules packed for a network of `depth`.
 
     Args:
         smiles: N SMILES; hydrogens stay implicit.
         depth: states of a directed bond that the network computes; chemprop's default is 3.
         descriptors: further features `[N, F]`, joined to what the network reads out.
+        keep: cache the graphs on disk by the molecules, the depth and the RDKit version.
         progress: called with (molecules done, N).
 
     Raises:
@@ -198,12 +200,13 @@ def pack(
         raise ValueError(f"depth must be at least 1; got {depth}")
     digest = hashlib.sha256("\n".join(smiles).encode()).hexdigest()
     file = f"graphs-{cache.key_of(_FORMAT, version('rdkit'), depth, len(smiles), digest)}.npz"
-    kept = cache.read(file)
+    kept = cache.read(file) if keep else None
     if kept is None:
         arrays = _arrays(smiles, depth, progress)
-        buffer = io.BytesIO()
-        np.savez(buffer, allow_pickle=False, **{name: _narrow(array) for name, array in arrays.items()})
-        cache.write(file, buffer.getvalue())
+        if keep:
+            buffer = io.BytesIO()
+            np.savez(buffer, allow_pickle=False, **{name: _narrow(array) for name, array in arrays.items()})
+            cache.write(file, buffer.getvalue())
     else:
         with np.load(io.BytesIO(kept), allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}

@@ -47,7 +47,7 @@ def predict_molecules(model: SavedModel, smiles: Sequence[str]) -> pd.DataFrame:
         smiles: readable SMILES.
     """
     columns: dict[str, object] = {}
-    x = model.featurizer(smiles, compute_features(smiles))
+    x = model.featurizer(smiles, compute_features(smiles), keep=False)
     mean, sigma = model.spread.predict(model.members, x)
     values, widths = model.standardizer.inverse(mean), sigma * model.standardizer.std
     for number, task in enumerate(model.tasks):

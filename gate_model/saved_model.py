@@ -157,7 +157,7 @@ def _assembled(facts: dict[str, Any], tensors: dict[str, Tensor]) -> SavedModel:
         seeds=tuple(facts["seeds"]),
         members=tuple(members),
         standardizer=Standardizer.from_dict({name: t.numpy() for name, t in part("standardizer.").items()}),
-        featurizer=Featurizer(settings.embedding, scaler),
+        featurizer=Featurizer(settings.embedding, scaler, settings.depth),
         spread=Spread.from_dict(facts["spread"]),
         fingerprints=tensors["fingerprints"].numpy(),
         unlike=float(facts["unlike"]),

@@ -37,17 +37,11 @@ def features(smiles: Sequence[str], *, progress: Progress | None = None) -> Arra
             progress(len(smiles), len(smiles))
         stored: Array = np.load(io.BytesIO(kept), allow_pickle=False)
         return stored
-<<<<<<< HEAD
     result = compute_features(smiles, progress=progress)
-=======
-    parts = in_chunks(_chunk, smiles, serial_below=_SERIAL, progress=progress)
-    result = np.concatenate(parts) if parts else np.zeros((0, MORGAN_BITS + len(Descriptors.descList)), np.float32)
->>>>>>> graphs
     buffer = io.BytesIO()
     np.save(buffer, result)
     cache.write(file, buffer.getvalue())
     return result
-<<<<<<< HEAD
 
 
 def compute_features(smiles: Sequence[str], *, progress: Progress | None = None) -> Array:
@@ -60,24 +54,8 @@ def compute_features(smiles: Sequence[str], *, progress: Progress | None = None)
         smiles: N readable SMILES.
         progress: called with (molecules done, N).
     """
-    chunks = [list(smiles[start : start + _CHUNK]) for start in range(0, len(smiles), _CHUNK)]
-    parts: list[Array] = []
-
-    def add(part: Array) -> None:
-        parts.append(part)
-        if progress:
-            progress(sum(map(len, parts)), len(smiles))
-
-    if len(smiles) < _SERIAL:
-        for chunk in chunks:
-            add(_chunk(chunk))
-    else:
-        with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:
-            for part in pool.imap(_chunk, chunks):
-                add(part)
+    parts = in_chunks(_chunk, smiles, serial_below=_SERIAL, progress=progress)
     return np.concatenate(parts) if parts else np.zeros((0, MORGAN_BITS + len(Descriptors.descList)), np.float32)
-=======
->>>>>>> graphs
 
 
 @dataclass(frozen=True, eq=False)

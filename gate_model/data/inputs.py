@@ -24,10 +24,12 @@ class Featurizer:
     Args:
         embedding: "fingerprint" reads `features`, scaled; "graph" reads graphs, and of the features the descriptors.
         scaler: learned from the training molecules.
+        depth: of the network that reads the graphs.
     """
 
     embedding: Embedding
     scaler: FeatureScaler
+    depth: int = 3
 
     def __post_init__(self) -> None:
         if self.embedding not in ("fingerprint", "graph"):
@@ -39,19 +41,26 @@ class Featurizer:
         return len(self.scaler.mean) - (MORGAN_BITS if self.embedding == "graph" else 0)
 
     def __call__(
-        self, smiles: Sequence[str], raw: Array, *, progress: Callable[[int, int], None] | None = None
+        self,
+        smiles: Sequence[str],
+        raw: Array,
+        *,
+        keep: bool = True,
+        progress: Callable[[int, int], None] | None = None,
     ) -> Inputs:
         """Inputs of N molecules.
 
         Args:
             smiles: N readable SMILES.
             raw: their `features`.
+            keep: cache the graphs on disk.
             progress: called with (graphs made, N).
         """
         scaled = torch.from_numpy(self.scaler.transform(raw))
         if self.embedding == "fingerprint":
             return scaled
-        return pack(smiles, descriptors=scaled[:, MORGAN_BITS:].contiguous(), progress=progress)
+        descriptors = scaled[:, MORGAN_BITS:].contiguous()
+        return pack(smiles, depth=self.depth, descriptors=descriptors, keep=keep, progress=progress)
 
 
 @dataclass(frozen=True, eq=False)
