@@ -3,7 +3,7 @@
 import os
 import shlex
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,15 +11,23 @@ from typing import Annotated, Any
 import optuna
 import torch
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
 
+from gate_model import cli_data
 from gate_model.checkpoints import Checkpoints
-from gate_model.data.chemicals_table import load_chemicals
+from gate_model.cli_data import (
+    AtLeastOption,
+    DataOption,
+    DerivedOption,
+    JoinOption,
+    SmilesOption,
+    TasksOption,
+    console,
+    load_table,
+)
+from gate_model.data.inputs import Embedding
 from gate_model.data.prepared import PreparedData, prepare
 from gate_model.data.table import DataError, PropertyTable
-from gate_model.data.user_csv import read_csv
 from gate_model.experiments.compare import METHODS, Comparison, compare
 from gate_model.experiments.outcome import Outcome, outcome, write_outcomes
 from gate_model.experiments.search import GRID_VALUES, check_size, run_search
@@ -31,7 +39,7 @@ from gate_model.prediction import predict_file
 from gate_model.report import write_report
 from gate_model.runs import open_folder, write_csv
 from gate_model.saved_model import load_model, model_of, save_model
-from gate_model.training import Settings, resolve_device, train
+from gate_model.training import SETTINGS, Settings, resolve_device, train
 
 __all__ = ["app", "main"]
 
@@ -43,11 +51,10 @@ app = typer.Typer(
     rich_markup_mode="rich",
     epilog="Start with:  [bold]gate compare --tasks DS,HV,BP --at-least 3 --out runs/demo[/bold]",
 )
-console = Console(stderr=True)
+app.add_typer(cli_data.app, name="data")
 DEFAULT = Settings()
 DEFAULT_VALUES = ",".join(str(value) for value in GRID_VALUES)
 CORES = os.cpu_count() or 1
-SHOWN = 10
 
 
 class LearningRate(StrEnum):
@@ -64,6 +71,13 @@ class Digits(StrEnum):
     bfloat16 = "bfloat16"
 
 
+class Reader(StrEnum):
+    """Embeddings of molecules."""
+
+    fingerprint = "fingerprint"
+    graph = "graph"
+
+
 class Learner(StrEnum):
     """Methods of `gate learn`."""
 
@@ -71,13 +85,6 @@ class Learner(StrEnum):
     direct = "direct"
 
 
-DataOption = Annotated[str, typer.Option("--data", help="'chemicals', or a CSV file with a SMILES column.")]
-TasksOption = Annotated[
-    str | None,
-    typer.Option("--tasks", help="Abbreviations or column names, comma-separated. Default: all of a file; DS,HV,BP."),
-]
-SmilesOption = Annotated[str | None, typer.Option(help="The SMILES column, if it is not called smiles (in any case).")]
-AtLeastOption = Annotated[int, typer.Option(min=1, help="Keep molecules with at least this many labels.")]
 OutOption = Annotated[Path, typer.Option("--out", help="The run folder; must not hold another run.")]
 SeedOption = Annotated[int, typer.Option(help="Decides split, initial weights and batches.")]
 EpochsOption = Annotated[int, typer.Option(min=1, help="Epochs of each training.")]
@@ -87,33 +94,27 @@ ValuesOption = Annotated[str, typer.Option(help="Values of each λ, comma-separa
 
 
 @app.command()
-def data(
-    data: DataOption = "chemicals",
-    tasks: TasksOption = None,
-    smiles_column: SmilesOption = None,
-    at_least: AtLeastOption = 1,
-    rebuild: Annotated[bool, typer.Option("--rebuild", help="Build the chemicals table anew.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Write the table here as CSV.")] = None,
-) -> None:
-    """Build the property table (cached), describe it, and write it as CSV if asked."""
-    table = _load(data, tasks, smiles_column, at_least, rebuild=rebuild)
-    _describe(table)
-    if out is not None:
-        frame = table.to_frame()
-        write_csv(out, frame)
-        console.print(f"wrote {len(frame)} molecules to {out}")
-
-
-@app.command()
 def learn(
     out: OutOption,
     data: DataOption = "chemicals",
     tasks: TasksOption = None,
     smiles_column: SmilesOption = None,
     at_least: AtLeastOption = 1,
+    derived: DerivedOption = False,
+    join: JoinOption = None,
     method: Annotated[
         Learner, typer.Option(help="budget: one-step hypergradient; direct: as published.")
     ] = Learner.budget,
+    embedding: Annotated[
+        Reader,
+        typer.Option(help="fingerprint: quick; graph: message passing over atoms and bonds, several times slower."),
+    ] = Reader.fingerprint,
+    top_k: Annotated[
+        int | None, typer.Option(min=1, help="Most sources per target in a training step; the others take turns.")
+    ] = None,
+    threshold: Annotated[
+        float, typer.Option(min=0, help="Leave sources with a smaller λ out of training steps; they take turns.")
+    ] = DEFAULT.threshold,
     epochs: EpochsOption = DEFAULT.epochs,
     schedule: Annotated[LearningRate, typer.Option(help="Of the learning rate.")] = LearningRate.cosine,
     patience: Annotated[
@@ -131,12 +132,20 @@ def learn(
 ) -> None:
     """Train GATE and learn λ on the way; leave a model that `gate predict` can use."""
     where = resolve_device(device)
-    table = _load(data, tasks, smiles_column, at_least)
-    settings = Settings(epochs=epochs, schedule=schedule.value, patience=patience, precision=precision.value)
+    table = load_table(data, tasks, smiles_column, at_least, derived=derived, join=join)
+    settings = replace(
+        SETTINGS[embedding.value],
+        epochs=epochs,
+        schedule=schedule.value,
+        patience=patience,
+        precision=precision.value,
+        top_k=top_k,
+        threshold=threshold,
+    )
     config = {"seed": seed, "seeds": seeds, "method": str(method), "settings": asdict(settings)}
     _open(out, resume, "learn", data, table, at_least, **config)
     write_csv(out / "set_aside.csv", table.set_aside)
-    prepared = _prepare(table, seed)
+    prepared = _prepare(table, seed, embedding.value)
     members: dict[int, GATE] = {}
     found: list[Outcome] = []
     for each in range(seed, seed + seeds):
@@ -167,6 +176,8 @@ def grid(
     tasks: TasksOption = None,
     smiles_column: SmilesOption = None,
     at_least: AtLeastOption = 1,
+    derived: DerivedOption = False,
+    join: JoinOption = None,
     values: ValuesOption = DEFAULT_VALUES,
     epochs: EpochsOption = DEFAULT.epochs,
     seed: SeedOption = 0,
@@ -174,7 +185,9 @@ def grid(
     resume: ResumeOption = False,
 ) -> None:
     """Search symmetric λ on a grid, one training a point; the rival that learned λ has to beat."""
-    _search("grid", out, data, tasks, smiles_column, at_least, values, None, epochs, seed, device, resume)
+    where = resolve_device(device)
+    table = load_table(data, tasks, smiles_column, at_least, derived=derived, join=join)
+    _search("grid", out, data, table, at_least, values, None, epochs, seed, where, resume)
 
 
 @app.command()
@@ -184,6 +197,8 @@ def tpe(
     tasks: TasksOption = None,
     smiles_column: SmilesOption = None,
     at_least: AtLeastOption = 1,
+    derived: DerivedOption = False,
+    join: JoinOption = None,
     low: Annotated[float, typer.Option(min=0.0, help="Smallest λ.")] = GRID_VALUES[0],
     high: Annotated[float, typer.Option(help="Largest λ.")] = GRID_VALUES[-1],
     trials: Annotated[int, typer.Option(min=1, help="Trainings.")] = 27,
@@ -193,7 +208,9 @@ def tpe(
     resume: ResumeOption = False,
 ) -> None:
     """Search symmetric λ with Optuna's TPE, one training a trial."""
-    _search("tpe", out, data, tasks, smiles_column, at_least, f"{low},{high}", trials, epochs, seed, device, resume)
+    where = resolve_device(device)
+    table = load_table(data, tasks, smiles_column, at_least, derived=derived, join=join)
+    _search("tpe", out, data, table, at_least, f"{low},{high}", trials, epochs, seed, where, resume)
 
 
 @app.command("compare")
@@ -203,6 +220,8 @@ def compare_command(
     tasks: TasksOption = None,
     smiles_column: SmilesOption = None,
     at_least: AtLeastOption = 1,
+    derived: DerivedOption = False,
+    join: JoinOption = None,
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds; each has its own split.")] = 3,
     seed: SeedOption = 0,
     values: ValuesOption = DEFAULT_VALUES,
@@ -211,7 +230,7 @@ def compare_command(
     resume: ResumeOption = False,
 ) -> None:
     """Learned λ, constant λ, grid and TPE side by side: same data, splits, seeds and epochs; one report."""
-    table = _load(data, tasks, smiles_column, at_least)
+    table = load_table(data, tasks, smiles_column, at_least, derived=derived, join=join)
     axis = _numbers("--values", values)
     points = check_size(table.abbreviations, axis)
     settings = Settings(epochs=epochs)
@@ -276,18 +295,15 @@ def _search(
     kind: str,
     out: Path,
     data: str,
-    tasks: str | None,
-    smiles_column: str | None,
+    table: PropertyTable,
     at_least: int,
     values: str,
     trials: int | None,
     epochs: int,
     seed: int,
-    device: str,
+    device: torch.device,
     resume: bool,
 ) -> None:
-    where = resolve_device(device)
-    table = _load(data, tasks, smiles_column, at_least)
     axis = _numbers("--values" if kind == "grid" else "--low,--high", values)
     n_trials = trials or check_size(table.abbreviations, axis)
     settings = Settings(epochs=epochs)
@@ -304,7 +320,7 @@ def _search(
             journal=out / "study.journal",
             values=axis,
             trials=n_trials,
-            device=where,
+            device=device,
             after_trial=lambda done: bar.update(task, completed=done),
         )
     parameters = pairs(prepared.abbreviations)
@@ -314,28 +330,14 @@ def _search(
     _finish(out, [found], list(prepared.abbreviations))
 
 
-def _load(
-    data: str, tasks: str | None, smiles_column: str | None, at_least: int, *, rebuild: bool = False
-) -> PropertyTable:
-    names = None if tasks is None else [name.strip() for name in tasks.split(",") if name.strip()]
-    if data == "chemicals":
-        table = load_chemicals(names or ["DS", "HV", "BP"], rebuild=rebuild)
-    else:
-        table = read_csv(Path(data), tasks=names, smiles_column=smiles_column)
-    for action, rows in table.set_aside.groupby("action", sort=False):
-        console.print(f"[yellow]{len(rows)} × {action}:[/yellow]")
-        for row, column, reason in rows[["row", "column", "reason"]].head(SHOWN).itertuples(index=False, name=None):
-            place = f"line {row}, column {column}" if row != "" else f"column {column}"
-            console.print(f"  {place}: {reason}", markup=False, highlight=False, soft_wrap=True)
-        if len(rows) > SHOWN:
-            console.print(f"  … and {len(rows) - SHOWN} more; all of them in set_aside.csv of the run folder")
-    return table.with_at_least(at_least) if at_least > 1 else table
-
-
-def _prepare(table: PropertyTable, seed: int) -> PreparedData:
+def _prepare(table: PropertyTable, seed: int, embedding: Embedding = "fingerprint") -> PreparedData:
     with _progress() as bar:
         task = bar.add_task("features", total=len(table.smiles))
-        return prepare(table, seed=seed, progress=lambda done, total: bar.update(task, completed=done, total=total))
+
+        def show(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        return prepare(table, seed=seed, embedding=embedding, progress=show)
 
 
 def _open(out: Path, resume: bool, command: str, data: str, table: PropertyTable, at_least: int, **config: Any) -> None:
@@ -353,17 +355,6 @@ def _numbers(option: str, text: str) -> tuple[float, ...]:
     if len(set(values)) < 2 or len(set(values)) < len(values) or min(values) < 0:
         raise ValueError(f"{option} {text!r}: at least two different numbers, none negative, none twice, are wanted")
     return values
-
-
-def _describe(table: PropertyTable) -> None:
-    view = Table(title=f"{len(table.smiles)} molecules from {table.source}")
-    for column in ("task", "name", "unit", "kind"):
-        view.add_column(column)
-    for column in ("labels", "min", "median", "max"):
-        view.add_column(column, justify="right")
-    for task, name, unit, kind, labels, *spread in table.describe().itertuples(index=False, name=None):
-        view.add_row(task, name, unit, kind, str(labels), *(f"{value:.4g}" for value in spread))
-    Console().print(view)
 
 
 def _finish(out: Path, found: list[Outcome], tasks: list[str]) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
 from gate_model.data.features import compute_features
 from gate_model.data.molecule_file import MoleculeFile, Row
@@ -48,7 +47,7 @@ def predict_molecules(model: SavedModel, smiles: Sequence[str]) -> pd.DataFrame:
         smiles: readable SMILES.
     """
     columns: dict[str, object] = {}
-    x = torch.from_numpy(model.scaler.transform(compute_features(smiles)))
+    x = model.featurizer(smiles, compute_features(smiles), keep=False)
     mean, sigma = model.spread.predict(model.members, x)
     values, widths = model.standardizer.inverse(mean), sigma * model.standardizer.std
     for number, task in enumerate(model.tasks):

@@ -15,6 +15,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from gate_model.data.features import FeatureScaler
+from gate_model.data.inputs import Featurizer
 from gate_model.data.prepared import PreparedData
 from gate_model.data.scaling import Standardizer
 from gate_model.data.tasks import Task
@@ -41,7 +42,7 @@ class SavedModel:
     members: tuple[GATE, ...]
     """Trained on one split from different seeds; predictions are their mean."""
     standardizer: Standardizer
-    scaler: FeatureScaler
+    featurizer: Featurizer
     spread: Spread
     """How the uncertainty is computed, calibrated on the selection molecules."""
     fingerprints: NDArray[np.uint8]
@@ -66,7 +67,7 @@ def model_of(data: PreparedData, settings: Settings, members: Mapping[int, GATE]
         seeds=tuple(members),
         members=tuple(members.values()),
         standardizer=data.standardizer,
-        scaler=data.scaler,
+        featurizer=data.featurizer,
         spread=Spread.calibrated(tuple(members.values()), x, labels),
         fingerprints=packed_fingerprints([data.table.smiles[row] for row in seen]),
         unlike=UNLIKE,
@@ -82,7 +83,7 @@ def save_model(folder: Path, model: SavedModel) -> None:
     }
     arrays: dict[str, NDArray[Any]] = {"fingerprints": model.fingerprints}
     arrays |= {f"standardizer.{name}": array for name, array in model.standardizer.to_dict().items()}
-    arrays |= {f"scaler.{name}": array for name, array in model.scaler.to_dict().items()}
+    arrays |= {f"scaler.{name}": array for name, array in model.featurizer.scaler.to_dict().items()}
     tensors |= {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
     content = save_tensors(tensors, {"format": FORMAT})
     with replacing(folder / "model.safetensors") as file:
@@ -91,7 +92,7 @@ def save_model(folder: Path, model: SavedModel) -> None:
         "format": FORMAT,
         "tasks": [asdict(task) for task in model.tasks],
         "settings": asdict(model.settings),
-        "n_features": len(model.scaler.mean),
+        "n_features": model.featurizer.width,
         "members": len(model.members),
         "seeds": list(model.seeds),
         "spread": model.spread.to_dict(),
@@ -144,6 +145,7 @@ def _assembled(facts: dict[str, Any], tensors: dict[str, Tensor]) -> SavedModel:
 
     tasks = tuple(Task(**task) for task in facts["tasks"])
     settings = Settings(**facts["settings"])
+    scaler = FeatureScaler.from_dict({name: t.numpy() for name, t in part("scaler.").items()})
     members = []
     for number in range(facts["members"]):
         member = build_model(facts["n_features"], len(tasks), settings)
@@ -155,7 +157,7 @@ def _assembled(facts: dict[str, Any], tensors: dict[str, Tensor]) -> SavedModel:
         seeds=tuple(facts["seeds"]),
         members=tuple(members),
         standardizer=Standardizer.from_dict({name: t.numpy() for name, t in part("standardizer.").items()}),
-        scaler=FeatureScaler.from_dict({name: t.numpy() for name, t in part("scaler.").items()}),
+        featurizer=Featurizer(settings.embedding, scaler, settings.depth),
         spread=Spread.from_dict(facts["spread"]),
         fingerprints=tensors["fingerprints"].numpy(),
         unlike=float(facts["unlike"]),

@@ -1,7 +1,7 @@
 """One training of GATE: prepared data and a method in, a trained model and its numbers out."""
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import cast
 
 import numpy as np
@@ -11,17 +11,21 @@ from torch import Tensor, nn
 
 from bilevel_hpo import BilevelLearner
 from gate_model.checkpoints import Checkpoints
-from gate_model.data.batches import ExchangingBatches
+from gate_model.data.batches import Batch, ExchangingBatches, Inputs
+from gate_model.data.inputs import Embedding
 from gate_model.data.prepared import PreparedData
 from gate_model.early_stopping import BestModel
 from gate_model.embeddings import FeatureMLP
 from gate_model.losses import DirectPathLoss
+from gate_model.message_passing import DirectedMPNN
 from gate_model.methods import Learned, Method, relative
 from gate_model.model import GATE
 from gate_model.precision import Precision, in_precision
 from gate_model.schedules import Schedule, scheduler
+from gate_model.sparsity import ActivePairs
 
 __all__ = [
+    "SETTINGS",
     "SMALL_LAMBDA",
     "EpochReport",
     "Progress",
@@ -52,7 +56,11 @@ class Settings:
     """Stop after that many epochs without a better RMSE on the selection molecules, and keep the best model; None:
     train all epochs and keep the last."""
     precision: Precision = "float32"
+    embedding: Embedding = "fingerprint"
     embedding_hidden: int = 128
+    """Width of the fingerprint MLP's hidden layer, or of a bond's message."""
+    depth: int = 3
+    """Rounds of message passing; of the graph embedding only."""
     d: int = 64
     k: int = 32
     hidden: int = 64
@@ -61,6 +69,21 @@ class Settings:
     """Share of the validation molecules that changes place with train molecules between epochs."""
     outer_every: int = 4
     """Inner steps per outer step."""
+    threshold: float = 0.0
+    """Paths with a smaller λ are left out of the inner steps, see `ActivePairs`."""
+    top_k: int | None = None
+    """Most sources per target in an inner step; None: all."""
+    rotation: int = 10
+    """A path that is left out takes part in one of so many outer steps."""
+    geometry_share: float = 1.0
+    """Share of a batch on which the geometric terms are evaluated, see `TrainLoss`."""
+
+
+SETTINGS: Mapping[Embedding, Settings] = {
+    "fingerprint": Settings(),
+    "graph": Settings(embedding="graph", embedding_hidden=300, d=128, lr=1e-3, outer_every=16),
+}
+"""What `gate learn` starts from. An outer step passes twice more through the graphs, so it comes less often."""
 
 
 @dataclass(frozen=True)
@@ -109,8 +132,13 @@ class Trained:
 
 
 def build_model(n_features: int, n_tasks: int, settings: Settings) -> GATE:
-    """GATE on the fingerprint MLP."""
-    embedding = FeatureMLP(n_features, hidden=settings.embedding_hidden, d=settings.d, dropout=settings.dropout)
+    """GATE for molecules with `n_features` features (`Featurizer.width`)."""
+    embedding: nn.Module
+    width, d, dropout = settings.embedding_hidden, settings.d, settings.dropout
+    if settings.embedding == "graph":
+        embedding = DirectedMPNN(hidden=width, depth=settings.depth, d=d, dropout=dropout, n_descriptors=n_features)
+    else:
+        embedding = FeatureMLP(n_features, hidden=width, d=d, dropout=dropout)
     return GATE(embedding, n_tasks, d=settings.d, k=settings.k, hidden=settings.hidden)
 
 
@@ -137,7 +165,7 @@ def train(
     """
     torch.manual_seed(seed)
     device = device or torch.device("cpu")
-    model = build_model(data.x.shape[1], len(data.abbreviations), settings).to(device)
+    model = build_model(data.featurizer.width, len(data.abbreviations), settings).to(device)
     batches = ExchangingBatches(
         data.molecules.to(device),
         data.split.train,
@@ -188,19 +216,32 @@ def train(
 
 def _learner(model: GATE, method: Method, settings: Settings, tasks: tuple[str, ...], steps: int) -> BilevelLearner:
     learned = method if isinstance(method, Learned) else None
-    ratios, loss = method.ratios(tasks).to(next(model.parameters()).device), method.train_loss()
+    ratios = method.ratios(tasks).to(next(model.parameters()).device)
+    loss = replace(method.train_loss(), geometry_share=settings.geometry_share)
+    # A constant λ is used as it is.
+    active = ActivePairs(settings.threshold, settings.rotation, settings.top_k) if learned else ActivePairs(0.0)
+
+    def on_pairs(term: Callable[..., Tensor]) -> Callable[[nn.Module, Tensor, Batch], Tensor]:
+        def of(model: nn.Module, weights: Tensor, batch: Batch) -> Tensor:
+            outer = weights.requires_grad
+            return term(model, weights, batch, cast(Tensor, learner.active) if outer else active.inner(weights))
+
+        return of
+
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
-    return BilevelLearner(
+    learner = BilevelLearner(
         model,
         optimizer,
         ratios,
-        train_loss=in_precision(loss, settings.precision),
-        lambda_terms=in_precision(loss.lambda_terms, settings.precision),
+        train_loss=in_precision(on_pairs(loss), settings.precision),
+        lambda_terms=in_precision(on_pairs(loss.lambda_terms), settings.precision),
         val_loss=in_precision(learned.val_loss() if learned else DirectPathLoss(), settings.precision),
         hypergradient=learned.hypergradient(half=settings.precision != "float32") if learned else None,
         outer_optimizer=torch.optim.Adam(ratios.parameters(), lr=learned.outer_lr if learned else 0.0),
         inner_scheduler=scheduler(settings.schedule, optimizer, steps),
+        active=active,
     )
+    return learner
 
 
 def _report(learner: BilevelLearner, score: float) -> EpochReport:
@@ -222,13 +263,14 @@ def _report(learner: BilevelLearner, score: float) -> EpochReport:
     )
 
 
-def predict(model: nn.Module, x: Tensor, batch_size: int = 4096) -> NDArray[np.float64]:
+def predict(model: nn.Module, x: Inputs, batch_size: int = 4096) -> NDArray[np.float64]:
     """Direct predictions `[N, T]` in standardised units, in eval mode."""
     device = next(model.parameters()).device
     training = model.training
     model.eval()
     with torch.no_grad():
-        parts = [model(part.to(device)).double().cpu().numpy() for part in torch.split(x, batch_size)]
+        rows = torch.split(torch.arange(len(x)), batch_size)
+        parts = [model(x[part].to(device)).double().cpu().numpy() for part in rows]
     model.train(training)
     return np.concatenate(parts)
 

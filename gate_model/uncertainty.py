@@ -10,8 +10,8 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from gate_model.data.batches import Inputs
 from gate_model.model import GATE
 from gate_model.training import predict
 
@@ -25,7 +25,7 @@ _SHARES = np.linspace(0, 1, 21)
 _SMALLEST = 1e-6
 
 
-def transferred(model: GATE, x: Tensor, batch_size: int = 256) -> Array:
+def transferred(model: GATE, x: Inputs, batch_size: int = 256) -> Array:
     """ŷ_{s→t} = h_t(ψ_t(φ_s(encoder_s(z)))) in eval mode: `[B, T targets, S sources]`.
 
     On the diagonal stands the path of a task through M and back, not the direct one.
@@ -34,8 +34,8 @@ def transferred(model: GATE, x: Tensor, batch_size: int = 256) -> Array:
     model.eval()
     parts = []
     with torch.no_grad():
-        for part in torch.split(x, batch_size):
-            m = model.to_manifold(model.encode(model.embed(part.to(device))))
+        for part in torch.split(torch.arange(len(x)), batch_size):
+            m = model.to_manifold(model.encode(model.embed(x[part].to(device))))
             points = m.reshape(1, -1, m.shape[2]).expand(n_tasks, -1, -1)
             y = model.regress(model.from_manifold(points)).view(n_tasks, n_tasks, -1)
             parts.append(y.permute(2, 0, 1).double().cpu().numpy())
@@ -87,7 +87,7 @@ class Spread:
     floor: tuple[float, ...]
 
     @classmethod
-    def calibrated(cls, members: Sequence[GATE], x: Tensor, labels: Array) -> "Spread":
+    def calibrated(cls, members: Sequence[GATE], x: Inputs, labels: Array) -> "Spread":
         """From molecules that no member was trained on: features `[n, F]`, standardised labels `[n, T]`, NaN = none."""
         kind: Kind = "members" if len(members) > 1 else "paths"
         mean, spread = _disagreement(kind, members, x)
@@ -97,7 +97,7 @@ class Spread:
             fits.append(calibrate(spread[known, column], mean[known, column] - labels[known, column]))
         return cls(kind, tuple(a for a, _ in fits), tuple(b for _, b in fits))
 
-    def predict(self, members: Sequence[GATE], x: Tensor) -> tuple[Array, Array]:
+    def predict(self, members: Sequence[GATE], x: Inputs) -> tuple[Array, Array]:
         """Mean over the members of the direct predictions, and σ, each `[B, T]`."""
         mean, spread = _disagreement(self.kind, members, x)
         return mean, np.sqrt(np.array(self.slope) * spread**2 + np.array(self.floor))
@@ -112,7 +112,7 @@ class Spread:
         return cls(facts["kind"], tuple(facts["slope"]), tuple(facts["floor"]))
 
 
-def _disagreement(kind: Kind, members: Sequence[GATE], x: Tensor) -> tuple[Array, Array]:
+def _disagreement(kind: Kind, members: Sequence[GATE], x: Inputs) -> tuple[Array, Array]:
     predictions = np.stack([predict(member, x) for member in members])
     if kind == "members":
         return predictions.mean(0), member_spread(predictions)

@@ -1,142 +1,114 @@
-"""The property table from the tables bundled with the `chemicals` library, by the declarations alone."""
+"""The property table from the tables bundled with the `chemicals` library, built once and cached."""
 
 import difflib
 import inspect
 import io
+import json
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import import_module
 from importlib.metadata import version
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from chemicals.identifiers import get_pubchem_db
+from numpy.typing import NDArray
 
-from gate_model.data import cache, molecules
-from gate_model.data.declarations import DECLARATIONS, T_REFERENCE, Column, Declaration, Source
-from gate_model.data.table import SET_ASIDE_COLUMNS, DataError, PropertyTable
+from gate_model.data import cache
+from gate_model.data.declarations import AVAILABLE, DECLARATIONS
+from gate_model.data.merge import merge
+from gate_model.data.table import SET_ASIDE_COLUMNS, DataError, Origins, PropertyTable
 from gate_model.data.tasks import CATALOGUE
 
 __all__ = ["load_chemicals"]
 
-_FORMAT = 1
-_REDUCED_PRESSURE_K = 30.0
-_CONFLICT = 6.0
+_LIBRARIES = ("chemicals", "fluids", "numpy", "pandas", "rdkit", "scipy")
+_RULES = (
+    *(f"declarations.{name}" for name in ("energies", "liquids", "transitions")),
+    *("chemicals_table", "chemsep", "choice", "equations", "merge", "molecules", "sources", "tables", "tasks"),
+)
 
 
-def load_chemicals(tasks: Sequence[str] | None = None, *, rebuild: bool = False) -> PropertyTable:
-    """The table of `tasks` (all in the catalogue when left out), from the cache if it was built before.
+def load_chemicals(
+    tasks: Sequence[str] | None = None, *, derived: bool = False, rebuild: bool = False
+) -> PropertyTable:
+    """The table of `tasks` (all that have labels when left out), from the cache if it was built before.
 
-    The cache is keyed by library versions and declarations and checked by its content's hash; a damaged or outdated
-    file is built anew. DataError for a task that is not in the catalogue.
+    The cache holds the labels of all tasks. It is keyed by library versions and the source code of the declarations and
+    checked by its content's hash; a damaged or outdated file is built anew, which takes some 15 s.
+
+    Args:
+        tasks: abbreviations.
+        derived: with the labels that are functions of other tasks' labels.
+        rebuild: whatever the cache holds.
+
+    Raises:
+        DataError: a task that is not in the table, or one that has derived labels only, and `derived` is not set.
     """
-    names = list(CATALOGUE) if tasks is None else list(dict.fromkeys(tasks))
-    for name in names:
-        if name not in CATALOGUE:
-            close = difflib.get_close_matches(name.upper(), CATALOGUE, n=1)
-            hint = f"; did you mean {close[0]}?" if close else ""
-            raise DataError(f"task {name!r} is not in the chemicals table, which has {', '.join(CATALOGUE)}{hint}")
-    release = version("chemicals")
-    rules = inspect.getsource(import_module("gate_model.data.declarations")) + inspect.getsource(molecules)
-    key = cache.key_of(
-        _FORMAT, release, version("rdkit"), rules, inspect.getsource(import_module(__name__)), sorted(names)
-    )
-    file = f"chemicals-{key}.csv"
+    names = list(AVAILABLE) if tasks is None else list(dict.fromkeys(tasks))
+    for name in tasks or ():
+        _check(name, derived)
+    smiles, labels, origins = _unpack(_stored(rebuild))
+    if not derived:
+        labels = np.where(np.isin(origins.codes, origins.places("derived")), np.nan, labels)
+        origins = replace(origins, codes=np.where(np.isfinite(labels), origins.codes, -1).astype(np.int16))
+    declared = tuple(replace(CATALOGUE[name], kind=origins.kind_of(column)) for column, name in enumerate(AVAILABLE))
+    aside = pd.DataFrame(columns=list(SET_ASIDE_COLUMNS))
+    source = f"chemicals {version('chemicals')}" + (" with derived labels" if derived else "")
+    table = PropertyTable(declared, smiles, labels, aside, source, origins)
+    counts = dict(zip(AVAILABLE, np.isfinite(labels).sum(0), strict=True))
+    return table.select([name for name in names if counts[name]])
+
+
+def _check(name: str, derived: bool) -> None:
+    if name not in AVAILABLE:
+        if name in CATALOGUE:
+            raise DataError(
+                f"task {name!r} ({CATALOGUE[name].name}) is not in `chemicals`; it joins from your own file"
+            )
+        close = difflib.get_close_matches(name.upper(), CATALOGUE, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise DataError(f"task {name!r} is not in the chemicals table, which has {', '.join(AVAILABLE)}{hint}")
+    if not derived and DECLARATIONS[name].kind == "derived":
+        raise DataError(f"task {name!r} has labels derived from other tasks only; ask for them with --derived")
+
+
+def _stored(rebuild: bool) -> bytes:
+    """All labels of all tasks, from the cache or built."""
+    versions = [version(library) for library in _LIBRARIES]
+    rules = [inspect.getsource(import_module(f"gate_model.data.{module}")) for module in _RULES]
+    file = f"chemicals-{cache.key_of(versions, rules)}.npz"
     content = None if rebuild else cache.read(file)
     if content is None:
-        content = _build(sorted(names)).to_csv(index=False, lineterminator="\n").encode()
+        content = _pack(merge(AVAILABLE))
         cache.write(file, content)
-    frame = pd.read_csv(io.BytesIO(content), keep_default_na=False, na_values=[""])
-    labels = frame[names].to_numpy(np.float64)
-    kept = np.isfinite(labels).any(1)
-    return PropertyTable(
-        tuple(CATALOGUE[name] for name in names),
-        tuple(frame["smiles"][kept]),
-        labels[kept],
-        pd.DataFrame(columns=list(SET_ASIDE_COLUMNS)),
-        f"chemicals {release}",
+    return content
+
+
+def _pack(labels: pd.DataFrame) -> bytes:
+    """Long arrays: molecule, task, source and value of each label; equal labels give equal bytes."""
+    smiles, molecule = np.unique(labels["smiles"].to_numpy(str), return_inverse=True)
+    pairs = list(zip(labels["source"], labels["kind"], strict=True))
+    sources = sorted(set(pairs))
+    names = {"smiles": list(smiles), "sources": sources}
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer,
+        names=np.frombuffer(json.dumps(names).encode(), np.uint8),
+        molecule=molecule.astype(np.int32),
+        task=labels["task"].map(AVAILABLE.index).to_numpy(np.int8),
+        source=np.array([sources.index(pair) for pair in pairs], np.int16),
+        value=labels["value"].to_numpy(np.float64),
     )
+    return buffer.getvalue()
 
 
-def _build(names: list[str]) -> pd.DataFrame:
-    """Canonical SMILES, sorted, and one column per task."""
-    database = get_pubchem_db()
-    database.finish_loading()
-    index: dict[int, Any] = database.CAS_index
-    # The phase filter and the ranges of some correlations need MP and BP, whichever tasks are asked for.
-    needed = [*dict.fromkeys([*names, *(("MP", "BP") if any(_needs_phase(n) for n in names) else ())])]
-    mass = pd.Series({cas: entry.MW for cas, entry in index.items() if entry.MW}, dtype=float)
-    by_cas: dict[str, pd.Series[float]] = {}
-    for name in sorted(needed, key=lambda n: n not in ("MP", "BP")):
-        by_cas[name] = _merge(name, DECLARATIONS[name], mass, by_cas)
-    cas_numbers = sorted(set().union(*(by_cas[name].index for name in names)) & set(index))
-    smiles = {cas: structure for cas in cas_numbers if (structure := molecules.organic(index[cas].smiles or ""))}
-    frame = pd.DataFrame({name: by_cas[name] for name in names}).reindex(list(smiles))
-    frame.insert(0, "smiles", list(smiles.values()))
-    return frame.groupby("smiles", sort=True).median().reset_index()
-
-
-def _needs_phase(name: str) -> bool:
-    declaration = DECLARATIONS[name]
-    melting = any(not isinstance(source, Column) and source.range[0] is None for source in declaration.sources)
-    return declaration.phase == "liquid" or melting
-
-
-def _merge(
-    name: str, declaration: Declaration, mass: "pd.Series[float]", known: "dict[str, pd.Series[float]]"
-) -> "pd.Series[float]":
-    """One value per CAS number: the most trusted source, unless the others agree against it."""
-    columns = {source.name: _values(source, mass, known) for source in declaration.sources}
-    frame = pd.DataFrame(columns)
-    frame = frame.where((frame >= declaration.low) & (frame <= declaration.high))
-    for source in declaration.sources:
-        if isinstance(source, Column) and source.suspect:
-            highest = frame.drop(columns=source.name).max(axis=1)
-            frame.loc[highest - frame[source.name] > _REDUCED_PRESSURE_K, source.name] = np.nan
-    if declaration.phase == "liquid":
-        solid = known["MP"].reindex(frame.index) > T_REFERENCE + 5
-        gas = known["BP"].reindex(frame.index) < T_REFERENCE - 1
-        frame = frame[~(solid | gas)]
-    values = frame.to_numpy()
-    middle = frame.median(axis=1).to_numpy()
-    band = declaration.tolerance * (np.abs(middle) if declaration.relative else np.ones_like(middle))
-    count = np.isfinite(values).sum(1)
-    agrees = np.abs(values - middle[:, None]) <= band[:, None]
-    # Three or more sources: the first that agrees with their median. Two in gross conflict: no label.
-    usable = np.isfinite(values) & (agrees | (count < 3)[:, None] | ~agrees.any(1)[:, None])
-    chosen = np.where(usable.any(1), usable.argmax(1), 0)
-    result = values[np.arange(len(values)), chosen] if len(values) else values[:, 0]
-    spread = frame.max(axis=1).to_numpy() - frame.min(axis=1).to_numpy()
-    result = np.where((count == 2) & (spread > _CONFLICT * band), np.nan, result)
-    return pd.Series(result, index=frame.index, name=name).dropna()
-
-
-def _values(source: Source, mass: "pd.Series[float]", known: "dict[str, pd.Series[float]]") -> "pd.Series[float]":
-    """The values of one source by CAS number as an integer; a CAS number listed twice keeps the first."""
-    frame = _table(source.table)
-    if isinstance(source, Column):
-        return (_numbers(frame[source.column]) * source.scale).dropna()
-    low, high = source.range
-    coefficients = frame[list(source.coefficients)].apply(_numbers)
-    coefficients["mass"] = mass.reindex(coefficients.index)
-    start = known["MP"].reindex(frame.index) if low is None else _numbers(frame[low])
-    inside = (start <= T_REFERENCE + 0.02) & (_numbers(frame[high]) >= T_REFERENCE - 0.02)
-    usable = coefficients[inside & coefficients.notna().all(axis=1)]
-    values = [float(source.equation(*row)) for row in usable.to_numpy()]
-    return pd.Series(values, index=usable.index, dtype=float).dropna()
-
-
-def _table(name: str) -> pd.DataFrame:
-    """A bundled table, its index turned into integer CAS numbers, rows without one left out."""
-    module, _, attribute = name.partition(".")
-    attribute, _, key = attribute.rstrip("]").partition("[")
-    tables = getattr(import_module(f"chemicals.{module}"), attribute)
-    frame: pd.DataFrame = tables[key] if key else tables
-    numbers = pd.to_numeric(frame.index.astype(str).str.replace("-", "").to_numpy(), errors="coerce")
-    frame = frame.set_axis(numbers)[np.isfinite(numbers)]
-    frame.index = frame.index.astype(np.int64)
-    return frame[~frame.index.duplicated()]
-
-
-def _numbers(column: "pd.Series[Any]") -> "pd.Series[float]":
-    return pd.to_numeric(pd.Series(np.asarray(column), index=column.index), errors="coerce").astype(float)
+def _unpack(content: bytes) -> tuple[tuple[str, ...], NDArray[np.float64], Origins]:
+    """Canonical SMILES `[N]`, labels `[N, T]` of all available tasks, and their origins."""
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        names = json.loads(arrays["names"].tobytes())
+        shape = (len(names["smiles"]), len(AVAILABLE))
+        labels, codes = np.full(shape, np.nan), np.full(shape, -1, np.int16)
+        labels[arrays["molecule"], arrays["task"]] = arrays["value"]
+        codes[arrays["molecule"], arrays["task"]] = arrays["source"]
+    sources, kinds = zip(*names["sources"], strict=True)
+    return tuple(names["smiles"]), labels, Origins(sources, kinds, codes)

@@ -2,8 +2,6 @@
 
 import hashlib
 import io
-import multiprocessing
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache as remember
@@ -16,12 +14,12 @@ from rdkit import Chem
 from rdkit.Chem import Descriptors, rdFingerprintGenerator
 
 from gate_model.data import cache
+from gate_model.data.parallel import in_chunks
 
 __all__ = ["MORGAN_BITS", "FeatureScaler", "compute_features", "features"]
 
 MORGAN_BITS = 512
 _FORMAT = 1
-_CHUNK = 200
 _SERIAL = 500
 _LIMIT = 5.0
 
@@ -56,21 +54,7 @@ def compute_features(smiles: Sequence[str], *, progress: Progress | None = None)
         smiles: N readable SMILES.
         progress: called with (molecules done, N).
     """
-    chunks = [list(smiles[start : start + _CHUNK]) for start in range(0, len(smiles), _CHUNK)]
-    parts: list[Array] = []
-
-    def add(part: Array) -> None:
-        parts.append(part)
-        if progress:
-            progress(sum(map(len, parts)), len(smiles))
-
-    if len(smiles) < _SERIAL:
-        for chunk in chunks:
-            add(_chunk(chunk))
-    else:
-        with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:
-            for part in pool.imap(_chunk, chunks):
-                add(part)
+    parts = in_chunks(_chunk, smiles, serial_below=_SERIAL, progress=progress)
     return np.concatenate(parts) if parts else np.zeros((0, MORGAN_BITS + len(Descriptors.descList)), np.float32)
 
 

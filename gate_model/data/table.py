@@ -1,4 +1,4 @@
-"""The property table: molecules × tasks, with holes."""
+"""The property table: molecules × tasks, with holes, and where each label comes from."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -7,15 +7,39 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gate_model.data.tasks import Task
+from gate_model.data.tasks import CATALOGUE, Kind, Task, summary
 
-__all__ = ["SET_ASIDE_COLUMNS", "DataError", "PropertyTable"]
+__all__ = ["SET_ASIDE_COLUMNS", "DataError", "Origins", "PropertyTable"]
 
 SET_ASIDE_COLUMNS = ("row", "column", "value", "reason", "action")
 
 
 class DataError(ValueError):
     """Data that cannot be used; the message names the file, row or column, what came and what is wanted."""
+
+
+@dataclass(frozen=True, eq=False)
+class Origins:
+    """The source of every label."""
+
+    names: tuple[str, ...]
+    kinds: tuple[Kind, ...]
+    """Of each source."""
+    codes: NDArray[np.int16]
+    """`[N, T]`, a place in `names`; -1 = no label."""
+
+    @classmethod
+    def single(cls, name: str, kind: Kind, labels: NDArray[np.float64]) -> "Origins":
+        """All `labels` `[N, T]` are from one source."""
+        return cls((name,), (kind,), np.where(np.isfinite(labels), 0, -1).astype(np.int16))
+
+    def places(self, kind: Kind) -> list[int]:
+        """The codes of the sources of this kind."""
+        return [place for place, own in enumerate(self.kinds) if own == kind]
+
+    def kind_of(self, column: int) -> Kind:
+        """Of the labels of one task."""
+        return summary(self.kinds[code] for code in np.unique(self.codes[:, column]) if code >= 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,11 +55,29 @@ class PropertyTable:
     """What of a user's file is not used as it stood: row (line of the file), column, value, reason, action."""
     source: str
     """Where it comes from."""
+    origins: Origins | None = None
+    """The source of every label; None: all from `source`, a user's."""
 
     @property
     def abbreviations(self) -> tuple[str, ...]:
         """Of the tasks, in order."""
         return tuple(task.abbreviation for task in self.tasks)
+
+    @property
+    def provenance(self) -> pd.DataFrame:
+        """One row per label, by molecule and task: smiles, task, value, source, kind."""
+        origins = self.origins or Origins.single(self.source, "user", self.labels)
+        rows, columns = np.nonzero(np.isfinite(self.labels))
+        codes = origins.codes[rows, columns]
+        return pd.DataFrame(
+            {
+                "smiles": np.array(self.smiles, dtype=object)[rows],
+                "task": np.array(self.abbreviations, dtype=object)[columns],
+                "value": self.labels[rows, columns],
+                "source": np.array(origins.names, dtype=object)[codes],
+                "kind": np.array(origins.kinds, dtype=object)[codes],
+            }
+        )
 
     def with_at_least(self, n_labels: int) -> "PropertyTable":
         """Only the molecules with at least `n_labels` labels; DataError if none has."""
@@ -43,13 +85,15 @@ class PropertyTable:
         if not keep.any():
             raise DataError(f"no molecule of {self.source} has {n_labels} labels among {', '.join(self.abbreviations)}")
         smiles = tuple(s for s, kept in zip(self.smiles, keep, strict=True) if kept)
-        return replace(self, smiles=smiles, labels=self.labels[keep])
+        origins = self.origins and replace(self.origins, codes=self.origins.codes[keep])
+        return replace(self, smiles=smiles, labels=self.labels[keep], origins=origins)
 
     def select(self, abbreviations: Sequence[str]) -> "PropertyTable":
         """Only these tasks, in this order, and the molecules that carry a label for one of them."""
         columns = [self.abbreviations.index(name) for name in abbreviations]
-        chosen = replace(self, tasks=tuple(self.tasks[c] for c in columns), labels=self.labels[:, columns])
-        return chosen.with_at_least(1)
+        origins = self.origins and replace(self.origins, codes=self.origins.codes[:, columns])
+        tasks = tuple(self.tasks[c] for c in columns)
+        return replace(self, tasks=tasks, labels=self.labels[:, columns], origins=origins).with_at_least(1)
 
     def to_frame(self) -> pd.DataFrame:
         """SMILES and one column per task."""
@@ -58,11 +102,25 @@ class PropertyTable:
         ]
 
     def describe(self) -> pd.DataFrame:
-        """One row per task: task, name, unit, kind, labels, min, median, max."""
+        """One row per task: task, name, unit, kind, labels, min, median, max, derived (labels of that kind), paper
+        (labels in its Table 3, or NaN).
+        """
+        derived = [0] * len(self.tasks)
+        if self.origins:
+            derived = list(np.isin(self.origins.codes, self.origins.places("derived")).sum(0))
         rows = []
         for column, task in enumerate(self.tasks):
             values = self.labels[:, column]
             values = values[np.isfinite(values)]
             spread = (values.min(), float(np.median(values)), values.max()) if len(values) else (np.nan,) * 3
-            rows.append((task.abbreviation, task.name, task.unit, task.kind, len(values), *spread))
-        return pd.DataFrame(rows, columns=["task", "name", "unit", "kind", "labels", "min", "median", "max"])
+            paper = CATALOGUE[task.abbreviation].paper if task.abbreviation in CATALOGUE else None
+            facts = (task.abbreviation, task.name, task.unit, task.kind, len(values), *spread)
+            rows.append((*facts, derived[column], paper or np.nan))
+        columns = ["task", "name", "unit", "kind", "labels", "min", "median", "max", "derived", "paper"]
+        return pd.DataFrame(rows, columns=columns)
+
+    def overlaps(self) -> pd.DataFrame:
+        """Molecules that carry both labels, `[T, T]`; the diagonal counts the labels of each task."""
+        present = np.isfinite(self.labels).astype(np.int64)
+        names = pd.Index(self.abbreviations, name="task")
+        return pd.DataFrame(present.T @ present, index=names, columns=list(names))

@@ -4,22 +4,24 @@ import csv
 import difflib
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from gate_model.data.declarations import AVAILABLE
 from gate_model.data.molecules import canonical
 from gate_model.data.table import SET_ASIDE_COLUMNS, DataError, PropertyTable
-from gate_model.data.tasks import Task
+from gate_model.data.tasks import CATALOGUE, Task
 
-__all__ = ["MIN_LABELS", "MIN_MOLECULES", "read_csv", "smiles_column_of"]
+__all__ = ["MIN_LABELS", "MIN_MOLECULES", "read_additions", "read_csv", "smiles_column_of"]
 
 MIN_LABELS = 10
 MIN_MOLECULES = 20
 _EMPTY = {"", "na", "n/a", "nan", "none", "null", "-", "?"}
-_UNIT = re.compile(r"^(?P<name>.*?)\s*[\[(](?P<unit>[^\])]*)[\])]\s*$")
+_UNIT = re.compile(r"^(?P<name>.*?)\s*(\[(?P<square>[^\[\]]*)\]|\((?P<round>[^()]*)\))\s*$")
 
 SetAside = list[tuple[object, str, str, str, str]]
 
@@ -48,6 +50,48 @@ def read_csv(
         DataError: nothing can be trained: no such file or column, fewer than 2 usable tasks or 20 molecules.
     """
     path = Path(path)
+    table = _labels(path, tasks, smiles_column, lambda _: min_labels)
+    if len(table.tasks) < 2:
+        names = ", ".join(table.abbreviations) or "none"
+        raise DataError(
+            f"{path}: {len(table.tasks)} usable task(s) ({names}), at least 2 are wanted. {_left_out(table)}"
+        )
+    if len(table.smiles) < MIN_MOLECULES:
+        raise DataError(f"{path}: {len(table.smiles)} molecules with a label, at least {MIN_MOLECULES} are wanted")
+    return table
+
+
+def read_additions(path: Path | str, *, smiles_column: str | None = None) -> PropertyTable:
+    """Read a file as `read_csv` does, to join the chemicals table.
+
+    Columns named by an abbreviation of the paper's Table 3, in any case, become that task, in the table's unit. One
+    label is enough for a task that `chemicals` labels too.
+
+    Raises:
+        DataError: no such file or column, no usable column, or another unit in the header of one of the paper's tasks.
+    """
+    path = Path(path)
+    table = _labels(path, None, smiles_column, lambda task: 1 if task.abbreviation.upper() in AVAILABLE else MIN_LABELS)
+    if not table.tasks:
+        raise DataError(f"{path}: no column can be joined; {_left_out(table)}")
+    known = []
+    for task in table.tasks:
+        paper = CATALOGUE.get(task.abbreviation.upper())
+        if paper and task.unit and _plain(task.unit) != _plain(paper.unit):
+            raise DataError(
+                f"{path}: column {task.abbreviation!r} is in {task.unit!r}; {paper.name} is in {paper.unit!r} here"
+            )
+        known.append(paper or task)
+    _refuse_twice(known, path)
+    return replace(table, tasks=tuple(known))
+
+
+def _labels(
+    path: Path, tasks: Sequence[str] | None, smiles_column: str | None, fewest: Callable[[Task], int]
+) -> PropertyTable:
+    """All that can be used of a file. A column is set aside if it has less than `fewest` labels, or, where more than
+    one is wanted, if all are the same.
+    """
     frame, key = _read(path, smiles_column)
     columns = [column for column in frame.columns if column != key]
     if tasks is not None:
@@ -59,9 +103,10 @@ def read_csv(
     usable = []
     for column in labels:
         count, distinct = int(table[column].notna().sum()), table[column].nunique()
-        if count < min_labels:
-            aside.append(("", column, "", f"{count} labels, at least {min_labels} are wanted", "column left out"))
-        elif distinct < 2:
+        wanted = fewest(_task(column))
+        if count < wanted:
+            aside.append(("", column, "", f"{count} labels, at least {wanted} are wanted", "column left out"))
+        elif distinct < min(wanted, 2):
             aside.append(("", column, f"{table[column].median():g}", "all labels are the same", "column left out"))
         else:
             usable.append(column)
@@ -69,20 +114,27 @@ def read_csv(
     for row, molecule in structure.dropna().items():
         if not labelled[molecule]:
             aside.append((row, key, str(molecule), "no label in any column that is used", "row left out"))
-    listed = pd.DataFrame(aside, columns=list(SET_ASIDE_COLUMNS))
-    if len(usable) < 2:
-        why = "; ".join(f"{c}: {r}" for _, c, _, r, action in aside if action == "column left out")
-        raise DataError(
-            f"{path}: {len(usable)} usable task(s) ({', '.join(usable) or 'none'}), at least 2 are wanted. {why}"
-        )
     table = table[labelled]
-    if len(table) < MIN_MOLECULES:
-        raise DataError(f"{path}: {len(table)} molecules with a label, at least {MIN_MOLECULES} are wanted")
     chosen = tuple(_task(column) for column in usable)
-    twice = {task.abbreviation for task in chosen if [t.abbreviation for t in chosen].count(task.abbreviation) > 1}
-    if twice:
-        raise DataError(f"{path}: columns differ only in their unit: {', '.join(sorted(twice))}; rename one")
+    _refuse_twice(chosen, path)
+    listed = pd.DataFrame(aside, columns=list(SET_ASIDE_COLUMNS))
     return PropertyTable(chosen, tuple(table.index), table[usable].to_numpy(np.float64), listed, path.name)
+
+
+def _refuse_twice(tasks: Sequence[Task], path: Path) -> None:
+    names = [task.abbreviation for task in tasks]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise DataError(f"{path}: columns differ only in their unit or case: {', '.join(twice)}; rename one")
+
+
+def _left_out(table: PropertyTable) -> str:
+    columns = table.set_aside[table.set_aside["action"] == "column left out"]
+    return "; ".join(f"{c}: {r}" for c, r in columns[["column", "reason"]].itertuples(index=False, name=None))
+
+
+def _plain(unit: str) -> str:
+    """The unit without spaces and special signs."""
+    return re.sub(r"[\s^]", "", unit).replace("·", ".").replace("³", "3").replace("Å", "A")
 
 
 def _read(path: Path, smiles_column: str | None) -> tuple[pd.DataFrame, str]:
@@ -197,5 +249,5 @@ def _merge(
 def _task(column: str) -> Task:
     match = _UNIT.match(column)
     if match and match["name"]:
-        return Task(match["name"], match["name"], match["unit"].strip(), "user")
-    return Task(column, column, "", "user")
+        return Task(match["name"], match["name"], (match["square"] or match["round"] or "").strip())
+    return Task(column, column, "")

@@ -89,7 +89,7 @@ def load_file_bytes(content: bytes, folder: Path) -> dict[str, torch.Tensor]:
 
 def test_transferred_paths_are_those_of_the_paper(saved: SavedModel, small_data: PreparedData) -> None:
     """ŷ_{s→t} = h_t(ψ_t(φ_s(encoder_s(z)))), one task and source at a time."""
-    model, x = saved.members[0].eval(), small_data.x[:7]
+    model, x = saved.members[0].eval(), small_data.molecules.x[:7]
     paths, direct = transferred(model, x, batch_size=3), predict(model, x)
     with torch.no_grad():
         z = model.embedding(x)
