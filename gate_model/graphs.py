@@ -74,6 +74,12 @@ class GraphBatch:
         )
 
 
+def _unique(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """The distinct rows, ascending, and the place of each given one among them."""
+    distinct, place = torch.unique(rows, return_inverse=True)
+    return distinct, place
+
+
 class PackedLevel(NamedTuple):
     """All environments of a level in one list; see `gate_model.data.environments.Level`."""
 
@@ -97,7 +103,7 @@ class PackedLevel(NamedTuple):
         parents = torch.repeat_interleave(counts)
         shift = starts - (counts.cumsum(0) - counts)
         members = self.children[torch.arange(len(parents), device=rows.device) + shift[parents]]
-        below, children = members.unique(return_inverse=True)
+        below, children = _unique(members)
         return Block(self.kinds[rows], parents, children), below
 
 
@@ -145,8 +151,8 @@ class PackedGraphs:
             step, rows = level.block(rows)
             steps.insert(0, step)
         # The first level is read twice: by the children of the block above it, and as the root of every step.
-        first, place = torch.cat([rows, *(step.kinds for step in steps)]).unique(return_inverse=True)
-        of_children, *of_roots = place.split([len(rows), *(len(step.kinds) for step in steps)])
+        first, place = _unique(torch.cat([rows, *(step.kinds for step in steps)]))
+        of_children, *of_roots = torch.split(place, [len(rows), *(len(step.kinds) for step in steps)])
         steps = [step._replace(kinds=roots) for step, roots in zip(steps, of_roots, strict=True)]
         if steps:
             steps[0] = steps[0]._replace(children=of_children[steps[0].children])

@@ -50,7 +50,7 @@ class DirectedMPNN(nn.Module):
         h = first.relu()
         for step in batch.steps:
             h = _sums(first, self.W_h(h), step).relu()
-        of_atom, of_message = self.W_o.weight.split([ATOM_FEATURES, self.W_o.in_features - ATOM_FEATURES], dim=1)
+        of_atom, of_message = self.W_o.weight[:, :ATOM_FEATURES], self.W_o.weight[:, ATOM_FEATURES:]
         roots = functional.linear(x_v, of_atom, self.W_o.bias)
         h_v = _sums(roots, functional.linear(h, of_message), batch.atoms).relu()
         parents, children = batch.molecules.parents, batch.molecules.children

@@ -15,7 +15,7 @@ from gate_model.data.table import DataError
 
 __all__ = ["ATOM_FEATURES", "BOND_FEATURES", "MoleculeGraphs", "atom_features", "bond_features", "molecule_graphs"]
 
-_SERIAL = 50_000
+_SERIAL = 50_000  # some 5 s of work; a new process has torch and pandas to import
 
 # The values that have a column of their own; a last column stands for any other value.
 _ATOM_CHOICES: tuple[tuple[int, ...], ...] = (
