@@ -54,7 +54,7 @@ class DirectedMPNN(nn.Module):
         roots = functional.linear(x_v, of_atom, self.W_o.bias)
         h_v = _sums(roots, functional.linear(h, of_message), batch.atoms).relu()
         parents, children = batch.molecules.parents, batch.molecules.children
-        total = h_v.new_zeros(len(batch), h_v.shape[1]).index_add(0, parents, h_v.index_select(0, children))
+        total = h_v.new_zeros(len(batch), h_v.shape[1]).index_add_(0, parents, h_v.index_select(0, children))
         return total / batch.molecules.kinds.unsqueeze(1)
 
     def forward(self, batch: GraphBatch) -> Tensor:
@@ -71,4 +71,4 @@ class DirectedMPNN(nn.Module):
 
 def _sums(roots: Tensor, messages: Tensor, block: Block) -> Tensor:
     """roots[kind] + Σ of the children's messages, `[n, hidden]`."""
-    return roots.index_select(0, block.kinds).index_add(0, block.parents, messages.index_select(0, block.children))
+    return roots.index_select(0, block.kinds).index_add_(0, block.parents, messages.index_select(0, block.children))
