@@ -7,7 +7,9 @@ the same model. Ratios are medians over all rounds of all processes:
 - `on top`: (inner step with hypergradient) / (plain inner step) − 1, in plain steps;
 - `memory`: peak of the process / peak of a process that takes plain steps only − 1.
 
-`fit` compares whole trainings with and without λ-learning, both by `fit`, at its default schedule. The last line is JSON.
+`fit` compares whole trainings with and without λ-learning, both by `fit`, at its default schedule. `many λ` is another
+network, an MLP with a weight per training example, at two numbers of examples: neither time nor memory of a step should
+grow with them. The last line is JSON.
 """
 
 import argparse
@@ -20,8 +22,19 @@ import time
 from typing import Any
 
 import torch
+from torch import nn
 
-from bilevel_hpo import BilevelLearner, Budget, FiniteDifference, Hypergradient, OneStep, TransferRatios, Unrolled
+from bilevel_hpo import (
+    BilevelLearner,
+    Box,
+    Budget,
+    FiniteDifference,
+    Hypergradient,
+    LossWeights,
+    OneStep,
+    TransferRatios,
+    Unrolled,
+)
 from gate_model.data.batches import Batch
 from gate_model.embeddings import FeatureMLP
 from gate_model.losses import DirectPathLoss, TrainLoss
@@ -35,6 +48,7 @@ VARIANTS: dict[str, Hypergradient | None] = {
     "OneStep": OneStep(),
     "Unrolled(1) by higher": Unrolled(1),
 }
+MANY = (1_560, 100_000)
 
 
 def batch(args: argparse.Namespace) -> Batch:
@@ -55,6 +69,24 @@ def learner(args: argparse.Namespace, estimator: Hypergradient | None) -> Bileve
         val_loss=DirectPathLoss(),
         hypergradient=estimator,
     )
+
+
+def many_lambda(n: int) -> tuple[BilevelLearner, Any, Any]:
+    """A weight for each of n examples, of which a batch holds 512."""
+    model = nn.Sequential(nn.Linear(256, 1024), nn.SiLU(), nn.Linear(1024, 1024), nn.SiLU(), nn.Linear(1024, 1))
+
+    def errors(model: nn.Module, batch: Any) -> torch.Tensor:
+        return (model(batch[1])[:, 0] - batch[2]).square()
+
+    subject = BilevelLearner(
+        model,
+        torch.optim.AdamW(model.parameters(), lr=1e-3),
+        LossWeights([str(i) for i in range(n)], init=0.5, constraint=Box(0, 1)),
+        train_loss=lambda model, weights, batch: (weights[batch[0]] * errors(model, batch)).mean(),
+        val_loss=lambda model, _, batch: errors(model, batch).mean(),
+    )
+    train, val = ((torch.randint(n, (512,)), torch.randn(512, 256), torch.randn(512)) for _ in range(2))
+    return subject, train, val
 
 
 def timed(work: Any) -> float:
@@ -81,8 +113,11 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
             seconds["plain"].append(timed(lambda r=round_: without.fit(train, val, epochs=r, outer_every=None)))
             seconds["variant"].append(timed(lambda r=round_: with_lambda.fit(train, val, epochs=r)))
         return {"seconds": seconds, "outer_steps": with_lambda.outer_steps, "inner_steps": with_lambda.inner_steps}
-    estimator = VARIANTS[args.variant]
-    subject, train_batch, val_batch = learner(args, estimator), batch(args), batch(args)
+    estimator = VARIANTS.get(args.variant, FiniteDifference())
+    if args.variant in VARIANTS:
+        subject, train_batch, val_batch = learner(args, estimator), batch(args), batch(args)
+    else:
+        subject, train_batch, val_batch = many_lambda(int(args.variant))
 
     def plain() -> None:
         subject.inner_step(train_batch)
@@ -159,17 +194,17 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=9, help="timed steps of each kind per process (default 9)")
     parser.add_argument("--processes", type=int, default=3, help="processes per variant (default 3)")
     parser.add_argument("--threads", type=int, default=2, help="torch threads (default 2)")
-    parser.add_argument("--variant", choices=[*VARIANTS, "fit", "accuracy"], help=argparse.SUPPRESS)
+    parser.add_argument("--variant", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.variant:
         print(json.dumps(accuracy(args) if args.variant == "accuracy" else measure(args)))
         return
 
     errors = spawn(args, "accuracy")
-    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in [*VARIANTS, "fit"]}
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in [*VARIANTS, "fit", *map(str, MANY)]}
     for _ in range(args.processes):
-        for name in runs:
-            runs[name].append(spawn(args, name))
+        for name, answers in runs.items():
+            answers.append(spawn(args, name))
     memory = {name: statistics.median(run["peak_mb"] for run in runs[name]) for name in VARIANTS}
     plain = statistics.median(s for run in runs["plain"] for s in run["seconds"]["plain"])
     print(f"plain step {plain:.3f} s, peak {memory['plain']:.0f} MB; λ: {args.tasks}²")
@@ -186,9 +221,15 @@ def main() -> None:
     fit = ratio(runs["fit"]) - 1
     outer, inner = runs["fit"][0]["outer_steps"] - 1, runs["fit"][0]["inner_steps"] - 1
     print(f"fit, default schedule ({outer} outer steps in {inner}): {fit:+.1%} wall time")
+    many = {}
+    for n in MANY:
+        peak = statistics.median(run["peak_mb"] for run in runs[str(n)])
+        many[n] = {"plain_steps_on_top": round(ratio(runs[str(n)]) - 1, 3), "peak_mb": round(peak)}
+        print(f"{n:,} λ, MLP: {many[n]['plain_steps_on_top']:.2f} plain steps on top, peak {peak:.0f} MB")
     result = {
         "benchmark": "hypergradient",
         "variants": rows,
+        "many_lambda": many,
         "fit_default_schedule": round(fit, 3),
         "plain_seconds": round(plain, 4),
         "plain_peak_mb": round(memory["plain"]),

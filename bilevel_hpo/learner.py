@@ -197,7 +197,7 @@ class BilevelLearner:
         train_batches: Iterable[Any],
         val_batches: Iterable[Any],
         epochs: int,
-        outer_every: Literal["epoch"] | int | None = 5,
+        outer_every: Literal["epoch"] | int | None = 8,
         callbacks: Iterable[Callable[["BilevelLearner"], object]] = (),
         *,
         warm_up: int = 0,

@@ -75,7 +75,7 @@ class BilevelCallback(Callback):
         val_loss: Loss,
         val_batches: Iterable[Any],
         *,
-        outer_every: int = 5,
+        outer_every: int = 8,
         warm_up: int = 0,
         hypergradient: Hypergradient | None = None,
         outer_optimizer: torch.optim.Optimizer | None = None,

@@ -3,7 +3,7 @@
 import os
 import shlex
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +14,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from gate_model import cli_data
+from gate_model.checkpoints import Checkpoints
 from gate_model.cli_data import (
     AtLeastOption,
     DataOption,
@@ -24,16 +25,21 @@ from gate_model.cli_data import (
     console,
     load_table,
 )
+from gate_model.data.inputs import Embedding
 from gate_model.data.prepared import PreparedData, prepare
 from gate_model.data.table import DataError, PropertyTable
 from gate_model.experiments.compare import METHODS, Comparison, compare
 from gate_model.experiments.outcome import Outcome, outcome, write_outcomes
 from gate_model.experiments.search import GRID_VALUES, check_size, run_search
+from gate_model.live import live_training
 from gate_model.methods import LEARNED, pairs
-from gate_model.prediction import predict_file, save_model
+from gate_model.model import GATE
+from gate_model.model_card import write_model_card
+from gate_model.prediction import predict_file
 from gate_model.report import write_report
 from gate_model.runs import open_folder, write_csv
-from gate_model.training import Settings, resolve_device, train
+from gate_model.saved_model import load_model, model_of, save_model
+from gate_model.training import SETTINGS, Settings, resolve_device, train
 
 __all__ = ["app", "main"]
 
@@ -49,6 +55,27 @@ app.add_typer(cli_data.app, name="data")
 DEFAULT = Settings()
 DEFAULT_VALUES = ",".join(str(value) for value in GRID_VALUES)
 CORES = os.cpu_count() or 1
+
+
+class LearningRate(StrEnum):
+    """Schedules of the learning rate."""
+
+    cosine = "cosine"
+    one_cycle = "one-cycle"
+
+
+class Digits(StrEnum):
+    """Precisions of the networks."""
+
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+
+
+class Reader(StrEnum):
+    """Embeddings of molecules."""
+
+    fingerprint = "fingerprint"
+    graph = "graph"
 
 
 class Learner(StrEnum):
@@ -78,37 +105,68 @@ def learn(
     method: Annotated[
         Learner, typer.Option(help="budget: one-step hypergradient; direct: as published.")
     ] = Learner.budget,
+    embedding: Annotated[
+        Reader,
+        typer.Option(help="fingerprint: quick; graph: message passing over atoms and bonds, several times slower."),
+    ] = Reader.fingerprint,
+    top_k: Annotated[
+        int | None, typer.Option(min=1, help="Most sources per target in a training step; the others take turns.")
+    ] = None,
+    threshold: Annotated[
+        float, typer.Option(min=0, help="Leave sources with a smaller λ out of training steps; they take turns.")
+    ] = DEFAULT.threshold,
     epochs: EpochsOption = DEFAULT.epochs,
+    schedule: Annotated[LearningRate, typer.Option(help="Of the learning rate.")] = LearningRate.cosine,
+    patience: Annotated[
+        int | None,
+        typer.Option(min=1, help="Stop after so many epochs without a better selection RMSE, and keep the best model."),
+    ] = None,
+    precision: Annotated[Digits, typer.Option(help="Of the networks; bfloat16 is meant for a GPU.")] = Digits.float32,
     seed: SeedOption = 0,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Models to train on the split of --seed; predictions are their mean.")
+    ] = 1,
     device: DeviceOption = "auto",
+    checkpoint_minutes: Annotated[float, typer.Option(min=0, help="Between two checkpoints; 0: every epoch.")] = 5.0,
     resume: ResumeOption = False,
 ) -> None:
-    """Train GATE once and learn λ on the way."""
+    """Train GATE and learn λ on the way; leave a model that `gate predict` can use."""
     where = resolve_device(device)
     table = load_table(data, tasks, smiles_column, at_least, derived=derived, join=join)
-    settings = Settings(epochs=epochs)
-    _open(out, resume, "learn", data, table, at_least, seed=seed, method=str(method), settings=asdict(settings))
+    settings = replace(
+        SETTINGS[embedding.value],
+        epochs=epochs,
+        schedule=schedule.value,
+        patience=patience,
+        precision=precision.value,
+        top_k=top_k,
+        threshold=threshold,
+    )
+    config = {"seed": seed, "seeds": seeds, "method": str(method), "settings": asdict(settings)}
+    _open(out, resume, "learn", data, table, at_least, **config)
     write_csv(out / "set_aside.csv", table.set_aside)
-    prepared = _prepare(table, seed)
-    with _progress() as bar:
-        task = bar.add_task("epochs", total=epochs)
-
-        def show(epoch: int, _epochs: int, score: float) -> None:
-            bar.update(task, completed=epoch, description=f"epochs (RMSE on selection molecules {score:.3f})")
-
-        trained = train(
-            prepared,
-            LEARNED[method],
-            settings,
-            seed=seed,
-            device=where,
-            checkpoint=out / "checkpoint.pt",
-            progress=show,
-        )
-    save_model(out, prepared, settings, trained.model)
-    found = outcome(prepared, LEARNED[method], trained, seed=seed)
-    write_outcomes(out, "training", {seed: prepared}, [found], command=_command())
-    _finish(out, [found], list(prepared.abbreviations))
+    prepared = _prepare(table, seed, embedding.value)
+    members: dict[int, GATE] = {}
+    found: list[Outcome] = []
+    for each in range(seed, seed + seeds):
+        file = out / ("checkpoint.pt" if seeds == 1 else f"checkpoint-seed{each}.pt")
+        with live_training(console, epochs, "epochs" if seeds == 1 else f"epochs, seed {each}") as progress:
+            trained = train(
+                prepared,
+                LEARNED[method],
+                settings,
+                seed=each,
+                device=where,
+                checkpoints=Checkpoints(file, checkpoint_minutes),
+                progress=progress,
+            )
+        members[each] = trained.model
+        found.append(outcome(prepared, LEARNED[method], trained, seed=each))
+    model = model_of(prepared, settings, members)
+    save_model(out, model)
+    write_model_card(out, model, prepared, LEARNED[method], _command())
+    write_outcomes(out, "training", dict.fromkeys(members, prepared), found, command=_command())
+    _finish(out, found, list(prepared.abbreviations))
 
 
 @app.command()
@@ -192,18 +250,25 @@ def compare_command(
 @app.command()
 def predict(
     run: Annotated[Path, typer.Argument(help="Folder of a finished `gate learn`.")],
-    file: Annotated[Path, typer.Argument(help="CSV with a SMILES column.")],
+    file: Annotated[Path, typer.Argument(help="CSV with a SMILES column, of any length.")],
     out: Annotated[Path | None, typer.Option(help="Default: FILE.predicted.csv beside the file.")] = None,
     smiles_column: SmilesOption = None,
 ) -> None:
-    """Predict every task for the molecules of a CSV, in the tasks' own units."""
+    """Predict every task for the molecules of a CSV, with ±σ, in the tasks' own units; flag unfamiliar molecules."""
     target = out or file.with_suffix(".predicted.csv")
-    frame = predict_file(run, file, smiles_column=smiles_column)
-    write_csv(target, frame)
-    unread = int(frame["problem"].ne("").sum())
-    console.print(
-        f"wrote {len(frame) - unread} predictions to {target}" + (f"; {unread} rows not predicted" if unread else "")
-    )
+    model = load_model(run)
+    with _progress() as bar:
+        task = bar.add_task("rows", total=None)
+        done = predict_file(
+            model,
+            file,
+            target,
+            smiles_column=smiles_column,
+            progress=lambda done, rows: bar.update(task, completed=done, total=rows),
+        )
+    notes = [f"{done.unread} rows not predicted"] if done.unread else []
+    notes += [f"{done.unlike} for molecules unlike the training molecules"] if done.unlike else []
+    console.print("; ".join([f"wrote {done.rows - done.unread} predictions to {target}", *notes]))
 
 
 @app.command()
@@ -265,10 +330,14 @@ def _search(
     _finish(out, [found], list(prepared.abbreviations))
 
 
-def _prepare(table: PropertyTable, seed: int) -> PreparedData:
+def _prepare(table: PropertyTable, seed: int, embedding: Embedding = "fingerprint") -> PreparedData:
     with _progress() as bar:
         task = bar.add_task("features", total=len(table.smiles))
-        return prepare(table, seed=seed, progress=lambda done, total: bar.update(task, completed=done, total=total))
+
+        def show(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        return prepare(table, seed=seed, embedding=embedding, progress=show)
 
 
 def _open(out: Path, resume: bool, command: str, data: str, table: PropertyTable, at_least: int, **config: Any) -> None:

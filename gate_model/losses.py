@@ -101,6 +101,9 @@ class TrainLoss:
         epsilon: ε, size of the perturbation in units of z.
         geometry: the same choice for c', the pair sums of consistency and distance; that of `mapping` when left
             out.
+        geometry_share: share of the batch on which autoencoder, consistency and distance are evaluated: its first
+            molecules, at least one. Batches are shuffled, so that the mean stays the same and only its noise grows;
+            these terms are half of a step's work.
 
     The paper prints none of α, β, δ, M and ε: the defaults are our own choice. A term whose weight is 0 is not
     computed.
@@ -113,6 +116,7 @@ class TrainLoss:
     perturbations: int = 1
     epsilon: float = 0.05
     geometry: Pairs | None = None
+    geometry_share: float = 1.0
 
     def __post_init__(self) -> None:
         _refuse_unknown("mapping", self.mapping)
@@ -121,15 +125,19 @@ class TrainLoss:
             raise ValueError(f"perturbations must be at least 1; got {self.perturbations}")
         if not self.epsilon > 0:
             raise ValueError(f"epsilon must be positive; got {self.epsilon}")
+        if not 0 < self.geometry_share <= 1:
+            raise ValueError(f"geometry_share must be above 0 and at most 1; got {self.geometry_share}")
 
-    def __call__(self, model: nn.Module, weights: Tensor, batch: Batch) -> Tensor:
-        """L_train(θ, W), a scalar."""
+    def __call__(self, model: nn.Module, weights: Tensor, batch: Batch, pairs: Tensor | None = None) -> Tensor:
+        """L_train(θ, W), a scalar; of the mapping losses only those of `pairs` (bool `[T, T]`), if they are given."""
         gate = cast(GATE, model)
         z = gate.embed(batch.x)
         z_t = gate.encode(z)
         m = gate.to_manifold(z_t)
-        total = _weighted_paths(gate, weights, z_t, m, batch, self.mapping)
+        total = _weighted_paths(gate, weights, z_t, m, batch, self.mapping, pairs)
         share = _share(self.geometry or self.mapping, gate.n_tasks)
+        n = max(1, round(self.geometry_share * len(z)))
+        z, z_t, m = z[:n], z_t[:, :n], m[:, :n]
         if self.alpha:
             total = total + self.alpha * autoencoder(gate, z_t, m)
         if self.beta:
@@ -138,11 +146,11 @@ class TrainLoss:
             total = total + self.delta * share * distance(gate, z, m, self.perturbations, self.epsilon)
         return total
 
-    def lambda_terms(self, model: nn.Module, weights: Tensor, batch: Batch) -> Tensor:
+    def lambda_terms(self, model: nn.Module, weights: Tensor, batch: Batch, pairs: Tensor | None = None) -> Tensor:
         """The terms of l_tot that name W, which are all that a hypergradient's directional derivative needs."""
         gate = cast(GATE, model)
         z_t = gate.encode(gate.embed(batch.x))
-        return _weighted_paths(gate, weights, z_t, gate.to_manifold(z_t), batch, self.mapping)
+        return _weighted_paths(gate, weights, z_t, gate.to_manifold(z_t), batch, self.mapping, pairs)
 
 
 @dataclass(frozen=True)
@@ -177,13 +185,15 @@ class PathLoss:
         return _weighted_paths(gate, weights, z_t, gate.to_manifold(z_t), batch, self.mapping)
 
 
-def _weighted_paths(model: GATE, weights: Tensor, z_t: Tensor, m: Tensor, batch: Batch, mapping: Pairs) -> Tensor:
+def _weighted_paths(
+    model: GATE, weights: Tensor, z_t: Tensor, m: Tensor, batch: Batch, mapping: Pairs, pairs: Tensor | None = None
+) -> Tensor:
     """Σ_t W[t, t] l_reg[t] + c Σ_{t≠s} W[t, s] l_map[t, s]."""
     n_tasks = model.n_tasks
     if weights.shape != (n_tasks, n_tasks):
         raise ValueError(f"weights have shape {tuple(weights.shape)}; the model needs [{n_tasks}, {n_tasks}]")
     direct = weights.diagonal() @ _regression(model, z_t, batch)
-    return direct + _share(mapping, n_tasks) * weighted_mapping(model, weights, m, batch)
+    return direct + _share(mapping, n_tasks) * weighted_mapping(model, weights, m, batch, pairs)
 
 
 def _regression(model: GATE, z_t: Tensor, batch: Batch) -> Tensor:

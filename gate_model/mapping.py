@@ -31,17 +31,27 @@ def mapping_losses(model: GATE, m: Tensor, batch: Batch) -> Tensor:
     return _path_losses(_blocks(batch, None), _points(m), _layers(model), model.n_tasks)
 
 
-def weighted_mapping(model: GATE, weights: Tensor, m: Tensor, batch: Batch) -> Tensor:
+def weighted_mapping(model: GATE, weights: Tensor, m: Tensor, batch: Batch, pairs: Tensor | None = None) -> Tensor:
     """Σ_{t≠s} W[t, s] l_map[t, s], a scalar, for weights `[T, T]`; the diagonal is not used.
 
     Pairs of weight exactly 0 cost nothing, unless W takes part in differentiation. In a training step (reverse mode)
     the gradient is computed together with the value, target by target, so that no activation is kept; everywhere else
     by plain torch operations.
+
+    Args:
+        model: the network.
+        weights: W.
+        m: as in `mapping_losses`.
+        batch: labels `[B, T]`.
+        pairs: bool `[T, T]`, the pairs to sum over; all when left out. Others count as pairs of weight 0 whose
+            derivative in W is 0 too.
     """
     points, layers = _points(m), _layers(model)
     tensors = [points, *(tensor for affine in layers for tensor in affine)]
     in_transform = torch._C._are_functorch_transforms_active()
-    blocks = _blocks(batch, None if in_transform or weights.requires_grad else weights)
+    if not in_transform and not weights.requires_grad:
+        pairs = weights != 0 if pairs is None else pairs & (weights != 0)
+    blocks = _blocks(batch, pairs)
     if in_transform or _has_tangent([weights, *tensors]):
         return (weights * _path_losses(blocks, points, layers, model.n_tasks)).sum()
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
@@ -62,19 +72,19 @@ class _Block(NamedTuple):
     """Labels `[n, 1]`."""
 
 
-def _blocks(batch: Batch, weights: Tensor | None) -> list[_Block]:
-    """One block per target with a label in the batch; without the pairs of weight 0 if `weights` are given."""
+def _blocks(batch: Batch, pairs: Tensor | None) -> list[_Block]:
+    """One block per target with a label in the batch; of all pairs, or of those where `pairs` is True."""
     n_tasks, device = batch.y.shape[1], batch.y.device
-    wanted = torch.ones(n_tasks, n_tasks, dtype=torch.bool) if weights is None else (weights != 0).cpu()
+    wanted = torch.ones(n_tasks, n_tasks, dtype=torch.bool) if pairs is None else pairs.to("cpu", copy=True)
     wanted.fill_diagonal_(False)
     counts: list[int] = batch.mask.sum(0).tolist()
     molecules = torch.split(batch.mask.T.nonzero()[:, 1], counts)
     labels = torch.split(batch.y.T[batch.mask.T], counts)
-    pairs = torch.split(wanted.nonzero()[:, 1].to(device), wanted.sum(1).tolist())
+    sources = torch.split(wanted.nonzero()[:, 1].to(device), wanted.sum(1).tolist())
     return [
-        _Block(t, pairs[t], (molecules[t][:, None] * n_tasks + pairs[t]).flatten(), labels[t][:, None])
+        _Block(t, sources[t], (molecules[t][:, None] * n_tasks + sources[t]).flatten(), labels[t][:, None])
         for t in range(n_tasks)
-        if counts[t] and len(pairs[t])
+        if counts[t] and len(sources[t])
     ]
 
 

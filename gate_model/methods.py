@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from bilevel_hpo import Box, Budget, Direct, FiniteDifference, Hypergradient, TransferRatios
+from bilevel_hpo import Box, Budget, Direct, FiniteDifference, Hypergradient, OneStep, TransferRatios
 from gate_model.losses import DirectPathLoss, PathLoss, TrainLoss
 
 __all__ = ["LEARNED", "Constant", "Learned", "Method", "pairs", "relative", "symmetric_matrix"]
@@ -60,9 +60,11 @@ class Learned:
         """Algorithm 3 differentiates the weighted paths; a true hypergradient asks for the direct paths only."""
         return PathLoss(mapping="mean") if self.estimator == "direct" else DirectPathLoss()
 
-    def hypergradient(self) -> Hypergradient:
-        """The engine's estimator; of the one-step ones the cheapest."""
-        return Direct() if self.estimator == "direct" else FiniteDifference()
+    def hypergradient(self, *, half: bool = False) -> Hypergradient:
+        """The engine's estimator; of the one-step ones the cheapest, or in half precision the exact one."""
+        if self.estimator == "direct":
+            return Direct()
+        return OneStep() if half else FiniteDifference()
 
 
 Method = Constant | Learned

@@ -42,7 +42,7 @@ class GATE(nn.Module):
 
     def encode(self, z: Tensor) -> Tensor:
         """z_t = encoder_t(z), Eq. 1 and 4: `[B, d]` to `[T, B, k]`."""
-        z_t: Tensor = self.encoder(z.expand(self.n_tasks, *z.shape))
+        z_t: Tensor = self.encoder(z)
         return z_t
 
     def to_manifold(self, z_t: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ class GATE(nn.Module):
 
     def place(self, z: Tensor) -> Tensor:
         """m_t = φ_t(encoder_t(z)) where z_t itself is not needed: `[B, d]` to `[T, B, k]`, a product cheaper."""
-        return apply_stacked(chain(self.encoder, self.phi), z.expand(self.n_tasks, *z.shape))
+        return apply_stacked(chain(self.encoder, self.phi), z)
 
     def from_manifold(self, m: Tensor) -> Tensor:
         """ψ_t(m_t), Eq. 6: `[T, B, k]` on M back to `[T, B, k]` on the task manifolds."""

@@ -63,7 +63,7 @@ class StackedMLP(nn.Module):
         self.layers = nn.ModuleList(StackedLinear(n_tasks, a, b) for a, b in pairwise(widths))
 
     def forward(self, x: Tensor) -> Tensor:
-        """`[T, B, in]` to `[T, B, out]`."""
+        """`[T, B, in]`, or `[B, in]` for the same rows in every task, to `[T, B, out]`."""
         return apply_stacked(self.affine(), x)
 
     def affine(self) -> list[Affine]:
@@ -84,9 +84,17 @@ def chain(first: StackedMLP, second: StackedMLP) -> list[Affine]:
 
 
 def apply_stacked(layers: Sequence[Affine], x: Tensor) -> Tensor:
-    """Every task's network on the same number of rows, SiLU between the layers: `[T, B, in]` to `[T, B, out]`."""
+    """Every task's network on the same number of rows, SiLU between the layers: `[T, B, in]` to `[T, B, out]`.
+
+    Rows `[B, in]` are the same for all tasks: then the first layer is one product with all T matrices side by side.
+    """
     (w, b), *rest = layers
-    x = torch.baddbmm(b, x, w)
+    if x.ndim == 2:
+        n_tasks, n_in, n_out = w.shape
+        side_by_side = torch.addmm(b.reshape(-1), x, w.transpose(0, 1).reshape(n_in, n_tasks * n_out))
+        x = side_by_side.view(len(x), n_tasks, n_out).transpose(0, 1)
+    else:
+        x = torch.baddbmm(b, x, w)
     for w, b in rest:
         x = torch.baddbmm(b, functional.silu(x), w)
     return x

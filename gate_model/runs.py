@@ -1,21 +1,22 @@
 """The files of a run folder: written whole or not at all, read without unpickling."""
 
 import json
+import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pandas as pd
-import torch
 
 __all__ = [
     "RunError",
     "open_folder",
-    "read_checkpoint",
     "read_json",
+    "replacing",
     "versions",
-    "write_checkpoint",
     "write_csv",
     "write_json",
 ]
@@ -48,7 +49,8 @@ def open_folder(folder: Path, config: dict[str, Any], *, resume: bool) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """Indented JSON, replaced in one step."""
-    _replace(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n")
+    with replacing(path) as file:
+        file.write(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n")
 
 
 def read_json(path: Path) -> Any:
@@ -63,36 +65,36 @@ def read_json(path: Path) -> Any:
 
 def write_csv(path: Path, frame: pd.DataFrame) -> None:
     """Floats in full precision, replaced in one step."""
-    _replace(path, frame.to_csv(index=False).encode())
+    with replacing(path) as file:
+        file.write(frame.to_csv(index=False).encode())
 
 
-def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Tensors, numbers and strings; the file before stays valid until the new one is whole."""
+@contextmanager
+def replacing(path: Path, *, keep: Path | None = None) -> Iterator[IO[bytes]]:
+    """A file to write, which takes the name `path` when the block ends without an error and its content is on disk.
+
+    Whatever happens in between, a file that stood at `path` stays as it was.
+
+    Args:
+        path: the name; its folder is made if it is not there.
+        keep: where the file that stood at `path` goes; it is gone when left out.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    torch.save(state, temporary)
-    temporary.replace(path)
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """The state, loaded with `weights_only=True`; RunError naming the file if it is missing or damaged."""
+    temporary = path.with_name(path.name + ".tmp")
     try:
-        state: dict[str, Any] = torch.load(path, weights_only=True)
-    except FileNotFoundError as error:
-        raise RunError(f"{path} is missing: is {path.parent} the folder of a finished `gate learn`?") from error
-    except Exception as error:
-        raise RunError(f"{path} is not a readable checkpoint: {str(error).splitlines()[0]}") from error
-    return state
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    if keep is not None and path.exists():
+        path.replace(keep)
+    temporary.replace(path)
 
 
 def versions() -> dict[str, str]:
     """Versions that a result depends on."""
-    packages = ["bilevel-hpo", "torch", "higher", "optuna", "rdkit", "chemicals", "numpy"]
+    packages = ["bilevel-hpo", "torch", "higher", "optuna", "rdkit", "chemicals", "numpy", "safetensors"]
     return {package: version(package) for package in packages} | {"python": platform.python_version()}
-
-
-def _replace(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(content)
-    temporary.replace(path)

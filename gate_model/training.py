@@ -1,8 +1,7 @@
 """One training of GATE: prepared data and a method in, a trained model and its numbers out."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import cast
 
 import numpy as np
@@ -11,18 +10,36 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bilevel_hpo import BilevelLearner
-from gate_model.data.batches import ExchangingBatches
+from gate_model.checkpoints import Checkpoints
+from gate_model.data.batches import Batch, ExchangingBatches, Inputs
+from gate_model.data.inputs import Embedding
 from gate_model.data.prepared import PreparedData
+from gate_model.early_stopping import BestModel
 from gate_model.embeddings import FeatureMLP
 from gate_model.losses import DirectPathLoss
-from gate_model.methods import Learned, Method
+from gate_model.message_passing import DirectedMPNN
+from gate_model.methods import Learned, Method, relative
 from gate_model.model import GATE
-from gate_model.runs import read_checkpoint, write_checkpoint
+from gate_model.precision import Precision, in_precision
+from gate_model.schedules import Schedule, scheduler
+from gate_model.sparsity import ActivePairs
 
-__all__ = ["Progress", "Settings", "Trained", "build_model", "predict", "resolve_device", "rmse", "train"]
+__all__ = [
+    "SETTINGS",
+    "SMALL_LAMBDA",
+    "EpochReport",
+    "Progress",
+    "Settings",
+    "Trained",
+    "build_model",
+    "predict",
+    "resolve_device",
+    "rmse",
+    "train",
+]
 
-Progress = Callable[[int, int, float], None]
-"""Called after every epoch with (epoch, epochs, validation RMSE)."""
+SMALL_LAMBDA = 0.1
+"""A λ below this counts as small in the reports; the paper finds most of its own below it."""
 
 
 @dataclass(frozen=True)
@@ -32,16 +49,64 @@ class Settings:
     epochs: int = 30
     batch_size: int = 256
     lr: float = 4e-3
+    """The highest learning rate of the schedule."""
+    schedule: Schedule = "cosine"
     weight_decay: float = 1e-4
+    patience: int | None = None
+    """Stop after that many epochs without a better RMSE on the selection molecules, and keep the best model; None:
+    train all epochs and keep the last."""
+    precision: Precision = "float32"
+    embedding: Embedding = "fingerprint"
     embedding_hidden: int = 128
+    """Width of the fingerprint MLP's hidden layer, or of a bond's message."""
+    depth: int = 3
+    """Rounds of message passing; of the graph embedding only."""
     d: int = 64
     k: int = 32
     hidden: int = 64
     dropout: float = 0.1
     exchange: float = 0.2
-    """Share of the validation molecules that changes places with train molecules between epochs."""
+    """Share of the validation molecules that changes place with train molecules between epochs."""
     outer_every: int = 4
     """Inner steps per outer step."""
+    threshold: float = 0.0
+    """Paths with a smaller λ are left out of the inner steps, see `ActivePairs`."""
+    top_k: int | None = None
+    """Most sources per target in an inner step; None: all."""
+    rotation: int = 10
+    """A path that is left out takes part in one of so many outer steps."""
+    geometry_share: float = 1.0
+    """Share of a batch on which the geometric terms are evaluated, see `TrainLoss`."""
+
+
+SETTINGS: Mapping[Embedding, Settings] = {
+    "fingerprint": Settings(),
+    "graph": Settings(embedding="graph", embedding_hidden=300, d=128, lr=1e-3, outer_every=16),
+}
+"""What `gate learn` starts from. An outer step passes twice more through the graphs, so it comes less often."""
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """One epoch as it is shown and as it stands in history.csv; λ in units of the direct path, off the diagonal."""
+
+    epoch: int
+    seconds: float
+    """Since the first epoch began, pauses between runs left out."""
+    train_loss: float
+    val_rmse: float
+    """On the selection molecules, mean over tasks, standardised."""
+    lr: float
+    """Inner learning rate after the epoch."""
+    lambda_mean: float
+    lambda_min: float
+    lambda_max: float
+    lambda_small: float
+    """Share of the λ below `SMALL_LAMBDA`."""
+
+
+Progress = Callable[[EpochReport], object]
+"""Called after every epoch."""
 
 
 @dataclass(frozen=True)
@@ -49,18 +114,31 @@ class Trained:
     """What one training leaves behind."""
 
     model: GATE
+    """After the best epoch with early stopping, else after the last."""
+    epoch: int
+    """The epoch that `model` and `ratios` are of."""
     ratios: Tensor
     """λ or W as it entered the loss, `[T, T]`."""
     trajectory: Tensor
     """The same at the start and after every epoch, `[epochs + 1, T, T]`."""
     history: list[dict[str, float]]
-    """Per epoch: epoch, seconds, train_loss, val_rmse."""
+    """`EpochReport`s."""
     seconds: float
+
+    @property
+    def val_rmse(self) -> float:
+        """Of `model` on the selection molecules."""
+        return self.history[self.epoch - 1]["val_rmse"]
 
 
 def build_model(n_features: int, n_tasks: int, settings: Settings) -> GATE:
-    """GATE on the fingerprint MLP."""
-    embedding = FeatureMLP(n_features, hidden=settings.embedding_hidden, d=settings.d, dropout=settings.dropout)
+    """GATE for molecules with `n_features` features (`Featurizer.width`)."""
+    embedding: nn.Module
+    width, d, dropout = settings.embedding_hidden, settings.d, settings.dropout
+    if settings.embedding == "graph":
+        embedding = DirectedMPNN(hidden=width, depth=settings.depth, d=d, dropout=dropout, n_descriptors=n_features)
+    else:
+        embedding = FeatureMLP(n_features, hidden=width, d=d, dropout=dropout)
     return GATE(embedding, n_tasks, d=settings.d, k=settings.k, hidden=settings.hidden)
 
 
@@ -71,10 +149,10 @@ def train(
     *,
     seed: int,
     device: torch.device | None = None,
-    checkpoint: Path | None = None,
+    checkpoints: Checkpoints | None = None,
     progress: Progress | None = None,
 ) -> Trained:
-    """Train once, λ constant or learned; the same seed gives the same bits.
+    """Train once, λ constant or learned; on the CPU the same seed gives the same bits.
 
     Args:
         data: molecules, split and scaling.
@@ -82,13 +160,12 @@ def train(
         settings: hyperparameters.
         seed: of the initial weights, the batches, the exchange and dropout.
         device: CPU when left out.
-        checkpoint: written after every epoch; if it exists, training goes on from it.
+        checkpoints: written when due and at the end; where there is one already, training goes on from it.
         progress: called after every epoch.
     """
-    device = device or torch.device("cpu")
     torch.manual_seed(seed)
-    tasks = data.abbreviations
-    model = build_model(data.x.shape[1], len(tasks), settings).to(device)
+    device = device or torch.device("cpu")
+    model = build_model(data.featurizer.width, len(data.abbreviations), settings).to(device)
     batches = ExchangingBatches(
         data.molecules.to(device),
         data.split.train,
@@ -97,68 +174,103 @@ def train(
         exchange=settings.exchange,
         seed=seed,
     )
+    learner = _learner(model, method, settings, data.abbreviations, settings.epochs * len(batches.train))
+    best = BestModel(settings.patience)
+    history: list[dict[str, float]] = []
+    state = checkpoints.load() if checkpoints is not None else None
+    if state is not None:
+        learner.load_state_dict(state["learner"])
+        batches.load_state_dict(state["batches"])
+        best.load_state_dict(state["best"])
+        history = state["history"]
+    selection, selection_labels = data.some(data.split.selection)
+    while learner.epoch < settings.epochs and not best.exhausted(learner.epoch):
+        learner.fit(
+            batches.train,
+            batches.validation,
+            epochs=learner.epoch + 1,
+            outer_every=settings.outer_every if isinstance(method, Learned) else None,
+        )
+        batches.next_epoch()
+        score = float(rmse(predict(model, selection), selection_labels).mean())
+        best.add(learner.epoch, score, model)
+        report = _report(learner, score)
+        history.append(asdict(report))
+        over = learner.epoch == settings.epochs or best.exhausted(learner.epoch)
+        if checkpoints is not None and (over or checkpoints.due()):
+            checkpoints.save(
+                {
+                    "learner": learner.state_dict(),
+                    "batches": batches.state_dict(),
+                    "best": best.state_dict(),
+                    "history": history,
+                }
+            )
+        if progress is not None:
+            progress(report)
+    best.restore(model)
+    epoch = best.epoch or learner.epoch
+    trajectory = cast(Tensor, learner.trajectory)
+    return Trained(model, epoch, trajectory[epoch], trajectory, history, history[-1]["seconds"])
+
+
+def _learner(model: GATE, method: Method, settings: Settings, tasks: tuple[str, ...], steps: int) -> BilevelLearner:
+    learned = method if isinstance(method, Learned) else None
+    ratios = method.ratios(tasks).to(next(model.parameters()).device)
+    loss = replace(method.train_loss(), geometry_share=settings.geometry_share)
+    # A constant λ is used as it is.
+    active = ActivePairs(settings.threshold, settings.rotation, settings.top_k) if learned else ActivePairs(0.0)
+
+    def on_pairs(term: Callable[..., Tensor]) -> Callable[[nn.Module, Tensor, Batch], Tensor]:
+        def of(model: nn.Module, weights: Tensor, batch: Batch) -> Tensor:
+            outer = weights.requires_grad
+            return term(model, weights, batch, cast(Tensor, learner.active) if outer else active.inner(weights))
+
+        return of
+
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.epochs * len(batches.train))
-    ratios, train_loss = method.ratios(tasks).to(device), method.train_loss()
-    learned = isinstance(method, Learned)
     learner = BilevelLearner(
         model,
         optimizer,
         ratios,
-        train_loss=train_loss,
-        lambda_terms=train_loss.lambda_terms,
-        val_loss=method.val_loss() if isinstance(method, Learned) else DirectPathLoss(),
-        hypergradient=method.hypergradient() if isinstance(method, Learned) else None,
-        outer_optimizer=torch.optim.Adam(
-            ratios.parameters(), lr=method.outer_lr if isinstance(method, Learned) else 0.0
-        ),
-        inner_scheduler=schedule,
+        train_loss=in_precision(on_pairs(loss), settings.precision),
+        lambda_terms=in_precision(on_pairs(loss.lambda_terms), settings.precision),
+        val_loss=in_precision(learned.val_loss() if learned else DirectPathLoss(), settings.precision),
+        hypergradient=learned.hypergradient(half=settings.precision != "float32") if learned else None,
+        outer_optimizer=torch.optim.Adam(ratios.parameters(), lr=learned.outer_lr if learned else 0.0),
+        inner_scheduler=scheduler(settings.schedule, optimizer, steps),
+        active=active,
     )
-    history: list[dict[str, float]] = []
-    selection, selection_labels = data.some(data.split.selection)
-    if checkpoint is not None and checkpoint.exists():
-        state = read_checkpoint(checkpoint)
-        learner.load_state_dict(state["learner"])
-        batches.load_state_dict(state["batches"])
-        history = state["history"]
+    return learner
 
-    def after_epoch(learner: BilevelLearner) -> None:
-        batches.next_epoch()
-        score = float(rmse(predict(model, selection), selection_labels).mean())
-        row = learner.epochs.iloc[-1]
-        history.append(
-            {
-                "epoch": int(row["epoch"]),
-                "seconds": float(row["seconds"]),
-                "train_loss": float(row["train_loss"]),
-                "val_rmse": score,
-            }
-        )
-        if checkpoint is not None:
-            state = {"learner": learner.state_dict(), "batches": batches.state_dict(), "history": history}
-            write_checkpoint(checkpoint, state)
-        if progress is not None:
-            progress(learner.epoch, settings.epochs, score)
 
-    learner.fit(
-        batches.train,
-        batches.validation,
-        epochs=settings.epochs,
-        outer_every=settings.outer_every if learned else None,
-        callbacks=[after_epoch],
+def _report(learner: BilevelLearner, score: float) -> EpochReport:
+    row = learner.epochs.iloc[-1]
+    lambda_ = relative(cast(Tensor, learner.weights()).detach())
+    off = lambda_[~torch.eye(len(lambda_), dtype=torch.bool, device=lambda_.device)]
+    if len(off) == 0:  # one task alone has nobody to learn from
+        off = lambda_.new_zeros(1)
+    return EpochReport(
+        epoch=learner.epoch,
+        seconds=float(row["seconds"]),
+        train_loss=float(row["train_loss"]),
+        val_rmse=score,
+        lr=float(learner.inner_optimizer.param_groups[0]["lr"]),
+        lambda_mean=float(off.mean()),
+        lambda_min=float(off.min()),
+        lambda_max=float(off.max()),
+        lambda_small=float((off < SMALL_LAMBDA).float().mean()),
     )
-    seconds = float(learner.epochs["seconds"].iloc[-1])
-    trajectory = cast(Tensor, learner.trajectory)
-    return Trained(model, ratios().detach().cpu(), trajectory, history, seconds)
 
 
-def predict(model: nn.Module, x: Tensor, batch_size: int = 4096) -> NDArray[np.float64]:
+def predict(model: nn.Module, x: Inputs, batch_size: int = 4096) -> NDArray[np.float64]:
     """Direct predictions `[N, T]` in standardised units, in eval mode."""
     device = next(model.parameters()).device
     training = model.training
     model.eval()
     with torch.no_grad():
-        parts = [model(part.to(device)).double().cpu().numpy() for part in torch.split(x, batch_size)]
+        rows = torch.split(torch.arange(len(x)), batch_size)
+        parts = [model(x[part].to(device)).double().cpu().numpy() for part in rows]
     model.train(training)
     return np.concatenate(parts)
 

@@ -2,8 +2,6 @@
 
 import hashlib
 import io
-import multiprocessing
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache as remember
@@ -16,28 +14,21 @@ from rdkit import Chem
 from rdkit.Chem import Descriptors, rdFingerprintGenerator
 
 from gate_model.data import cache
+from gate_model.data.parallel import in_chunks
 
-__all__ = ["MORGAN_BITS", "FeatureScaler", "features"]
+__all__ = ["MORGAN_BITS", "FeatureScaler", "compute_features", "features"]
 
 MORGAN_BITS = 512
 _FORMAT = 1
-_CHUNK = 200
 _SERIAL = 500
 _LIMIT = 5.0
 
 Array = NDArray[np.float32]
+Progress = Callable[[int, int], None]
 
 
-def features(smiles: Sequence[str], *, progress: Callable[[int, int], None] | None = None) -> Array:
-    """Features `[N, F]`, float32: log(1 + count) of Morgan environments of radius 2 folded to 512, then all RDKit 2-D
-    descriptors as sign(v)·log(1 + |v|), 0 where RDKit gives none.
-
-    Computed on all cores, and cached on disk by the molecules and the RDKit version.
-
-    Args:
-        smiles: N readable SMILES.
-        progress: called with (molecules done, N).
-    """
+def features(smiles: Sequence[str], *, progress: Progress | None = None) -> Array:
+    """`compute_features`, cached on disk by the molecules and the RDKit version."""
     digest = hashlib.sha256("\n".join(smiles).encode()).hexdigest()
     file = f"features-{cache.key_of(_FORMAT, version('rdkit'), MORGAN_BITS, digest)}.npy"
     kept = cache.read(file)
@@ -46,26 +37,25 @@ def features(smiles: Sequence[str], *, progress: Callable[[int, int], None] | No
             progress(len(smiles), len(smiles))
         stored: Array = np.load(io.BytesIO(kept), allow_pickle=False)
         return stored
-    chunks = [list(smiles[start : start + _CHUNK]) for start in range(0, len(smiles), _CHUNK)]
-    parts: list[Array] = []
-
-    def add(part: Array) -> None:
-        parts.append(part)
-        if progress:
-            progress(sum(map(len, parts)), len(smiles))
-
-    if len(smiles) < _SERIAL:
-        for chunk in chunks:
-            add(_chunk(chunk))
-    else:
-        with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:
-            for part in pool.imap(_chunk, chunks):
-                add(part)
-    result = np.concatenate(parts) if parts else np.zeros((0, MORGAN_BITS + len(Descriptors.descList)), np.float32)
+    result = compute_features(smiles, progress=progress)
     buffer = io.BytesIO()
     np.save(buffer, result)
     cache.write(file, buffer.getvalue())
     return result
+
+
+def compute_features(smiles: Sequence[str], *, progress: Progress | None = None) -> Array:
+    """Features `[N, F]`, float32: log(1 + count) of Morgan environments of radius 2 folded to 512, then all RDKit 2-D
+    descriptors as sign(v)·log(1 + |v|), 0 where RDKit gives none.
+
+    Computed on all cores.
+
+    Args:
+        smiles: N readable SMILES.
+        progress: called with (molecules done, N).
+    """
+    parts = in_chunks(_chunk, smiles, serial_below=_SERIAL, progress=progress)
+    return np.concatenate(parts) if parts else np.zeros((0, MORGAN_BITS + len(Descriptors.descList)), np.float32)
 
 
 @dataclass(frozen=True, eq=False)

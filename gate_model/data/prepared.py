@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from gate_model.data.batches import LabelledMolecules
 from gate_model.data.features import FeatureScaler, features
+from gate_model.data.inputs import Embedding, Featurizer, Rows
 from gate_model.data.scaling import Standardizer
 from gate_model.data.splits import Split, scaffold_split
 from gate_model.data.table import PropertyTable
@@ -23,31 +23,44 @@ class PreparedData:
 
     table: PropertyTable
     molecules: LabelledMolecules
-    """x `[N, F]` scaled features, y and mask `[N, T]`."""
-    x: Tensor
-    """The scaled features `[N, F]`."""
+    """What the embedding reads of N molecules, y and mask `[N, T]`."""
     labels: NDArray[np.float64]
     """Standardised labels `[N, T]`, NaN = none."""
     split: Split
     standardizer: Standardizer
-    scaler: FeatureScaler
+    featurizer: Featurizer
 
     @property
     def abbreviations(self) -> tuple[str, ...]:
         """The tasks, in order."""
         return self.table.abbreviations
 
-    def some(self, rows: NDArray[np.int64]) -> tuple[Tensor, NDArray[np.float64]]:
-        """Features `[n, F]` and standardised labels `[n, T]` (NaN = none) of some molecules."""
-        return self.x[torch.from_numpy(rows)], self.labels[rows]
+    def some(self, rows: NDArray[np.int64]) -> tuple[Rows, NDArray[np.float64]]:
+        """Inputs of n molecules, and their standardised labels `[n, T]` (NaN = none)."""
+        return Rows(self.molecules.x, torch.from_numpy(rows)), self.labels[rows]
 
 
-def prepare(table: PropertyTable, *, seed: int, progress: Callable[[int, int], None] | None = None) -> PreparedData:
-    """Features, the scaffold split of `seed`, and scaling learned from its training molecules alone."""
+def prepare(
+    table: PropertyTable,
+    *,
+    seed: int,
+    embedding: Embedding = "fingerprint",
+    depth: int = 3,
+    progress: Callable[[int, int], None] | None = None,
+) -> PreparedData:
+    """Inputs, the scaffold split of `seed`, and scaling learned from its training molecules alone.
+
+    Args:
+        table: molecules and labels.
+        seed: of the split.
+        embedding: what is to read the molecules.
+        depth: of message passing, for graphs.
+        progress: called with (molecules done, N); for graphs once more from the start.
+    """
     raw = features(table.smiles, progress=progress)
     split = scaffold_split(table.smiles, table.labels, seed=seed)
-    scaler = FeatureScaler.fit(raw[split.train])
+    featurizer = Featurizer(embedding, FeatureScaler.fit(raw[split.train]), depth)
     standardizer = Standardizer.fit(table.labels[split.train])
     labels = standardizer.transform(table.labels)
-    x = torch.from_numpy(scaler.transform(raw))
-    return PreparedData(table, LabelledMolecules.from_labels(x, labels), x, labels, split, standardizer, scaler)
+    molecules = LabelledMolecules.from_labels(featurizer(table.smiles, raw, progress=progress), labels)
+    return PreparedData(table, molecules, labels, split, standardizer, featurizer)

@@ -16,7 +16,7 @@ from gate_model.data.molecules import canonical
 from gate_model.data.table import SET_ASIDE_COLUMNS, DataError, PropertyTable
 from gate_model.data.tasks import CATALOGUE, Task
 
-__all__ = ["MIN_LABELS", "MIN_MOLECULES", "read_additions", "read_csv", "read_smiles"]
+__all__ = ["MIN_LABELS", "MIN_MOLECULES", "read_additions", "read_csv", "smiles_column_of"]
 
 MIN_LABELS = 10
 MIN_MOLECULES = 20
@@ -84,22 +84,6 @@ def read_additions(path: Path | str, *, smiles_column: str | None = None) -> Pro
         known.append(paper or task)
     _refuse_twice(known, path)
     return replace(table, tasks=tuple(known))
-
-
-def read_smiles(path: Path | str, *, smiles_column: str | None = None) -> pd.DataFrame:
-    """The molecules of a file, one row each, in order: row (line), smiles, canonical (None if unreadable), problem."""
-    frame, key = _read(Path(path), smiles_column)
-    aside: SetAside = []
-    structure = _canonical(frame[key], key, aside)
-    problem = {row: reason for row, _, _, reason, _ in aside}
-    return pd.DataFrame(
-        {
-            "row": frame.index,
-            "smiles": frame[key].to_numpy(),
-            "canonical": structure.to_numpy(),
-            "problem": [problem.get(row, "") for row in frame.index],
-        }
-    )
 
 
 def _labels(
@@ -183,10 +167,11 @@ def _read(path: Path, smiles_column: str | None) -> tuple[pd.DataFrame, str]:
     if not rows:
         raise DataError(f"{path}: no row below the header")
     frame = pd.DataFrame(rows, columns=header, index=pd.Index(lines, name="row"), dtype=str)
-    return frame, _smiles_column(header, smiles_column, path)
+    return frame, smiles_column_of(header, smiles_column, path)
 
 
-def _smiles_column(header: list[str], asked: str | None, path: Path) -> str:
+def smiles_column_of(header: list[str], asked: str | None, path: Path) -> str:
+    """The name of the SMILES column: the one asked for, or the one to be recognised; DataError if there is none."""
     names = ", ".join(map(repr, header))
     if asked is not None:
         if asked not in header:

@@ -13,9 +13,11 @@ from torch import Tensor
 from gate_model.data.prepared import PreparedData
 from gate_model.methods import Learned, Method, relative
 from gate_model.runs import versions, write_csv, write_json
-from gate_model.training import Trained, predict, rmse
+from gate_model.training import EpochReport, Trained, predict, rmse
 
-__all__ = ["Outcome", "outcome", "write_outcomes"]
+__all__ = ["SPLIT_METHOD", "Outcome", "outcome", "write_outcomes"]
+
+SPLIT_METHOD = "scaffold; acyclic molecules one group each; one split per seed"
 
 
 @dataclass(frozen=True)
@@ -97,8 +99,7 @@ def write_outcomes(
             for column, task in enumerate(table.tasks)
         },
         "data": {"source": table.source, "molecules": len(table.smiles), "set_aside": len(table.set_aside)},
-        "split": {name: len(rows) for name, rows in vars(data.split).items()}
-        | {"method": "scaffold; acyclic molecules one group each; one split per seed"},
+        "split": {name: len(rows) for name, rows in vars(data.split).items()} | {"method": SPLIT_METHOD},
         "methods": [_method(tasks, [o for o in outcomes if o.method == name]) for name in _ordered(outcomes)],
         "command": command,
         "versions": versions(),
@@ -145,7 +146,7 @@ def _method(tasks: list[str], runs: Sequence[Outcome]) -> dict[str, Any]:
 
 def _history(outcomes: Sequence[Outcome]) -> pd.DataFrame:
     rows = [{"method": o.method, "seed": o.seed, **row} for o in outcomes for row in o.history]
-    return pd.DataFrame(rows, columns=["method", "seed", "epoch", "seconds", "train_loss", "val_rmse"])
+    return pd.DataFrame(rows, columns=["method", "seed", *EpochReport.__annotations__])
 
 
 def _ratios(tasks: list[str], outcomes: Sequence[Outcome]) -> pd.DataFrame:

@@ -67,7 +67,7 @@ def run_search(
         return Constant(kind, TITLES[kind], symmetric_matrix(tasks, values))
 
     def objective(values: Mapping[str, float]) -> float:
-        return train(data, method(values), settings, seed=seed, device=device).history[-1]["val_rmse"]
+        return train(data, method(values), settings, seed=seed, device=device).val_rmse
 
     def done(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
         after_trial(len(study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))))

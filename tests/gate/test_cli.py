@@ -12,6 +12,9 @@ import pandas as pd
 import pytest
 from make_messy import write
 
+from gate_model.data.features import features
+from gate_model.saved_model import load_model
+
 ENVIRONMENT = os.environ | {"COLUMNS": "200", "OMP_NUM_THREADS": "1"}
 
 
@@ -57,6 +60,14 @@ def learned(messy: Path) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def ensemble(messy: Path) -> Path:
+    folder = messy.parent / "ensemble"
+    options = ("--seeds", 2, "--patience", 3, "--schedule", "one-cycle", "--precision", "bfloat16")
+    gate("learn", "--data", messy, "--out", folder, "--epochs", 12, *options)
+    return folder
+
+
 def test_learn_on_a_file_nobody_prepared(learned: Path) -> None:
     aside = pd.read_csv(learned / "set_aside.csv")
     assert (aside["reason"] == "RDKit cannot read this SMILES").sum() == 5
@@ -64,17 +75,55 @@ def test_learn_on_a_file_nobody_prepared(learned: Path) -> None:
     assert results["tasks"] == ["bp", "ds"]
     assert results["data"]["set_aside"] == len(aside)
     files = {path.name for path in learned.iterdir()}
-    wanted = "config.json results.json ratios.csv history.csv predictions.csv checkpoint.pt model.pt report.html"
-    assert files >= set(wanted.split())
+    wanted = "config.json results.json ratios.csv history.csv predictions.csv set_aside.csv checkpoint.pt report.html"
+    assert files >= {*wanted.split(), "model.json", "model.safetensors", "model_card.md"}
+    history = pd.read_csv(learned / "history.csv")
+    assert {"epoch", "val_rmse", "lr", "lambda_mean", "lambda_min", "lambda_max", "lambda_small"} <= set(history)
+
+
+def test_the_model_card_says_what_a_user_must_know(learned: Path, messy: Path) -> None:
+    card = (learned / "model_card.md").read_text()
+    results = json.loads((learned / "results.json").read_text())
+    for fact in (
+        "bp [K]",
+        messy.name,
+        f"| train | {results['split']['train']} |",
+        results["split"]["method"],
+        "| weight_decay | 0.0001 |",
+        f"| torch | {results['versions']['torch']} |",
+        results["methods"][0]["title"],
+        f"{results['methods'][0]['test_rmse']['bp'][0]:.4f}",
+        f"{results['methods'][0]['test_rmse_units']['bp'][0]:.4g}",
+        "Use and limits",
+    ):
+        assert fact in card, fact
+
+
+def test_an_ensemble_of_seeds(ensemble: Path, tmp_path: Path) -> None:
+    model = load_model(ensemble)
+    assert model.seeds == (0, 1)
+    assert model.spread.kind == "members"
+    assert model.settings.precision == "bfloat16"
+    results = json.loads((ensemble / "results.json").read_text())
+    assert results["methods"][0]["seeds"] == [0, 1]
+    assert {path.name for path in ensemble.glob("checkpoint*")} == {"checkpoint-seed0.pt", "checkpoint-seed1.pt"}
+    path = tmp_path / "new.csv"
+    path.write_text("smiles\nCCO\n")
+    gate("predict", ensemble, path)
+    x = model.featurizer(["CCO"], features(["CCO"]))
+    members = [model.standardizer.inverse(member(x).detach().double().numpy())[0, 0] for member in model.members]
+    row = pd.read_csv(tmp_path / "new.predicted.csv").iloc[0]
+    assert row["bp [K]"] == pytest.approx(sum(members) / 2, rel=1e-6)
+    assert row["bp ± [K]"] > 0
 
 
 def test_learn_killed_and_resumed_equals_an_uninterrupted_run(messy: Path, learned: Path, tmp_path: Path) -> None:
-    arguments = ("learn", "--data", messy, "--out", tmp_path / "run", "--epochs", 40)
+    arguments = ("learn", "--data", messy, "--out", tmp_path / "run", "--epochs", 40, "--checkpoint-minutes", 0)
     killed(tmp_path / "run" / "checkpoint.pt", 0, *arguments)
     assert "--resume" in gate(*arguments, check=False).stderr
     gate(*arguments, "--resume")
     assert table(tmp_path / "run") == table(learned)
-    for file in ("ratios.csv", "ratios_history.csv", "predictions.csv"):
+    for file in ("ratios.csv", "ratios_history.csv", "predictions.csv", "model.safetensors", "model.json"):
         assert (tmp_path / "run" / file).read_bytes() == (learned / file).read_bytes()
 
 
@@ -95,7 +144,8 @@ def test_predict_keeps_every_row_and_names_what_it_cannot_read(learned: Path, tm
     path.write_text("smiles\nCCO\nnonsense\nCCCCCO\n")
     gate("predict", learned, path)
     frame = pd.read_csv(tmp_path / "new.predicted.csv")
-    assert list(frame.columns) == ["row", "smiles", "bp [K]", "ds", "problem"]
+    columns = ["row", "smiles", "bp [K]", "bp ± [K]", "ds", "ds ±", "similarity", "unlike training", "problem"]
+    assert list(frame.columns) == columns
     assert list(frame["row"]) == [2, 3, 4]
     assert frame["bp [K]"].isna().tolist() == [False, True, False]
     assert 250 < frame["bp [K]"].iloc[0] < 700, "in kelvin, not standardised"
@@ -127,6 +177,7 @@ def test_compare_puts_every_method_side_by_side(messy: Path, tmp_path: Path) -> 
         (("grid", "--values", "0.2,a", "--out", "x"), "'0.2,a'"),
         (("report", "none"), "none"),
         (("predict", "none", "none.csv"), "none"),
+        (("learn", "--patience", "0", "--out", "x"), "--patience"),
     ],
 )
 def test_errors_are_one_message_and_come_before_any_work(

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from make_messy import BAD, write
 
+from gate_model.data.molecule_file import MoleculeFile
 from gate_model.data.table import DataError, PropertyTable
-from gate_model.data.user_csv import read_csv, read_smiles
+from gate_model.data.user_csv import read_csv
 
 
 @pytest.fixture
@@ -92,7 +93,8 @@ def test_delimiters_and_byte_order_mark(tmp_path: Path, messy: Path, delimiter: 
     np.testing.assert_array_equal(read_csv(path).labels, read_csv(messy).labels)
 
 
-def test_read_smiles_keeps_every_row(messy: Path) -> None:
-    rows = read_smiles(messy)
-    assert len(rows) == 60
-    assert list(rows.loc[rows["problem"] != "", "row"]) == list(BAD)
+def test_a_molecule_file_keeps_every_row(messy: Path) -> None:
+    file = MoleculeFile(messy)
+    rows = [row for chunk in file.chunks(7) for row in chunk]
+    assert len(rows) == file.count() == 60
+    assert [row.line for row in rows if row.problem] == list(BAD)

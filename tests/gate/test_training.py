@@ -1,16 +1,28 @@
+import gc
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from bilevel_hpo import OneStep
+from gate_model.checkpoints import Checkpoints
 from gate_model.data.prepared import PreparedData
 from gate_model.experiments.search import check_size, run_search
+from gate_model.live import describe
 from gate_model.methods import LEARNED, Constant, Method, pairs, relative, symmetric_matrix
-from gate_model.training import Settings, predict, resolve_device, rmse, train
+from gate_model.runs import RunError
+from gate_model.schedules import scheduler
+from gate_model.training import EpochReport, Settings, Trained, predict, resolve_device, rmse, train
 
 SHORT = Settings(epochs=4)
 TASKS = ("DS", "HV", "BP")
+
+
+class KilledError(Exception):
+    pass
 
 
 @pytest.fixture(autouse=True)
@@ -18,26 +30,172 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-@pytest.mark.parametrize("method", [*LEARNED.values(), Constant("lambda=1", "", 1.0)], ids=lambda m: m.name)
-def test_a_seed_gives_the_same_bits_and_resume_equals_an_uninterrupted_run(
-    small_data: PreparedData, method: Method, tmp_path: Path
-) -> None:
-    class KilledError(Exception):
-        pass
+def assert_same(a: Trained, b: Trained) -> None:
+    """To the bit, but for the seconds."""
+    assert a.epoch == b.epoch
+    assert torch.equal(a.ratios, b.ratios)
+    assert torch.equal(a.trajectory, b.trajectory)
+    for (name, x), y in zip(a.model.state_dict().items(), b.model.state_dict().values(), strict=True):
+        assert torch.equal(x, y), name
+    for row, other in zip(a.history, b.history, strict=True):
+        assert row | {"seconds": 0} == other | {"seconds": 0}
 
-    def kill(epoch: int, epochs: int, score: float) -> None:
-        if epoch == 2:
+
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [
+        *((method, SHORT) for method in (*LEARNED.values(), Constant("lambda=1", "", 1.0))),
+        (LEARNED["budget"], replace(SHORT, schedule="one-cycle")),
+        (LEARNED["budget"], replace(SHORT, precision="bfloat16")),
+        (LEARNED["budget"], replace(SHORT, lr=0.05, patience=2, epochs=12)),
+    ],
+    ids=["budget", "direct", "lambda=1", "one-cycle", "bfloat16", "early stopping"],
+)
+def test_a_seed_gives_the_same_bits_and_resume_equals_an_uninterrupted_run(
+    small_data: PreparedData, method: Method, settings: Settings, tmp_path: Path
+) -> None:
+    def kill(report: EpochReport) -> None:
+        if report.epoch == 2:
             raise KilledError
 
-    whole = train(small_data, method, SHORT, seed=3)
+    whole = train(small_data, method, settings, seed=3)
     with pytest.raises(KilledError):
-        train(small_data, method, SHORT, seed=3, checkpoint=tmp_path / "c.pt", progress=kill)
-    resumed = train(small_data, method, SHORT, seed=3, checkpoint=tmp_path / "c.pt")
-    assert torch.equal(whole.ratios, resumed.ratios)
-    assert torch.equal(whole.trajectory, resumed.trajectory)
-    for (name, a), b in zip(whole.model.state_dict().items(), resumed.model.state_dict().values(), strict=True):
-        assert torch.equal(a, b), name
-    assert [row["val_rmse"] for row in whole.history] == [row["val_rmse"] for row in resumed.history]
+        train(small_data, method, settings, seed=3, checkpoints=Checkpoints(tmp_path / "c.pt", 0), progress=kill)
+    resumed = train(small_data, method, settings, seed=3, checkpoints=Checkpoints(tmp_path / "c.pt", 0))
+    assert_same(whole, resumed)
+    again = train(small_data, method, settings, seed=3, checkpoints=Checkpoints(tmp_path / "c.pt"))
+    assert_same(whole, again)  # from the checkpoint at the end, without a step
+
+
+def test_early_stopping_keeps_the_best_model_and_its_lambda(small_data: PreparedData) -> None:
+    settings = Settings(epochs=40, lr=0.05, patience=3)
+    stopped = train(small_data, LEARNED["budget"], settings, seed=0)
+    scores = [row["val_rmse"] for row in stopped.history]
+    best = int(np.argmin(scores))
+    assert stopped.epoch == best + 1
+    assert len(scores) == best + 1 + 3 < 40
+    x, labels = small_data.some(small_data.split.selection)
+    assert rmse(predict(stopped.model, x), labels).mean() == pytest.approx(scores[best], abs=0)
+    assert stopped.val_rmse == scores[best]
+    assert torch.equal(stopped.ratios, stopped.trajectory[best + 1])
+    whole = train(small_data, LEARNED["budget"], replace(settings, patience=None, epochs=40), seed=0)
+    assert [row["val_rmse"] for row in whole.history][: len(scores)] == scores, "stopping changes nothing before"
+    assert whole.epoch == 40
+    with pytest.raises(ValueError, match="patience=0"):
+        train(small_data, LEARNED["budget"], replace(settings, patience=0), seed=0)
+
+
+def test_bfloat16_is_in_effect_uses_one_step_and_predicts_in_float32(small_data: PreparedData) -> None:
+    assert isinstance(LEARNED["budget"].hypergradient(half=True), OneStep)
+    full = train(small_data, LEARNED["budget"], SHORT, seed=0)
+    half = train(small_data, LEARNED["budget"], replace(SHORT, precision="bfloat16"), seed=0)
+    a, b = (trained.history[-1]["train_loss"] for trained in (full, half))
+    assert a != b
+    assert a == pytest.approx(b, rel=0.05)
+    assert all(p.dtype == torch.float32 for p in half.model.parameters())
+    x, _ = small_data.some(small_data.split.test)
+    assert half.model(x).dtype == torch.float32
+    with pytest.raises(ValueError, match="precision='float16'"):
+        train(small_data, LEARNED["budget"], replace(SHORT, precision="float16"), seed=0)  # type: ignore[arg-type]
+
+
+def test_schedules_reach_their_marks() -> None:
+    """Cosine: lr·(1 + cos πn/N)/2. One cycle: from lr/25, up over 30 % of the steps, down to lr/250,000."""
+    rates: dict[str, list[float]] = {}
+    for name in ("cosine", "one-cycle"):
+        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.5)
+        schedule = scheduler(name, optimizer, 100)  # type: ignore[arg-type]
+        rates[name] = []
+        for _ in range(100):
+            rates[name].append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            schedule.step()
+        rates[name].append(optimizer.param_groups[0]["lr"])
+    assert rates["cosine"] == pytest.approx([0.25 * (1 + math.cos(math.pi * n / 100)) for n in range(101)], abs=1e-9)
+    assert rates["one-cycle"][0] == pytest.approx(0.02)
+    assert max(rates["one-cycle"]) == pytest.approx(0.5, rel=1e-3)
+    assert int(np.argmax(rates["one-cycle"])) == pytest.approx(30, abs=1)
+    assert rates["one-cycle"][-1] == pytest.approx(2e-6, rel=1e-6)
+    with pytest.raises(ValueError, match="schedule='step'"):
+        scheduler("step", optimizer, 100)  # type: ignore[arg-type]
+
+
+def test_checkpoints_survive_a_crash_and_damage(tmp_path: Path) -> None:
+    class UnwritableError(Exception):
+        def __reduce__(self) -> str:
+            raise self
+
+    checkpoints = Checkpoints(tmp_path / "c.pt", minutes=0)
+    assert checkpoints.load() is None
+    for epoch in (1, 2):
+        checkpoints.save({"epoch": epoch, "tensor": torch.full((1000,), float(epoch))})
+    with pytest.raises(UnwritableError):  # dies while writing
+        checkpoints.save({"tensor": torch.zeros(1000), "bad": UnwritableError()})
+    assert {path.name for path in tmp_path.iterdir()} == {"c.pt", "c.previous.pt"}
+    (tmp_path / "c.pt.tmp").write_bytes(b"half a check")  # what a kill while writing leaves
+    state = checkpoints.load()
+    assert state is not None
+    assert state["epoch"] == 2
+    whole = (tmp_path / "c.pt").read_bytes()
+    flipped = bytearray(whole)
+    flipped[whole.index(torch.full((8,), 2.0).numpy().tobytes())] ^= 0xFF
+    for damaged in (whole[: len(whole) // 2], b"", bytes(flipped)):
+        (tmp_path / "c.pt").write_bytes(damaged)
+        with pytest.warns(UserWarning, match=r"c\.pt is not a readable checkpoint"):
+            state = checkpoints.load()
+        assert state is not None
+        assert state["epoch"] == 1
+        assert state["tensor"].eq(1).all()
+    (tmp_path / "c.previous.pt").write_bytes(b"neither")
+    with pytest.raises(RunError, match=r"c\.pt.*c\.previous\.pt"):
+        checkpoints.load()
+    (tmp_path / "c.pt").unlink()
+    (tmp_path / "c.previous.pt").unlink()
+    assert Checkpoints(tmp_path / "c.pt", minutes=60).due() is False
+    assert Checkpoints(tmp_path / "c.pt", minutes=0).due() is True
+
+
+def test_memory_does_not_grow_with_the_epochs(small_data: PreparedData, tmp_path: Path) -> None:
+    """Beyond the λ that the histories keep: one per epoch, and with its hypergradient one per outer step."""
+    counts, sizes = {}, {}
+
+    def count(report: EpochReport) -> None:
+        gc.collect()
+        tensors = [found for found in gc.get_objects() if issubclass(type(found), torch.Tensor)]
+        counts[report.epoch] = len(tensors)
+        sizes[report.epoch] = sum(t.numel() for t in tensors)
+
+    settings = Settings(epochs=6, patience=6)
+    train(
+        small_data,
+        LEARNED["budget"],
+        settings,
+        seed=0,
+        checkpoints=Checkpoints(tmp_path / "c.pt", 0),
+        progress=count,
+    )
+    steps = math.ceil(len(small_data.split.train) / settings.batch_size)
+    outer = len(range(0, 6 * steps, settings.outer_every)) - len(range(0, 2 * steps, settings.outer_every))
+    kept = 4 + 2 * outer
+    assert counts[6] - counts[2] == kept
+    assert sizes[6] - sizes[2] == kept * 9
+
+
+def test_reports_tell_lambda_and_learning_rate(small_data: PreparedData) -> None:
+    reports: list[EpochReport] = []
+    trained = train(small_data, LEARNED["budget"], SHORT, seed=0, progress=reports.append)
+    off = ~torch.eye(3, dtype=torch.bool)
+    last = relative(trained.trajectory[-1])[off]
+    assert [report.epoch for report in reports] == [1, 2, 3, 4]
+    assert reports[-1].lambda_mean == pytest.approx(float(last.mean()))
+    assert (reports[-1].lambda_min, reports[-1].lambda_max) == (float(last.min()), float(last.max()))
+    assert reports[-1].lambda_small == 0
+    assert reports[0].lr > reports[1].lr > reports[3].lr == pytest.approx(0, abs=1e-12)
+    assert describe(replace(reports[-1], val_rmse=0.25, lambda_small=0.5, lr=0.001)).startswith("RMSE 0.250 · λ ")
+    assert describe(replace(reports[-1], lambda_small=0.5, lr=0.001)).endswith("50% below 0.1) · lr 1.0e-03")
+    zero: list[EpochReport] = []
+    train(small_data, Constant("lambda=0", "", 0.0), Settings(epochs=1), seed=0, progress=zero.append)
+    assert (zero[0].lambda_max, zero[0].lambda_small) == (0, 1)
 
 
 def test_learned_budget_keeps_its_sum_and_direct_falls(small_data: PreparedData) -> None:
@@ -58,9 +216,6 @@ def test_training_learns(small_data: PreparedData) -> None:
 def test_grid_resumes_from_its_journal_and_chooses_the_winner_on_selection(
     small_data: PreparedData, tmp_path: Path
 ) -> None:
-    class KilledError(Exception):
-        pass
-
     def kill(done: int) -> None:
         if done == 3:
             raise KilledError

@@ -1,0 +1,81 @@
+"""From SMILES to what an embedding reads: rows of features, or graphs with descriptors."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from gate_model.data.batches import Inputs
+from gate_model.data.features import MORGAN_BITS, Array, FeatureScaler
+from gate_model.graphs import pack
+
+__all__ = ["Embedding", "Featurizer", "Rows"]
+
+Embedding = Literal["fingerprint", "graph"]
+"""The quick one, or message passing."""
+
+
+@dataclass(frozen=True, eq=False)
+class Featurizer:
+    """Inputs of one kind of embedding.
+
+    Args:
+        embedding: "fingerprint" reads `features`, scaled; "graph" reads graphs, and of the features the descriptors.
+        scaler: learned from the training molecules.
+        depth: of the network that reads the graphs.
+    """
+
+    embedding: Embedding
+    scaler: FeatureScaler
+    depth: int = 3
+
+    def __post_init__(self) -> None:
+        if self.embedding not in ("fingerprint", "graph"):
+            raise ValueError(f"embedding={self.embedding!r}; wanted is 'fingerprint' or 'graph'")
+
+    @property
+    def width(self) -> int:
+        """F, the features of a molecule besides its graph."""
+        return len(self.scaler.mean) - (MORGAN_BITS if self.embedding == "graph" else 0)
+
+    def __call__(
+        self,
+        smiles: Sequence[str],
+        raw: Array,
+        *,
+        keep: bool = True,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Inputs:
+        """Inputs of N molecules.
+
+        Args:
+            smiles: N readable SMILES.
+            raw: their `features`.
+            keep: cache the graphs on disk.
+            progress: called with (graphs made, N).
+        """
+        scaled = torch.from_numpy(self.scaler.transform(raw))
+        if self.embedding == "fingerprint":
+            return scaled
+        descriptors = scaled[:, MORGAN_BITS:].contiguous()
+        return pack(smiles, depth=self.depth, descriptors=descriptors, keep=keep, progress=progress)
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Some molecules of `inputs`, in the order of `rows` (int64 `[n]`)."""
+
+    inputs: Inputs
+    rows: Tensor
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, indices: Tensor, /) -> Any:
+        return self.inputs[self.rows[indices]]
+
+    def to(self, device: Any, /) -> "Rows":
+        """The same on another device."""
+        return Rows(self.inputs.to(device), self.rows.to(device))

@@ -1,0 +1,187 @@
+"""Saved models, their uncertainty, similarity to the training molecules, predictions for files of any length."""
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from rdkit import Chem
+from rdkit.Chem import rdFingerprintGenerator
+from rdkit.DataStructs import TanimotoSimilarity
+from safetensors.torch import load_file, save_file
+
+from gate_model.data.prepared import PreparedData
+from gate_model.data.table import DataError
+from gate_model.data.tasks import Task
+from gate_model.methods import LEARNED
+from gate_model.prediction import predict_file, predict_molecules, title
+from gate_model.runs import RunError
+from gate_model.saved_model import SavedModel, load_model, model_of, save_model
+from gate_model.similarity import nearest, packed_fingerprints
+from gate_model.training import Settings, predict, train
+from gate_model.uncertainty import Spread, calibrate, member_spread, path_spread, transferred
+
+SMILES = ["CCO", "c1ccccc1C(=O)O", "CCCCCCN", "CC(C)=O", "[Si](C)(C)(C)C#C"]
+
+
+@pytest.fixture(scope="module")
+def saved(small_data: PreparedData) -> SavedModel:
+    settings = Settings(epochs=4)
+    members = {seed: train(small_data, LEARNED["budget"], settings, seed=seed).model for seed in (0, 1)}
+    return model_of(small_data, settings, members)
+
+
+@pytest.fixture
+def folder(saved: SavedModel, tmp_path: Path) -> Path:
+    save_model(tmp_path, saved)
+    return tmp_path
+
+
+def test_a_model_comes_back_as_it_was(saved: SavedModel, folder: Path) -> None:
+    loaded = load_model(folder)
+    assert (loaded.tasks, loaded.settings, loaded.spread) == (saved.tasks, saved.settings, saved.spread)
+    assert np.array_equal(loaded.fingerprints, saved.fingerprints)
+    pd.testing.assert_frame_equal(predict_molecules(loaded, SMILES), predict_molecules(saved, SMILES), check_exact=True)
+
+
+def test_damaged_and_foreign_files_are_named(folder: Path) -> None:
+    whole, facts = (folder / "model.safetensors").read_bytes(), json.loads((folder / "model.json").read_text())
+
+    def refused(message: str) -> None:
+        with pytest.raises(RunError, match=message):
+            load_model(folder)
+
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 1
+    for damaged in (whole[:100], b"", bytes(flipped)):
+        (folder / "model.safetensors").write_bytes(damaged)
+        refused(r"model\.safetensors is damaged.*checksum")
+    tensors = {name: tensor for name, tensor in load_file_bytes(whole, folder).items() if name != "fingerprints"}
+    save_file(tensors, folder / "model.safetensors")
+
+    digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    (folder / "model.json").write_text(json.dumps(facts | {"tensors_sha256": digest}))
+    refused("make no model.*fingerprints")
+    (folder / "model.safetensors").unlink()
+    refused(r"model\.safetensors cannot be read")
+    for content, message in (
+        (json.dumps(facts | {"format": "other"}), "no model of this program: format is 'other'"),
+        (json.dumps([1]), "no model of this program"),
+        (json.dumps({key: value for key, value in facts.items() if key != "tasks"}), "lacks tasks"),
+        ("{", r"model\.json is damaged"),
+    ):
+        (folder / "model.json").write_text(content)
+        refused(message)
+    (folder / "model.json").unlink()
+    refused(r"model\.json is missing")
+    (folder / "jobs").mkdir()
+    refused("a folder of `gate learn` is wanted")
+
+
+def load_file_bytes(content: bytes, folder: Path) -> dict[str, torch.Tensor]:
+    (folder / "whole.safetensors").write_bytes(content)
+    return load_file(folder / "whole.safetensors")
+
+
+def test_transferred_paths_are_those_of_the_paper(saved: SavedModel, small_data: PreparedData) -> None:
+    """ŷ_{s→t} = h_t(ψ_t(φ_s(encoder_s(z)))), one task and source at a time."""
+    model, x = saved.members[0].eval(), small_data.molecules.x[:7]
+    paths, direct = transferred(model, x, batch_size=3), predict(model, x)
+    with torch.no_grad():
+        z = model.embedding(x)
+        for t in range(3):
+            for s in range(3):
+                points = z.expand(3, -1, -1)
+                m_s = model.phi(model.encoder(points))[s]
+                y = model.head(model.psi(m_s.expand(3, -1, -1)))[t, :, 0]
+                np.testing.assert_allclose(paths[:, t, s], y.numpy(), atol=1e-5)
+            others = [s for s in range(3) if s != t]
+            by_hand = np.sqrt(((paths[:, t, others] - direct[:, [t]]) ** 2).mean(1))
+            np.testing.assert_allclose(path_spread(direct, paths)[:, t], by_hand)
+    assert member_spread(np.array([[[1.0]], [[4.0]]])) == pytest.approx(np.sqrt(4.5))
+
+
+def test_calibration_finds_the_scale_and_tells_a_spread_that_says_nothing() -> None:
+    rng = np.random.default_rng(0)
+    spread = rng.gamma(2.0, 0.1, 20_000)
+    slope, floor = calibrate(spread, rng.normal(0, 3 * spread))
+    assert np.sqrt(slope) == pytest.approx(3, rel=0.03)
+    assert floor < 0.01 * slope * (spread**2).mean()
+    slope, floor = calibrate(spread, rng.normal(0, 0.5, 20_000))
+    assert slope * (spread**2).mean() < 0.1 * floor
+    assert floor == pytest.approx(0.25, rel=0.1)
+    slope, floor = calibrate(spread, rng.normal(0, np.sqrt(4 * spread**2 + 0.1)))
+    assert (slope, floor) == pytest.approx((4, 0.1), rel=0.15)
+    assert calibrate(np.zeros(4), np.array([1.0, -1.0, 1.0, -1.0])) == (0.0, 1.0)
+
+
+def test_sigma_is_calibrated_on_the_selection_molecules(saved: SavedModel, small_data: PreparedData) -> None:
+    x, labels = small_data.some(small_data.split.selection)
+    for members in (saved.members, saved.members[:1]):
+        spread = Spread.calibrated(members, x, labels)
+        mean, sigma = spread.predict(members, x)
+        assert (sigma > 0).all()
+        np.testing.assert_allclose(np.nanmean(((mean - labels) / sigma) ** 2, axis=0), 1, rtol=0.02)
+
+
+def test_nearest_similarity_against_rdkit_one_by_one() -> None:
+    training = ["CCCO", "c1ccccc1", "CCN", "CCO"]
+    generator = rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=2048)
+    known = [generator.GetFingerprint(Chem.MolFromSmiles(s)) for s in training]
+    wanted = [
+        max(TanimotoSimilarity(generator.GetFingerprint(Chem.MolFromSmiles(q)), each) for each in known) for q in SMILES
+    ]
+    found = nearest(packed_fingerprints(SMILES), packed_fingerprints(training))
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-12)
+    assert found[0] == 1.0
+
+
+def test_a_file_in_chunks_gives_what_it_gives_in_one(saved: SavedModel, tmp_path: Path) -> None:
+    rows = [*SMILES, "nonsense", "", *SMILES[:2]]
+    content = "﻿id;SMILES\n" + "".join(f"{i};{s}\n" + ("\n" if i == 2 else "") for i, s in enumerate(rows))
+    (tmp_path / "in.csv").write_text(content, encoding="utf-8")
+    seen: list[tuple[int, int]] = []
+    found = predict_file(
+        saved,
+        tmp_path / "in.csv",
+        tmp_path / "parts.csv",
+        chunk=2,
+        progress=lambda done, rows: seen.append((done, rows)),
+    )
+    predict_file(saved, tmp_path / "in.csv", tmp_path / "whole.csv")
+    assert seen == [(2, 9), (4, 9), (6, 9), (8, 9), (9, 9)]
+    assert (found.rows, found.unread) == (9, 2)
+    parts, whole = (pd.read_csv(tmp_path / name) for name in ("parts.csv", "whole.csv"))
+    pd.testing.assert_frame_equal(parts, whole, rtol=1e-5)
+    assert list(parts["row"]) == [2, 3, 4, 6, 7, 8, 9, 10, 11]
+    assert list(parts["problem"].fillna("")[5:7]) == ["RDKit cannot read this SMILES", "no SMILES"]
+    assert parts["BP [K]"].isna().tolist() == [False] * 5 + [True, True, False, False]
+    expected = predict_molecules(saved, [Chem.CanonSmiles(s) for s in SMILES])
+    np.testing.assert_allclose(parts["DS ± [g/cm3]"][:5], expected["DS ± [g/cm3]"], rtol=1e-5)
+    assert found.unlike == expected["unlike training"].eq("yes").sum() + expected["unlike training"][:2].eq("yes").sum()
+
+
+def test_a_file_that_breaks_off_leaves_nothing_behind(saved: SavedModel, tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("smiles\nCCO\nCC,1\n")
+    (tmp_path / "out.csv").write_text("from before")
+    with pytest.raises(DataError, match=r"in\.csv, line 3: 2 cells"):
+        predict_file(saved, tmp_path / "in.csv", tmp_path / "out.csv")
+    assert (tmp_path / "out.csv").read_text() == "from before"
+    for content, message in (("", "it is empty"), ("smiles\n", "no row below the header"), ("a,b\n1,2\n", "smiles")):
+        (tmp_path / "in.csv").write_text(content)
+        with pytest.raises(DataError, match=message):
+            predict_file(saved, tmp_path / "in.csv", tmp_path / "out.csv")
+    with pytest.raises(DataError, match="no such file"):
+        predict_file(saved, tmp_path / "none.csv", tmp_path / "out.csv")
+
+
+def test_headers_say_unit_and_logarithm() -> None:
+    task = Task("VP", "vapour pressure", "Pa", "tabulated", "log10")
+    assert title(task) == "VP [log10 Pa]"
+    assert title(task, "±") == "VP ± [log10 Pa]"
+    assert title(replace(task, unit="log10(Pa)")) == "VP [log10(Pa)]"
+    assert title(replace(task, transform="identity", unit="")) == "VP"
