@@ -16,7 +16,11 @@ def snippets(page: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if snippets(page)], ids=lambda page: page.name)
-def test_snippets_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_snippets_run(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    if any("load_chemicals" in snippet for snippet in snippets(page)):
+        request.getfixturevalue("chemicals_table")
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
     for snippet in snippets(page):

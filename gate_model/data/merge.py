@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import brentq
 
-from gate_model.data import molecules, tables
+from gate_model.data import tables
 from gate_model.data.choice import choose
 from gate_model.data.declarations import DECLARATIONS
+from gate_model.data.molecules import organic
 from gate_model.data.sources import T_REFERENCE, Column, Correlation, Derived, Solved, Source, inputs
 from gate_model.data.tasks import CATALOGUE
 
@@ -44,7 +45,7 @@ class _Builder:
         index = tables.identifiers()
         self._table = cache(tables.table)
         cas = sorted(set().union(*(self._candidates(name) for name in _closure(names))) & set(index))
-        smiles = molecules.organic_each([index[number].smiles or "" for number in cas])
+        smiles = [organic(index[number].smiles or "") for number in cas]
         structure = pd.Series(smiles, index=cas, dtype=object)
         self._smiles = structure[structure.notna()]
         kept = self._smiles.index

@@ -1,13 +1,9 @@
 """SMILES in, canonical SMILES out."""
 
-import multiprocessing
-import os
-from collections.abc import Sequence
-
 from rdkit import Chem, RDLogger
 from rdkit.Chem.Scaffolds import MurckoScaffold
 
-__all__ = ["canonical", "organic", "organic_each", "scaffold"]
+__all__ = ["canonical", "organic", "scaffold"]
 
 RDLogger.DisableLog("rdApp.*")  # type: ignore[attr-defined]  # our own messages name the row
 
@@ -34,12 +30,6 @@ def organic(smiles: str) -> str | None:
     if any(atom.GetNumRadicalElectrons() or atom.GetIsotope() for atom in molecule.GetAtoms()):
         return None
     return str(Chem.MolToSmiles(molecule))
-
-
-def organic_each(smiles: Sequence[str]) -> list[str | None]:
-    """`organic` of each, on all cores."""
-    with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:
-        return pool.map(organic, smiles, chunksize=500)
 
 
 def scaffold(smiles: str) -> str:

@@ -1,28 +1,14 @@
-"""Real molecules for the tests: built once per machine, cached outside the user's own cache."""
+"""Real molecules for the tests."""
 
-import os
-import tempfile
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 
-os.environ.setdefault("GATE_CACHE", str(Path(tempfile.gettempdir()) / "gate-model-tests"))
-
-from gate_model.data.cache import cache_folder
 from gate_model.data.chemicals_table import load_chemicals
 from gate_model.data.prepared import PreparedData, prepare
 from gate_model.data.table import PropertyTable
 
 MESSY = Path(__file__).parent / "messy.csv"
-
-
-@pytest.fixture(scope="session")
-def chemicals_table() -> PropertyTable:
-    """All 32 tasks with the derived labels; one worker builds, the others wait and read the cache."""
-    cache_folder().mkdir(parents=True, exist_ok=True)
-    with FileLock(cache_folder() / "chemicals.lock"):
-        return load_chemicals(derived=True)
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from chemicals.vapor_pressure import Antoine, Wagner, Wagner_original
 
 from gate_model.data import chemsep, equations
 from gate_model.data.sources import Column, Correlation, Declaration, Solved
+from gate_model.data.tasks import Kind
 
 __all__ = ["TRANSITIONS"]
 
@@ -20,18 +21,23 @@ _WAGNER = ("Tc", "Pc", "A", "B", "C", "D")
 
 
 def _critical(key: str, scale: float) -> tuple[Column, ...]:
-    def column(name: str, source: str) -> Column:
-        return Column(name, f"critical.{key}_sources[{source}]", key, scale)
-
-    measured = [column(name, name) for name in ("IUPAC", "HEOS", "CRC", "MATTHEWS", "WEBBOOK")]
-    if key != "Vc":
-        measured.append(column("Passut-Danner", "PD"))
-    compiled = [
-        Column(name, f"critical.{key}_sources[{source}]", key, scale, kind="mixed")
-        for name, source in (("PSRK", "PSRK"), ("Pina-Martinez", "PINAMARTINES"))
-    ]
-    yaws = Column("Yaws", f"critical.{key}_sources[YAWS]", key, scale, kind="mixed", estimates=True)
-    return (*measured, *compiled, yaws)
+    found = []
+    for name, source in (
+        ("IUPAC", "IUPAC"),
+        ("HEOS", "HEOS"),
+        ("CRC", "CRC"),
+        ("Matthews", "MATTHEWS"),
+        ("WebBook", "WEBBOOK"),
+        ("Passut-Danner", "PD"),
+        ("PSRK", "PSRK"),
+        ("Pina-Martinez", "PINAMARTINES"),
+        ("Yaws", "YAWS"),
+    ):
+        kind: Kind = "mixed" if source in {"PSRK", "PINAMARTINES", "YAWS"} else "tabulated"
+        if (key, source) != ("Vc", "PD"):  # Passut and Danner give no volumes
+            table = f"critical.{key}_sources[{source}]"
+            found.append(Column(name, table, key, scale, kind, estimates=source == "YAWS"))
+    return tuple(found)
 
 
 def _antoine(t: float, a: float, b: float, c: float) -> float:
