@@ -5,7 +5,7 @@ import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gate_model.data import cache
-from gate_model.data.environments import Level, environments
+from gate_model.data.environments import environments
 from gate_model.data.molecule_graphs import atom_features, bond_features, molecule_graphs
 
 __all__ = ["Block", "GraphBatch", "PackedGraphs", "pack"]
@@ -87,11 +87,6 @@ class PackedLevel(NamedTuple):
     offsets: Tensor
     children: Tensor
 
-    @classmethod
-    def of(cls, level: Level) -> "PackedLevel":
-        """The same as tensors."""
-        return cls(*(torch.from_numpy(part) for part in (level.kinds, level.offsets, level.children)))
-
     def to(self, device: torch.device | str) -> "PackedLevel":
         """The same on another device."""
         return PackedLevel(*(part.to(device) for part in self))
@@ -133,17 +128,12 @@ class PackedGraphs:
         if self.descriptors is not None and (self.descriptors.ndim != 2 or len(self.descriptors) != len(self)):
             raise ValueError(f"descriptors must be [{len(self)}, F]; got {tuple(self.descriptors.shape)}")
 
-    @property
-    def depth(self) -> int:
-        """States of a directed bond that a network computes, the first included."""
-        return len(self.levels) + 1
-
     def __len__(self) -> int:
         return len(self.molecules.kinds)
 
     def __getitem__(self, indices: Tensor) -> GraphBatch:
         """The molecules `indices` `[B]` (int64), in that order; a molecule may come more than once."""
-        indices = torch.arange(len(self), device=self.bonds.device)[indices]
+        indices = torch.arange(len(self), device=self.bonds.device)[indices]  # IndexError for a row that is not there
         molecules, rows = self.molecules.block(indices)
         atoms, rows = self.atoms.block(rows)
         steps: list[Block] = []
@@ -211,7 +201,8 @@ def pack(
         arrays = _arrays(smiles, depth, progress)
         if keep:
             buffer = io.BytesIO()
-            np.savez(buffer, allow_pickle=False, **{name: _narrow(array) for name, array in arrays.items()})
+            narrow: dict[str, Any] = {name: _narrow(array) for name, array in arrays.items()}
+            np.savez(buffer, **narrow)
             cache.write(file, buffer.getvalue())
     else:
         with np.load(io.BytesIO(kept), allow_pickle=False) as stored:
