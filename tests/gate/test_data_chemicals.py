@@ -120,26 +120,20 @@ def test_every_label_has_a_declared_source(chemicals_table: PropertyTable, prove
 
 
 def test_tabulated_labels_stand_in_the_table_they_name(provenance: pd.DataFrame) -> None:
-    """For every column source: the label of the molecule is the cell of one of its CAS numbers."""
+    """For columns: the label of the molecule is the cell of one of its CAS numbers."""
     index = identifiers()
     seen = 0
     for name in ("BP", "RI", "FP", "CTV", "SEF", "DM"):
         for source in DECLARATIONS[name].sources:
-            chosen = provenance[(provenance["task"] == name) & (provenance["source"] == source.name)].iloc[::40]
+            chosen = provenance[(provenance["task"] == name) & (provenance["source"] == source.name)].iloc[::100]
             if not isinstance(source, Column) or chosen.empty:
                 continue
-            cells = (numbers(table(source.table)[source.column]) * source.scale).dropna()
+            cells = numbers(table(source.table)[source.column]) * source.scale
             for smiles, value in chosen[["smiles", "value"]].itertuples(index=False, name=None):
-                (cas,) = cells.index[np.isclose(cells, value, rtol=1e-12)].intersection(
-                    [
-                        c
-                        for c in cells.index[np.isclose(cells, value)]
-                        if c in index and canonical(index[c].smiles) == smiles
-                    ]
-                )[:1]
-                assert cells[cas] == pytest.approx(value, rel=1e-12)
+                candidates = [cas for cas in cells.index[cells == value] if cas in index]
+                assert smiles in [canonical(index[cas].smiles) for cas in candidates], (name, source.name, smiles)
                 seen += 1
-    assert seen > 300
+    assert seen > 150
 
 
 def test_traps(frame: pd.DataFrame, provenance: pd.DataFrame) -> None:
