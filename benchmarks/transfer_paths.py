@@ -135,18 +135,22 @@ class PlainLoss(TrainLoss):
 
     variant: Variant = field(default_factory=lambda: VARIANTS["as it is"])
 
-    def __call__(self, model: nn.Module, weights: Tensor, batch: Batch) -> Tensor:
+    def __call__(self, model: nn.Module, weights: Tensor, batch: Batch, pairs: Tensor | None = None) -> Tensor:
         gate = cast(VariantGATE, model)
-        z, z_t, m, paths = self._paths(gate, weights, batch)
+        z, z_t, m, paths = self._paths(gate, weights, batch, pairs)
         share = 1 / (gate.n_tasks - 1)
         total = paths + self.alpha * autoencoder(gate, z_t, m) + self.beta * share * consistency(m)
         return total + self.delta * share * distance(gate, z, m, self.perturbations, self.epsilon)
 
-    def lambda_terms(self, model: nn.Module, weights: Tensor, batch: Batch) -> Tensor:
-        return self._paths(cast(VariantGATE, model), weights, batch)[3]
+    def lambda_terms(self, model: nn.Module, weights: Tensor, batch: Batch, pairs: Tensor | None = None) -> Tensor:
+        return self._paths(cast(VariantGATE, model), weights, batch, pairs)[3]
 
-    def _paths(self, gate: VariantGATE, weights: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _paths(
+        self, gate: VariantGATE, weights: Tensor, batch: Batch, pairs: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         n_tasks = gate.n_tasks
+        if pairs is not None:
+            weights = weights * (pairs | torch.eye(n_tasks, dtype=torch.bool))
         z = gate.embed(batch.x)
         z_t = gate.encode(z)
         m = gate.to_manifold(z_t)

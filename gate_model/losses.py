@@ -79,7 +79,7 @@ def distance(model: GATE, z: Tensor, m: Tensor, perturbations: int = 1, epsilon:
     total = z.new_zeros(())
     for _ in range(perturbations):
         z_p = z + epsilon * torch.randn(z.shape, dtype=z.dtype, device=z.device)
-        total = total + _pair_sum((m - model.place(z_p)).square().sum(-1).sqrt())
+        total = total + _pair_sum((m - model.to_manifold(model.encode(z_p))).square().sum(-1).sqrt())
     return total / perturbations
 
 

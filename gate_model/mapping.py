@@ -2,7 +2,8 @@
 
 For each target t the molecules that carry its label are packed, with their points m_s of all sources s, into one
 block of rows: ψ_t and h_t then need one matrix product per layer, and nothing is padded. The last layer of ψ_t and
-the first of h_t are multiplied into one beforehand.
+the first of h_t are multiplied into one beforehand (`residual_chain`); it reads the hidden activations of ψ_t and,
+beside them, the points m_s.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,7 @@ from torch.nn import functional
 
 from gate_model.data.batches import Batch
 from gate_model.model import GATE
-from gate_model.modules import Affine, apply_rows, chain, per_task
+from gate_model.modules import Affine, apply_residual_chain, per_task, residual_chain
 
 __all__ = ["mapping_losses", "weighted_mapping"]
 
@@ -95,12 +96,12 @@ def _points(m: Tensor) -> Tensor:
 
 def _layers(model: GATE) -> list[Affine]:
     """h_t∘ψ_t of every task."""
-    return chain(model.psi, model.head)
+    return residual_chain(model.psi, model.head)
 
 
 def _block_losses(block: _Block, points: Tensor, layers: Sequence[Affine]) -> Tensor:
     """MSE(y_t, h_t(ψ_t(m_s))) for the sources of a block `[S]`; `points` are its rows `[n*S, k]`."""
-    predictions = apply_rows(layers, points).view(-1, len(block.sources))
+    predictions = apply_residual_chain(layers, points).view(-1, len(block.sources))
     return (predictions - block.y).square().mean(0)
 
 
@@ -122,16 +123,50 @@ def _path_losses(blocks: Sequence[_Block], points: Tensor, layers: Sequence[Affi
 def _constant_losses(blocks: Sequence[_Block], points: Tensor, affine: Sequence[Tensor], n_tasks: int) -> Tensor:
     """`_path_losses` where nothing but W is differentiated: every block in the same few megabytes."""
     losses = points.new_zeros(n_tasks, n_tasks)
-    longest = max((len(block.rows) for block in blocks), default=0)
-    buffers = [points.new_empty(longest, width) for width in (points.shape[1], *(w.shape[2] for w in affine[::2]))]
+    buffers = _Buffers(blocks, points, _pairs(affine))
     for block in blocks:
-        inputs, *outputs = (buffer[: len(block.rows)] for buffer in buffers)
-        x = torch.index_select(points, 0, block.rows, out=inputs)
-        for depth, (w, b) in enumerate(_pairs([tensor[block.target] for tensor in affine])):
-            x = torch.addmm(b, functional.silu(x, inplace=True) if depth else x, w, out=outputs[depth])
-        errors = x.view(-1, len(block.sources)).sub_(block.y)
-        losses[block.target, block.sources] = errors.square_().mean(0)
+        t, rows = block.target, buffers.of(len(block.rows))
+        rows.points.copy_(points.index_select(0, block.rows))
+        (w, b), (v, c), (u, d) = _pairs([tensor[t] for tensor in affine])
+        hidden = torch.addmm(b, rows.points, w, out=rows.hidden)
+        torch.ops.aten.silu(hidden, out=rows.activated)
+        head = functional.silu(torch.addmm(c, rows.inputs, v, out=rows.head), inplace=True)
+        errors = torch.addmm(d, head, u, out=rows.y).view(-1, len(block.sources)).sub_(block.y)
+        losses[t, block.sources] = errors.square_().mean(0)
     return losses
+
+
+class _Rows(NamedTuple):
+    """Memory for the n·S rows of a block, all from the same few megabytes."""
+
+    inputs: Tensor
+    """Of the joint layer, `[n*S, 2k]`: `activated` beside `points`."""
+    activated: Tensor
+    """SiLU of `hidden`, `[n*S, k]`."""
+    points: Tensor
+    """m_s, `[n*S, k]`."""
+    hidden: Tensor
+    """ψ_t's hidden layer before its SiLU, `[n*S, k]`."""
+    head: Tensor
+    """h_t's hidden layer before its SiLU, `[n*S, k]`."""
+    head_activated: Tensor
+    y: Tensor
+    """ŷ, `[n*S, 1]`."""
+
+
+class _Buffers:
+    """One allocation for all blocks."""
+
+    def __init__(self, blocks: Sequence[_Block], points: Tensor, layers: Sequence[Affine]) -> None:
+        longest = max((len(block.rows) for block in blocks), default=0)
+        self._k = points.shape[1]
+        widths = (2 * self._k, self._k, layers[1][0].shape[-1], layers[1][0].shape[-1], 1)
+        self._buffers = [points.new_empty(longest, width) for width in widths]
+
+    def of(self, n: int) -> _Rows:
+        """For n rows."""
+        inputs, hidden, head, head_activated, y = (buffer[:n] for buffer in self._buffers)
+        return _Rows(inputs, inputs[:, : self._k], inputs[:, self._k :], hidden, head, head_activated, y)
 
 
 def _gathered(points: Tensor, blocks: Sequence[_Block]) -> Iterator[Tensor]:
@@ -158,20 +193,18 @@ class _ValueWithGradient(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, weights: Tensor, blocks: list[_Block], points: Tensor, *affine: Tensor) -> Tensor:
         gradients = [torch.zeros_like(tensor) for tensor in (points, *affine)]
-        longest = max((len(block.rows) for block in blocks), default=0)
-        widths = [weight.shape[2] for weight in affine[::2]]
-        buffers = [points.new_empty(longest, width) for width in widths for _ in range(2)]
+        buffers = _Buffers(blocks, points, _pairs(affine))
         losses = torch.zeros_like(weights)
         of_points, *of_affine = gradients
         for block in blocks:
-            t = block.target
+            t, rows = block.target, buffers.of(len(block.rows))
+            rows.points.copy_(points.index_select(0, block.rows))
             losses[t, block.sources], of_rows = _block_gradient(
                 block,
                 weights[t, block.sources],
-                points.index_select(0, block.rows),
+                rows,
                 _pairs([tensor[t] for tensor in affine]),
                 _pairs([tensor[t] for tensor in of_affine]),
-                [buffer[: len(block.rows)] for buffer in buffers],
             )
             of_points.index_add_(0, block.rows, of_rows)
         ctx.blocks, ctx.gradients = blocks, [losses, *gradients]
@@ -193,12 +226,7 @@ class _ValueWithGradient(torch.autograd.Function):
 
 
 def _block_gradient(
-    block: _Block,
-    weights: Tensor,
-    points: Tensor,
-    layers: Sequence[Affine],
-    gradients: Sequence[Affine],
-    buffers: Sequence[Tensor],
+    block: _Block, weights: Tensor, rows: _Rows, layers: Sequence[Affine], gradients: Sequence[Affine]
 ) -> tuple[Tensor, Tensor]:
     """l_map[t, sources] of one target t `[S]`, and the gradient of Σ_s W[t, s] l_map[t, s] in the points `[n*S, k]`.
 
@@ -207,26 +235,32 @@ def _block_gradient(
     Args:
         block: the rows.
         weights: W[t, sources], `[S]`.
-        points: m_s of every row `[n*S, k]`; overwritten by the gradient that is returned.
-        layers: h_t∘ψ_t.
+        rows: `points` hold m_s of every row; all is overwritten.
+        layers: h_t∘ψ_t, as `residual_chain` gives it.
         gradients: where the gradients in `layers` are written, of the same shapes.
-        buffers: two per layer, `[n*S, out]`.
     """
-    inputs, before = [points], []
-    for depth, (w, b) in enumerate(layers):
-        affine, activated = buffers[2 * depth : 2 * depth + 2]
-        before.append(torch.addmm(b, inputs[-1], w, out=affine))
-        inputs.append(torch.ops.aten.silu(affine, out=activated) if depth + 1 < len(layers) else affine)
-    errors = inputs.pop().view(-1, len(block.sources)).sub_(block.y)
+    (w, b), (v, c), (u, d) = layers
+    torch.ops.aten.silu(torch.addmm(b, rows.points, w, out=rows.hidden), out=rows.activated)
+    torch.ops.aten.silu(torch.addmm(c, rows.inputs, v, out=rows.head), out=rows.head_activated)
+    errors = torch.addmm(d, rows.head_activated, u, out=rows.y).view(-1, len(block.sources)).sub_(block.y)
     value = errors.square().mean(0)
     grad = errors.mul_(weights * (2 / len(block.y))).view(-1, 1)
-    for depth in reversed(range(len(layers))):
-        (w, _), (of_w, of_b), x = layers[depth], gradients[depth], inputs[depth]
-        torch.mm(x.T, grad, out=of_w)
-        torch.sum(grad, 0, out=of_b.squeeze(0))
-        torch.mm(grad, w.T, out=x)
-        grad = torch.ops.aten.silu_backward(x, before[depth - 1], grad_input=x) if depth else x
-    return value, grad
+    of_hidden, of_joint, of_last = gradients
+    _of_layer(of_last, rows.head_activated, grad)
+    grad = torch.mm(grad, u.T, out=rows.head_activated)
+    grad = torch.ops.aten.silu_backward(grad, rows.head, grad_input=grad)
+    _of_layer(of_joint, rows.inputs, grad)
+    of_activated = torch.mm(grad, v[: w.shape[1]].T, out=rows.activated)
+    of_activated = torch.ops.aten.silu_backward(of_activated, rows.hidden, grad_input=rows.hidden)
+    _of_layer(of_hidden, rows.points, of_activated)
+    of_points = torch.mm(grad, v[w.shape[1] :].T, out=rows.head)
+    return value, torch.addmm(of_points, of_activated, w.T, out=of_points)
+
+
+def _of_layer(gradient: Affine, inputs: Tensor, grad: Tensor) -> None:
+    """The gradient in a layer's weight and bias from that in its outputs."""
+    torch.mm(inputs.T, grad, out=gradient[0])
+    torch.sum(grad, 0, out=gradient[1].squeeze(0))
 
 
 def _pairs(tensors: Sequence[Tensor]) -> list[Affine]:

@@ -16,7 +16,7 @@ class DirectedMPNN(nn.Module):
     - h⁰_vw = τ(W_i [x_v ‖ e_vw]), τ = ReLU;
     - hᵗ_vw = τ(W_i [x_v ‖ e_vw] + W_h Σ_{u ∈ N(v)∖w} hᵗ⁻¹_uv), t = 1 … depth−1;
     - h_v = τ(W_o [x_v ‖ Σ_{u ∈ N(v)} h_uv] + b);
-    - z = W_z [mean of h_v over the atoms ‖ descriptors] + b_z.
+    - z = W_z [mean of h_v over the atoms, or their sum / `norm` ‖ descriptors] + b_z.
 
     Every directed bond and atom of the batch whose surroundings look the same is computed once, and the sums are
     taken after the products with W_h and W_o: the same function at a fraction of the cost. For that reason dropout
@@ -28,10 +28,18 @@ class DirectedMPNN(nn.Module):
         depth: states of a bond, the first included; that of the packed graphs.
         n_descriptors: F, width of a molecule's further features; 0 where there are none.
         dropout: share of the read-out molecule features dropped in training mode.
+        norm: divide the sum over the atoms by this number, not by theirs, so that the size of a molecule is not lost
+            (chemprop's `NormAggregation`); a usual number of atoms. None: mean.
     """
 
     def __init__(
-        self, d: int = 128, hidden: int = 300, depth: int = 3, n_descriptors: int = 0, dropout: float = 0.0
+        self,
+        d: int = 128,
+        hidden: int = 300,
+        depth: int = 3,
+        n_descriptors: int = 0,
+        dropout: float = 0.0,
+        norm: float | None = None,
     ) -> None:
         super().__init__()
         self.W_i = nn.Linear(ATOM_FEATURES + BOND_FEATURES, hidden, bias=False)
@@ -39,10 +47,10 @@ class DirectedMPNN(nn.Module):
         self.W_o = nn.Linear(ATOM_FEATURES + hidden, hidden)
         self.dropout = nn.Dropout(dropout)
         self.W_z = nn.Linear(hidden + n_descriptors, d)
-        self.depth, self.n_descriptors = depth, n_descriptors
+        self.depth, self.n_descriptors, self.norm = depth, n_descriptors, norm
 
     def read_out(self, batch: GraphBatch) -> Tensor:
-        """Mean state of each molecule's atoms, `[B, hidden]`."""
+        """The states of each molecule's atoms in one row, `[B, hidden]`."""
         if len(batch.steps) != self.depth - 1:
             raise ValueError(f"the graphs are packed for depth {len(batch.steps) + 1}, the network has {self.depth}")
         x_v, e_vw = batch.atom_features.to(self.W_i.weight.dtype), batch.bond_features.to(self.W_i.weight.dtype)
@@ -54,8 +62,8 @@ class DirectedMPNN(nn.Module):
         roots = functional.linear(x_v, of_atom, self.W_o.bias)
         h_v = _sums(roots, functional.linear(h, of_message), batch.atoms).relu()
         parents, children = batch.molecules.parents, batch.molecules.children
-        total = h_v.new_zeros(len(batch), h_v.shape[1]).index_add(0, parents, h_v.index_select(0, children))
-        return total / batch.molecules.kinds.unsqueeze(1)
+        total = h_v.new_zeros(len(batch), h_v.shape[1]).index_add_(0, parents, h_v.index_select(0, children))
+        return total / (batch.molecules.kinds.unsqueeze(1) if self.norm is None else self.norm)
 
     def forward(self, batch: GraphBatch) -> Tensor:
         """z `[B, d]`; ValueError if the batch has another depth or other descriptors than the network."""
@@ -71,4 +79,4 @@ class DirectedMPNN(nn.Module):
 
 def _sums(roots: Tensor, messages: Tensor, block: Block) -> Tensor:
     """roots[kind] + Σ of the children's messages, `[n, hidden]`."""
-    return roots.index_select(0, block.kinds).index_add(0, block.parents, messages.index_select(0, block.children))
+    return roots.index_select(0, block.kinds).index_add_(0, block.parents, messages.index_select(0, block.children))

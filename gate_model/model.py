@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from gate_model.modules import StackedMLP, apply_stacked, chain
+from gate_model.modules import StackedMLP, StackedResidual
 
 __all__ = ["GATE"]
 
@@ -21,15 +21,16 @@ class GATE(nn.Module):
         k: width of every task manifold and of M.
         hidden: hidden width of the encoders.
 
-    The paper prints no layer sizes; all widths are our own choice.
+    The paper prints no layer sizes; all widths are our own choice. So is the form φ_t(x) = x + MLP(x), ψ_t alike, the
+    identity at the start: without it the way through M loses much (docs/gate.md).
     """
 
     def __init__(self, embedding: nn.Module, n_tasks: int, d: int, k: int = 64, hidden: int = 64) -> None:
         super().__init__()
         self.embedding = embedding
         self.encoder = StackedMLP(n_tasks, (d, hidden, k))
-        self.phi = StackedMLP(n_tasks, (k, k, k))
-        self.psi = StackedMLP(n_tasks, (k, k, k))
+        self.phi = StackedResidual(n_tasks, k)
+        self.psi = StackedResidual(n_tasks, k)
         self.head = StackedMLP(n_tasks, (k, k, 1))
         self.n_tasks, self.d = n_tasks, d
 
@@ -49,10 +50,6 @@ class GATE(nn.Module):
         """m_t = φ_t(z_t), Eq. 5: `[T, B, k]` on the task manifolds to `[T, B, k]` on M."""
         m: Tensor = self.phi(z_t)
         return m
-
-    def place(self, z: Tensor) -> Tensor:
-        """m_t = φ_t(encoder_t(z)) where z_t itself is not needed: `[B, d]` to `[T, B, k]`, a product cheaper."""
-        return apply_stacked(chain(self.encoder, self.phi), z)
 
     def from_manifold(self, m: Tensor) -> Tensor:
         """ψ_t(m_t), Eq. 6: `[T, B, k]` on M back to `[T, B, k]` on the task manifolds."""

@@ -9,7 +9,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["Affine", "StackedLinear", "StackedMLP", "apply_rows", "apply_stacked", "chain", "per_task"]
+__all__ = [
+    "Affine",
+    "StackedLinear",
+    "StackedMLP",
+    "StackedResidual",
+    "apply_residual_chain",
+    "apply_stacked",
+    "per_task",
+    "residual_chain",
+]
 
 Affine = tuple[Tensor, Tensor]
 """Weight and bias of x ↦ x W + b; stacked `[T, in, out]` and `[T, 1, out]`, of one task `[in, out]` and `[out]`."""
@@ -72,15 +81,33 @@ class StackedMLP(nn.Module):
         return [(layer.weight, layer.bias) for layer in layers]
 
 
-def chain(first: StackedMLP, second: StackedMLP) -> list[Affine]:
-    """The layers of second∘first, with the two affine maps that meet multiplied into one.
+class StackedResidual(StackedMLP):
+    """T maps x ↦ x + MLP(x) of width k with one hidden layer of width k, the identity at the start.
 
-    No SiLU stands between the last layer of `first` and the first layer of `second`, so
-    (x W + b) V + c = x (W V) + (b V + c): one product of small matrices per task instead of one per row.
+    Args:
+        n_tasks: T.
+        k: width.
     """
-    *head, (w, b) = first.affine()
+
+    def __init__(self, n_tasks: int, k: int) -> None:
+        super().__init__(n_tasks, (k, k, k))
+        for parameter in cast(StackedLinear, self.layers[-1]).parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[T, B, k]` to `[T, B, k]`."""
+        return x + super().forward(x)
+
+
+def residual_chain(first: StackedResidual, second: StackedMLP) -> list[Affine]:
+    """The layers of second∘first for `apply_residual_chain`, with the two affine maps that meet multiplied into one.
+
+    No SiLU stands between the last layer (W, b) of `first` and the first layer (V, c) of `second`, so
+    (x + s W + b) V + c = [s, x] [W V; V] + (b V + c), s the activations of the hidden layer.
+    """
+    hidden, (w, b) = first.affine()
     (v, c), *tail = second.affine()
-    return [*head, (torch.bmm(w, v), torch.baddbmm(c, b, v)), *tail]
+    return [hidden, (torch.cat([torch.bmm(w, v), v], dim=1), torch.baddbmm(c, b, v)), *tail]
 
 
 def apply_stacked(layers: Sequence[Affine], x: Tensor) -> Tensor:
@@ -109,10 +136,10 @@ def per_task(layers: Sequence[Affine]) -> list[list[Affine]]:
     return [list(task) for task in zip(*apart, strict=True)]
 
 
-def apply_rows(layers: Sequence[Affine], x: Tensor) -> Tensor:
-    """One task's network on rows `[N, in]`, SiLU between the layers: `[N, out]`; N may be 0."""
-    (w, b), *rest = layers
-    x = torch.addmm(b, x, w)
+def apply_residual_chain(layers: Sequence[Affine], x: Tensor) -> Tensor:
+    """One task's `residual_chain` on rows `[N, k]`: `[N, out]`; N may be 0."""
+    (w, b), (v, c), *rest = layers
+    x = torch.addmm(c, torch.cat([functional.silu(torch.addmm(b, x, w)), x], dim=1), v)
     for w, b in rest:
         x = torch.addmm(b, functional.silu(x), w)
     return x

@@ -3,7 +3,8 @@
 import multiprocessing
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from concurrent.futures import ProcessPoolExecutor
+from typing import TypeVar
 
 __all__ = ["in_chunks"]
 
@@ -32,14 +33,13 @@ def in_chunks(
     def add(part: Part) -> None:
         parts.append(part)
         if progress:
-            progress(sum(map(len, chunks[: len(parts)])), len(items))
+            progress(min(len(parts) * _CHUNK, len(items)), len(items))
 
     if len(items) < serial_below or os.cpu_count() == 1:
         for chunk in chunks:
             add(work(chunk))
     else:
-        pool: Any
-        with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:
-            for part in pool.imap(work, chunks):
+        with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
+            for part in pool.map(work, chunks):
                 add(part)
     return parts

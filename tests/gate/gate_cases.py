@@ -13,7 +13,12 @@ FEATURES, D, K = 5, 4, 3
 def gate(n_tasks: int, seed: int = 0) -> GATE:
     torch.manual_seed(seed)
     embedding = nn.Sequential(nn.Linear(FEATURES, 6), nn.Tanh(), nn.Linear(6, D))
-    return GATE(embedding, n_tasks, d=D, k=K, hidden=5).double()
+    model = GATE(embedding, n_tasks, d=D, k=K, hidden=5).double()
+    with torch.no_grad():  # maps that start as the identity would hide what is wrong with them
+        for stacked in (model.phi, model.psi):
+            for parameter in stacked.parameters():
+                parameter.uniform_(-0.6, 0.6)
+    return model
 
 
 def batch(n_tasks: int, n_molecules: int = 7, seed: int = 0, unlabelled: tuple[int, ...] = ()) -> Batch:

@@ -5,17 +5,17 @@ from torch import Tensor
 
 from gate_model.data.batches import Batch
 from gate_model.model import GATE
-from gate_model.modules import StackedMLP
+from gate_model.modules import StackedMLP, StackedResidual
 
 
 def network(stacked: StackedMLP, t: int, x: Tensor) -> Tensor:
     """Task t's network on rows `[N, in]`."""
-    layers = list(stacked.layers)
+    layers, start = list(stacked.layers), x
     for i, layer in enumerate(layers):
         x = x @ layer.weight[t] + layer.bias[t, 0]
         if i + 1 < len(layers):
             x = x * torch.sigmoid(x)
-    return x
+    return start + x if isinstance(stacked, StackedResidual) else x
 
 
 def mse(a: Tensor, b: Tensor) -> Tensor:

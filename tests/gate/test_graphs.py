@@ -160,6 +160,11 @@ def test_network_equals_the_literal_loop(depth: int) -> None:
     torch.testing.assert_close(net(batch), net.W_z(expected), rtol=0, atol=1e-13)
 
 
+def test_norm_keeps_the_size() -> None:
+    net, batch = network(norm=12.0), pack(["CCO", "c1ccccc1"])[torch.arange(2)]
+    torch.testing.assert_close(net.read_out(batch), network().read_out(batch) * torch.tensor([[3 / 12], [6 / 12]]))
+
+
 def test_gradients_equal_those_of_the_literal_loop() -> None:
     net = network()
     weights = [net.W_i.weight, net.W_h.weight, net.W_o.weight, net.W_o.bias]
