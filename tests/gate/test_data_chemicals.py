@@ -120,35 +120,30 @@ def test_every_label_has_a_declared_source(chemicals_table: PropertyTable, prove
 
 
 def test_tabulated_labels_stand_in_the_table_they_name(provenance: pd.DataFrame) -> None:
-    """For every column source: the label of the molecule is the cell of one of its CAS numbers."""
+    """For columns: the label of the molecule is the cell of one of its CAS numbers."""
     index = identifiers()
     seen = 0
     for name in ("BP", "RI", "FP", "CTV", "SEF", "DM"):
         for source in DECLARATIONS[name].sources:
-            chosen = provenance[(provenance["task"] == name) & (provenance["source"] == source.name)].iloc[::40]
+            chosen = provenance[(provenance["task"] == name) & (provenance["source"] == source.name)].iloc[::100]
             if not isinstance(source, Column) or chosen.empty:
                 continue
-            cells = (numbers(table(source.table)[source.column]) * source.scale).dropna()
+            cells = numbers(table(source.table)[source.column]) * source.scale
             for smiles, value in chosen[["smiles", "value"]].itertuples(index=False, name=None):
-                (cas,) = cells.index[np.isclose(cells, value, rtol=1e-12)].intersection(
-                    [
-                        c
-                        for c in cells.index[np.isclose(cells, value)]
-                        if c in index and canonical(index[c].smiles) == smiles
-                    ]
-                )[:1]
-                assert cells[cas] == pytest.approx(value, rel=1e-12)
+                candidates = [cas for cas in cells.index[cells == value] if cas in index]
+                assert smiles in [canonical(index[cas].smiles) for cas in candidates], (name, source.name, smiles)
                 seen += 1
-    assert seen > 300
+    assert seen > 150
 
 
 def test_traps(frame: pd.DataFrame, provenance: pd.DataFrame) -> None:
     assert not (frame["BP"] <= frame["MP"]).any(), "reduced pressure, or sublimation"
     assert "TRC" not in {source.name for source in DECLARATIONS["enthalpy"].sources}, "enthalpies at 0 K"
-    yaws = provenance[provenance["source"].eq("Yaws") & provenance["task"].eq("CT")]
+    yaws = provenance[provenance["source"].eq("Yaws") & provenance["task"].isin(["CT", "BP"])]
     formulas = [CalcMolFormula(Chem.MolFromSmiles(smiles)) for smiles in yaws["smiles"]]
-    assert len(yaws) > 1000
-    assert not yaws.assign(formula=formulas).duplicated(["formula", "value"]).any(), "an estimate shared by isomers"
+    assert len(yaws) > 4000
+    shared = yaws.assign(formula=formulas).duplicated(["task", "formula", "value"])
+    assert not shared.any(), "an estimate that isomers share"
     density = provenance[provenance["task"] == "DS"].set_index("smiles")
     solid = frame["MP"] > 303.15
     assert not set(density.index[density["source"] == "CRC organic"]) & set(frame.index[solid])

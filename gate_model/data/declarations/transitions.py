@@ -79,7 +79,7 @@ TRANSITIONS: dict[str, Declaration] = {
             Column("WebBook", _WEBBOOK, "Tb", suspect=True),
             Column("Common Chemistry", _COMMON, "Tb", suspect=True),
             Column("Wikidata", _WIKIDATA, "Tb", suspect=True),
-            Column("Yaws", "phase_change.Tb_data_Yaws", "Tb", kind="mixed"),
+            Column("Yaws", "phase_change.Tb_data_Yaws", "Tb", kind="mixed", estimates=True),
         ),
         low=50.0,
         high=1200.0,
