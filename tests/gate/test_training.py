@@ -47,7 +47,7 @@ def assert_same(a: Trained, b: Trained) -> None:
         *((method, SHORT) for method in (*LEARNED.values(), Constant("lambda=1", "", 1.0))),
         (LEARNED["budget"], replace(SHORT, schedule="one-cycle")),
         (LEARNED["budget"], replace(SHORT, precision="bfloat16")),
-        (LEARNED["budget"], replace(SHORT, lr=0.05, patience=2, epochs=12)),
+        (LEARNED["budget"], replace(SHORT, lr=0.02, patience=2, epochs=12)),
     ],
     ids=["budget", "direct", "lambda=1", "one-cycle", "bfloat16", "early stopping"],
 )
@@ -68,7 +68,7 @@ def test_a_seed_gives_the_same_bits_and_resume_equals_an_uninterrupted_run(
 
 
 def test_early_stopping_keeps_the_best_model_and_its_lambda(small_data: PreparedData) -> None:
-    settings = Settings(epochs=40, lr=0.05, patience=3)
+    settings = Settings(epochs=40, lr=0.02, patience=3)
     stopped = train(small_data, LEARNED["budget"], settings, seed=0)
     scores = [row["val_rmse"] for row in stopped.history]
     best = int(np.argmin(scores))
