@@ -39,7 +39,7 @@ MIXED = 0.25
 
 @dataclass(frozen=True)
 class Variant:
-    """What differs from GATE as it is."""
+    """What differs from plain perceptrons φ and ψ."""
 
     about: str
     k: int = 32
@@ -64,14 +64,14 @@ class Variant:
 
 
 VARIANTS = {
-    "as it is": Variant("gate_model as it stands"),
+    "plain": Variant("φ, ψ perceptrons drawn as all others"),
     "k=64": Variant("wider manifolds", k=64),
     "k=128": Variant("wider still", k=128),
     "hidden=128": Variant("wider encoders", hidden=128),
     "wide maps": Variant("φ, ψ with a hidden layer of 4k", widths=(4,)),
     "deep maps": Variant("φ, ψ with two hidden layers", widths=(1, 1)),
     "affine maps": Variant("φ, ψ without a hidden layer", widths=()),
-    "skip": Variant("φ, ψ with a skip connection, identity at the start", skip=True),
+    "skip": Variant("φ, ψ with a skip connection, identity at the start: GATE as it is", skip=True),
     "alpha=0.1": Variant("a weaker autoencoder", alpha=0.1),
     "alpha=10": Variant("a stronger autoencoder", alpha=10),
     "geometry=0.3": Variant("β = δ = 0.3", beta=0.3, delta=0.3),
@@ -133,7 +133,7 @@ class VariantGATE(GATE):
 class PlainLoss(TrainLoss):
     """`TrainLoss` by plain operations on all pairs, for any φ and ψ."""
 
-    variant: Variant = field(default_factory=lambda: VARIANTS["as it is"])
+    variant: Variant = field(default_factory=lambda: VARIANTS["plain"])
 
     def __call__(self, model: nn.Module, weights: Tensor, batch: Batch, pairs: Tensor | None = None) -> Tensor:
         gate = cast(VariantGATE, model)

@@ -1,5 +1,6 @@
 """One training of GATE: prepared data and a method in, a trained model and its numbers out."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import cast
@@ -162,6 +163,9 @@ def train(
         device: CPU when left out.
         checkpoints: written when due and at the end; where there is one already, training goes on from it.
         progress: called after every epoch.
+
+    Raises:
+        ValueError: the training diverged.
     """
     torch.manual_seed(seed)
     device = device or torch.device("cpu")
@@ -193,6 +197,11 @@ def train(
         )
         batches.next_epoch()
         score = float(rmse(predict(model, selection), selection_labels).mean())
+        if not math.isfinite(score):
+            raise ValueError(
+                f"the training diverged in epoch {learner.epoch} (RMSE on the selection molecules: {score}); "
+                f"lower the learning rate, lr={settings.lr:g}"
+            )
         best.add(learner.epoch, score, model)
         report = _report(learner, score)
         history.append(asdict(report))

@@ -85,6 +85,11 @@ def test_early_stopping_keeps_the_best_model_and_its_lambda(small_data: Prepared
         train(small_data, LEARNED["budget"], replace(settings, patience=0), seed=0)
 
 
+def test_a_training_that_diverges_says_so(small_data: PreparedData) -> None:
+    with pytest.raises(ValueError, match=r"diverged in epoch \d+ .*lr=1e\+30"):
+        train(small_data, Constant("lambda=1", "", 1.0), replace(SHORT, lr=1e30), seed=0)
+
+
 def test_bfloat16_is_in_effect_uses_one_step_and_predicts_in_float32(small_data: PreparedData) -> None:
     assert isinstance(LEARNED["budget"].hypergradient(half=True), OneStep)
     full = train(small_data, LEARNED["budget"], SHORT, seed=0)
