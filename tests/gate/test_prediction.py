@@ -14,7 +14,7 @@ from rdkit.Chem import rdFingerprintGenerator
 from rdkit.DataStructs import TanimotoSimilarity
 from safetensors.torch import load_file, save_file
 
-from gate_model.data.prepared import PreparedData
+from gate_model.data.prepared import PreparedData, prepare
 from gate_model.data.table import DataError
 from gate_model.data.tasks import Task
 from gate_model.methods import LEARNED
@@ -22,7 +22,7 @@ from gate_model.prediction import predict_file, predict_molecules, title
 from gate_model.runs import RunError
 from gate_model.saved_model import SavedModel, load_model, model_of, save_model
 from gate_model.similarity import nearest, packed_fingerprints
-from gate_model.training import Settings, predict, train
+from gate_model.training import SETTINGS, Settings, predict, rmse, train
 from gate_model.uncertainty import Spread, calibrate, member_spread, path_spread, transferred
 
 SMILES = ["CCO", "c1ccccc1C(=O)O", "CCCCCCN", "CC(C)=O", "[Si](C)(C)(C)C#C"]
@@ -39,6 +39,22 @@ def saved(small_data: PreparedData) -> SavedModel:
 def folder(saved: SavedModel, tmp_path: Path) -> Path:
     save_model(tmp_path, saved)
     return tmp_path
+
+
+def test_a_model_on_graphs_trains_and_predicts_new_molecules_as_before_it_was_saved(
+    small_data: PreparedData, tmp_path: Path
+) -> None:
+    settings = replace(SETTINGS["graph"], epochs=2, embedding_hidden=24, depth=2, d=16, lr=4e-3, outer_every=2)
+    data = prepare(small_data.table, seed=0, embedding="graph", depth=2)
+    trained = train(data, LEARNED["budget"], settings, seed=0)
+    x, labels = data.some(data.split.selection)
+    assert rmse(predict(trained.model, x), labels).mean() < 1, "predicting the mean has an RMSE of about 1"
+    assert trained.history[1]["train_loss"] < trained.history[0]["train_loss"]
+    save_model(tmp_path, model_of(data, settings, {0: trained.model}))
+    rows = data.split.test[:20]
+    want = data.standardizer.inverse(predict(trained.model, data.some(rows)[0]))
+    found = predict_molecules(load_model(tmp_path), [data.table.smiles[row] for row in rows])
+    np.testing.assert_allclose(found[["DS [g/cm3]", "HV [kJ/mol]", "BP [K]"]], want, rtol=1e-4)
 
 
 def test_a_model_comes_back_as_it_was(saved: SavedModel, folder: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from bilevel_hpo import OneStep
+from gate_model import mapping
 from gate_model.checkpoints import Checkpoints
 from gate_model.data.prepared import PreparedData
 from gate_model.experiments.search import check_size, run_search
@@ -48,8 +49,9 @@ def assert_same(a: Trained, b: Trained) -> None:
         (LEARNED["budget"], replace(SHORT, schedule="one-cycle")),
         (LEARNED["budget"], replace(SHORT, precision="bfloat16")),
         (LEARNED["budget"], replace(SHORT, lr=0.02, patience=2, epochs=12)),
+        (LEARNED["budget"], replace(SHORT, top_k=1, rotation=2, geometry_share=0.5)),
     ],
-    ids=["budget", "direct", "lambda=1", "one-cycle", "bfloat16", "early stopping"],
+    ids=["budget", "direct", "lambda=1", "one-cycle", "bfloat16", "early stopping", "top 1"],
 )
 def test_a_seed_gives_the_same_bits_and_resume_equals_an_uninterrupted_run(
     small_data: PreparedData, method: Method, settings: Settings, tmp_path: Path
@@ -65,6 +67,24 @@ def test_a_seed_gives_the_same_bits_and_resume_equals_an_uninterrupted_run(
     assert_same(whole, resumed)
     again = train(small_data, method, settings, seed=3, checkpoints=Checkpoints(tmp_path / "c.pt"))
     assert_same(whole, again)  # from the checkpoint at the end, without a step
+
+
+def test_top_k_keeps_one_source_per_target_and_the_others_still_learn(
+    small_data: PreparedData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    real = mapping._block_gradient
+    monkeypatch.setattr(
+        mapping, "_block_gradient", lambda block, *rest: asked.append(len(block.sources)) or real(block, *rest)
+    )
+    settings = replace(SHORT, top_k=1, rotation=2, outer_every=3)
+    trained = train(small_data, LEARNED["budget"], settings, seed=0)
+    assert asked.count(1) > asked.count(2) > 0, "two sources of three tasks in outer steps only"
+    logits = trained.trajectory[[0, -1]].log()
+    moved = (logits - logits.mean(2, keepdim=True)).diff(dim=0)[0].abs()
+    assert (moved > 0.01).all(), "no λ is frozen out"
+    with pytest.raises(ValueError, match="top_k >= 1"):
+        train(small_data, LEARNED["budget"], replace(SHORT, top_k=0), seed=0)
 
 
 def test_early_stopping_keeps_the_best_model_and_its_lambda(small_data: PreparedData) -> None:
