@@ -44,12 +44,11 @@ def folder(saved: SavedModel, tmp_path: Path) -> Path:
 def test_a_model_on_graphs_trains_and_predicts_new_molecules_as_before_it_was_saved(
     small_data: PreparedData, tmp_path: Path
 ) -> None:
-    settings = replace(SETTINGS["graph"], epochs=2, embedding_hidden=24, depth=2, d=16, lr=4e-3, outer_every=2)
+    settings = replace(SETTINGS["graph"], epochs=25, embedding_hidden=24, depth=2, d=16, lr=4e-3, outer_every=4)
     data = prepare(small_data.table, seed=0, embedding="graph", depth=2)
     trained = train(data, LEARNED["budget"], settings, seed=0)
     x, labels = data.some(data.split.selection)
-    assert rmse(predict(trained.model, x), labels).mean() < 1, "predicting the mean has an RMSE of about 1"
-    assert trained.history[1]["train_loss"] < trained.history[0]["train_loss"]
+    assert rmse(predict(trained.model, x), labels).mean() < 0.7, "predicting the mean has an RMSE of about 1"
     save_model(tmp_path, model_of(data, settings, {0: trained.model}))
     rows = data.split.test[:20]
     want = data.standardizer.inverse(predict(trained.model, data.some(rows)[0]))

