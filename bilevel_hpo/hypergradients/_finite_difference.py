@@ -24,7 +24,7 @@ class FiniteDifference(OfOneStep):
     the inner step's own backward pass, so one forward pass over L_train without a graph is all that is left.
 
     Cost on top of the inner step that it looks at (`learner.step`): one forward and backward pass over L_val and one
-    forward pass over L_train, about 0.4 plain steps, and memory of a few copies of θ. With `central=True` there are two
+    forward pass over L_train, about 0.5 plain steps, and memory of a few copies of θ. With `central=True` there are two
     forward passes, at θ ± ε·u.
 
     Error: O(ε) plus rounding; measured on GATE with 1,600 λ, relative to ‖g‖: 5e-3 in float32 (central 3e-4).

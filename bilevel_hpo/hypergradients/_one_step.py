@@ -24,7 +24,7 @@ class OneStep(OfOneStep):
     finite differences and for SGD; exact here, and for the optimizer's own step.
 
     Cost on top of the inner step that it looks at (`learner.step`): one forward and backward pass over L_val and one
-    forward-mode pass over L_train, about one plain step; memory of a few copies of θ, no graph, whatever the number
+    forward-mode pass over L_train, about 1.2 plain steps; memory of a few copies of θ, no graph, whatever the number
     of λ. Asked for by itself (`learner.hypergradient`) it computes that step's gradient first: one plain step more.
 
     It sees one step ahead. On a free λ it is short-sighted: more loss weight lets that step go further, which is not
