@@ -121,9 +121,6 @@ class VariantGATE(GATE):
             return x
         return x + network(x) if self.variant.skip else cast(Tensor, network(x))
 
-    def place(self, z: Tensor) -> Tensor:
-        return self.to_manifold(self.encode(z))
-
     def forward(self, x: Any) -> Tensor:
         z_t = self.encode(self.embed(x))
         return self.regress(self.from_manifold(self.to_manifold(z_t)) if self.variant.through else z_t).T

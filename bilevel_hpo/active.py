@@ -33,7 +33,11 @@ class ActiveSet:
         if self.rotation < 1:
             raise ValueError(f"ActiveSet needs rotation >= 1; got {self.rotation}")
 
+    def always(self, lambda_: Tensor) -> Tensor:
+        """True where λ `[N]` takes part in every outer step; a subclass may choose otherwise."""
+        return lambda_ >= self.threshold
+
     def mask(self, lambda_: Tensor, turn: int) -> Tensor:
         """True where λ `[N]` takes part in outer step number `turn` (0 for the first)."""
         place = torch.arange(lambda_.numel(), device=lambda_.device)
-        return (lambda_ >= self.threshold) | (place % self.rotation == turn % self.rotation)
+        return self.always(lambda_) | (place % self.rotation == turn % self.rotation)

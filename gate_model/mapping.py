@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
-from torch.nn import functional
 
 from gate_model.data.batches import Batch
 from gate_model.model import GATE
@@ -73,6 +72,39 @@ class _Block(NamedTuple):
     """Labels `[n, 1]`."""
 
 
+class _Rows(NamedTuple):
+    """Memory for the n·S rows of a block, all from the same few megabytes."""
+
+    inputs: Tensor
+    """Of the joint layer, `[n*S, 2k]`: `activated` beside `points`."""
+    activated: Tensor
+    """SiLU of `hidden`, `[n*S, k]`."""
+    points: Tensor
+    """m_s, `[n*S, k]`."""
+    hidden: Tensor
+    """ψ_t's hidden layer before its SiLU, `[n*S, k]`."""
+    head: Tensor
+    """h_t's hidden layer before its SiLU, `[n*S, k]`."""
+    head_activated: Tensor
+    y: Tensor
+    """ŷ, `[n*S, 1]`."""
+
+
+class _Buffers:
+    """One allocation for all blocks."""
+
+    def __init__(self, blocks: Sequence[_Block], points: Tensor, layers: Sequence[Affine]) -> None:
+        longest = max((len(block.rows) for block in blocks), default=0)
+        self._k = points.shape[1]
+        widths = (2 * self._k, self._k, layers[1][0].shape[-1], layers[1][0].shape[-1], 1)
+        self._buffers = [points.new_empty(longest, width) for width in widths]
+
+    def of(self, n: int) -> _Rows:
+        """For n rows."""
+        inputs, hidden, head, head_activated, y = (buffer[:n] for buffer in self._buffers)
+        return _Rows(inputs, inputs[:, : self._k], inputs[:, self._k :], hidden, head, head_activated, y)
+
+
 def _blocks(batch: Batch, pairs: Tensor | None) -> list[_Block]:
     """One block per target with a label in the batch; of all pairs, or of those where `pairs` is True."""
     n_tasks, device = batch.y.shape[1], batch.y.device
@@ -125,48 +157,19 @@ def _constant_losses(blocks: Sequence[_Block], points: Tensor, affine: Sequence[
     losses = points.new_zeros(n_tasks, n_tasks)
     buffers = _Buffers(blocks, points, _pairs(affine))
     for block in blocks:
-        t, rows = block.target, buffers.of(len(block.rows))
-        rows.points.copy_(points.index_select(0, block.rows))
-        (w, b), (v, c), (u, d) = _pairs([tensor[t] for tensor in affine])
-        hidden = torch.addmm(b, rows.points, w, out=rows.hidden)
-        torch.ops.aten.silu(hidden, out=rows.activated)
-        head = functional.silu(torch.addmm(c, rows.inputs, v, out=rows.head), inplace=True)
-        errors = torch.addmm(d, head, u, out=rows.y).view(-1, len(block.sources)).sub_(block.y)
-        losses[t, block.sources] = errors.square_().mean(0)
+        layers = _pairs([tensor[block.target] for tensor in affine])
+        errors = _errors(block, points, buffers.of(len(block.rows)), layers)
+        losses[block.target, block.sources] = errors.square_().mean(0)
     return losses
 
 
-class _Rows(NamedTuple):
-    """Memory for the n·S rows of a block, all from the same few megabytes."""
-
-    inputs: Tensor
-    """Of the joint layer, `[n*S, 2k]`: `activated` beside `points`."""
-    activated: Tensor
-    """SiLU of `hidden`, `[n*S, k]`."""
-    points: Tensor
-    """m_s, `[n*S, k]`."""
-    hidden: Tensor
-    """ψ_t's hidden layer before its SiLU, `[n*S, k]`."""
-    head: Tensor
-    """h_t's hidden layer before its SiLU, `[n*S, k]`."""
-    head_activated: Tensor
-    y: Tensor
-    """ŷ, `[n*S, 1]`."""
-
-
-class _Buffers:
-    """One allocation for all blocks."""
-
-    def __init__(self, blocks: Sequence[_Block], points: Tensor, layers: Sequence[Affine]) -> None:
-        longest = max((len(block.rows) for block in blocks), default=0)
-        self._k = points.shape[1]
-        widths = (2 * self._k, self._k, layers[1][0].shape[-1], layers[1][0].shape[-1], 1)
-        self._buffers = [points.new_empty(longest, width) for width in widths]
-
-    def of(self, n: int) -> _Rows:
-        """For n rows."""
-        inputs, hidden, head, head_activated, y = (buffer[:n] for buffer in self._buffers)
-        return _Rows(inputs, inputs[:, : self._k], inputs[:, self._k :], hidden, head, head_activated, y)
+def _errors(block: _Block, points: Tensor, rows: _Rows, layers: Sequence[Affine]) -> Tensor:
+    """ŷ − y of every path of a block `[n, S]`, in `rows.y`; the activations on the way are left in `rows`."""
+    (w, b), (v, c), (u, d) = layers
+    rows.points.copy_(points.index_select(0, block.rows))
+    torch.ops.aten.silu(torch.addmm(b, rows.points, w, out=rows.hidden), out=rows.activated)
+    torch.ops.aten.silu(torch.addmm(c, rows.inputs, v, out=rows.head), out=rows.head_activated)
+    return torch.addmm(d, rows.head_activated, u, out=rows.y).view(-1, len(block.sources)).sub_(block.y)
 
 
 def _gathered(points: Tensor, blocks: Sequence[_Block]) -> Iterator[Tensor]:
@@ -198,10 +201,10 @@ class _ValueWithGradient(torch.autograd.Function):
         of_points, *of_affine = gradients
         for block in blocks:
             t, rows = block.target, buffers.of(len(block.rows))
-            rows.points.copy_(points.index_select(0, block.rows))
             losses[t, block.sources], of_rows = _block_gradient(
                 block,
                 weights[t, block.sources],
+                points,
                 rows,
                 _pairs([tensor[t] for tensor in affine]),
                 _pairs([tensor[t] for tensor in of_affine]),
@@ -226,7 +229,12 @@ class _ValueWithGradient(torch.autograd.Function):
 
 
 def _block_gradient(
-    block: _Block, weights: Tensor, rows: _Rows, layers: Sequence[Affine], gradients: Sequence[Affine]
+    block: _Block,
+    weights: Tensor,
+    points: Tensor,
+    rows: _Rows,
+    layers: Sequence[Affine],
+    gradients: Sequence[Affine],
 ) -> tuple[Tensor, Tensor]:
     """l_map[t, sources] of one target t `[S]`, and the gradient of Σ_s W[t, s] l_map[t, s] in the points `[n*S, k]`.
 
@@ -235,14 +243,13 @@ def _block_gradient(
     Args:
         block: the rows.
         weights: W[t, sources], `[S]`.
-        rows: `points` hold m_s of every row; all is overwritten.
+        points: m_s of all molecules and sources, `[B*T, k]`.
+        rows: memory to work in.
         layers: h_t∘ψ_t, as `residual_chain` gives it.
         gradients: where the gradients in `layers` are written, of the same shapes.
     """
-    (w, b), (v, c), (u, d) = layers
-    torch.ops.aten.silu(torch.addmm(b, rows.points, w, out=rows.hidden), out=rows.activated)
-    torch.ops.aten.silu(torch.addmm(c, rows.inputs, v, out=rows.head), out=rows.head_activated)
-    errors = torch.addmm(d, rows.head_activated, u, out=rows.y).view(-1, len(block.sources)).sub_(block.y)
+    (w, _), (v, _), (u, _) = layers
+    errors = _errors(block, points, rows, layers)
     value = errors.square().mean(0)
     grad = errors.mul_(weights * (2 / len(block.y))).view(-1, 1)
     of_hidden, of_joint, of_last = gradients

@@ -15,7 +15,7 @@ Precision = Literal["float32", "bfloat16"]
 
 Loss = Callable[[nn.Module, Tensor, Any], Tensor]
 
-_NETWORKS = frozenset({"embed", "encode", "to_manifold", "place", "from_manifold", "regress"})
+_NETWORKS = frozenset({"embed", "encode", "to_manifold", "from_manifold", "regress"})
 
 
 def in_precision(loss: Loss, precision: Precision) -> Loss:

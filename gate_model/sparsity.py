@@ -42,9 +42,7 @@ class ActivePairs(ActiveSet):
             mask &= torch.zeros_like(mask).scatter_(1, largest, True)
         return mask
 
-    def mask(self, lambda_: Tensor, turn: int) -> Tensor:
-        """Pairs of outer step number `turn` (0 for the first), direct paths included, for W as a vector `[T²]`."""
+    def always(self, lambda_: Tensor) -> Tensor:
+        """Pairs of every outer step, for W as a vector `[T²]`: those of an inner step, and the direct paths."""
         n_tasks = round(lambda_.numel() ** 0.5)
-        always = self.inner(lambda_.view(n_tasks, n_tasks)).fill_diagonal_(True).flatten()
-        place = torch.arange(lambda_.numel(), device=lambda_.device)
-        return always | (place % self.rotation == turn % self.rotation)
+        return self.inner(lambda_.view(n_tasks, n_tasks)).fill_diagonal_(True).flatten()

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -33,6 +33,7 @@ __all__ = [
     "Settings",
     "Trained",
     "build_model",
+    "evaluated",
     "predict",
     "resolve_device",
     "rmse",
@@ -274,12 +275,16 @@ def _report(learner: BilevelLearner, score: float) -> EpochReport:
 
 def predict(model: nn.Module, x: Inputs, batch_size: int = 4096) -> NDArray[np.float64]:
     """Direct predictions `[N, T]` in standardised units, in eval mode."""
-    device = next(model.parameters()).device
-    training = model.training
+    return evaluated(model, model, x, batch_size)
+
+
+def evaluated(model: nn.Module, of: Callable[[Any], Tensor], x: Inputs, batch_size: int = 4096) -> NDArray[np.float64]:
+    """`of`, a function of a batch of inputs that asks `model`, for all molecules `[N, ...]`; in eval mode."""
+    device, training = next(model.parameters()).device, model.training
     model.eval()
     with torch.no_grad():
         rows = torch.split(torch.arange(len(x)), batch_size)
-        parts = [model(x[part].to(device)).double().cpu().numpy() for part in rows]
+        parts = [of(x[part].to(device)).double().cpu().numpy() for part in rows]
     model.train(training)
     return np.concatenate(parts)
 

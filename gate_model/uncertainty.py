@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from gate_model.data.batches import Inputs
 from gate_model.model import GATE
-from gate_model.training import predict
+from gate_model.training import evaluated, predict
 
 __all__ = ["Kind", "Spread", "calibrate", "member_spread", "path_spread", "transferred"]
 
@@ -30,17 +30,14 @@ def transferred(model: GATE, x: Inputs, batch_size: int = 256) -> Array:
 
     On the diagonal stands the path of a task through M and back, not the direct one.
     """
-    device, n_tasks, training = next(model.parameters()).device, model.n_tasks, model.training
-    model.eval()
-    parts = []
-    with torch.no_grad():
-        for part in torch.split(torch.arange(len(x)), batch_size):
-            m = model.to_manifold(model.encode(model.embed(x[part].to(device))))
-            points = m.reshape(1, -1, m.shape[2]).expand(n_tasks, -1, -1)
-            y = model.regress(model.from_manifold(points)).view(n_tasks, n_tasks, -1)
-            parts.append(y.permute(2, 0, 1).double().cpu().numpy())
-    model.train(training)
-    return np.concatenate(parts)
+    n_tasks = model.n_tasks
+
+    def paths(batch: Any) -> Tensor:
+        m = model.to_manifold(model.encode(model.embed(batch)))
+        points = m.reshape(1, -1, m.shape[2]).expand(n_tasks, -1, -1)
+        return model.regress(model.from_manifold(points)).view(n_tasks, n_tasks, -1).permute(2, 0, 1)
+
+    return evaluated(model, paths, x, batch_size)
 
 
 def path_spread(direct: Array, paths: Array) -> Array:
