@@ -1,13 +1,13 @@
 """The molecules of a file, a part at a time, so that its size does not matter."""
 
-import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from gate_model.data.molecules import canonical
+from gate_model.data.csv_rows import csv_rows
+from gate_model.data.molecules import canonical, unreadable
 from gate_model.data.table import DataError
 from gate_model.data.user_csv import smiles_column_of
 
@@ -49,32 +49,14 @@ class MoleculeFile:
 
     def _cells(self) -> Iterator[tuple[int, str]]:
         """Line and SMILES text of every row."""
-        try:
-            with self.path.open(encoding="utf-8-sig", newline="") as file:
-                header_line = file.readline()
-                delimiter = max(",;\t", key=header_line.count)
-                file.seek(0)
-                reader = csv.reader(file, delimiter=delimiter)
-                header = [name.strip() for name in next(reader)]
-                column = header.index(smiles_column_of(header, self.smiles_column, self.path))
-                start = reader.line_num + 1
-                for cells in reader:
-                    if any(cell.strip() for cell in cells):
-                        if len(cells) > len(header):
-                            wide = f"{len(cells)} cells, the header has {len(header)} columns"
-                            raise DataError(f"{self.path}, line {start}: {wide}")
-                        yield start, cells[column].strip() if column < len(cells) else ""
-                    start = reader.line_num + 1
-        except FileNotFoundError as error:
-            raise DataError(f"{self.path}: no such file") from error
-        except (UnicodeDecodeError, OSError) as error:
-            raise DataError(f"{self.path}: cannot be read as UTF-8 text ({error})") from error
-        except (StopIteration, csv.Error) as error:
-            raise DataError(f"{self.path}: not a CSV file with a header ({str(error) or 'it is empty'})") from error
+        rows = csv_rows(self.path)
+        _, header = next(rows)
+        column = header.index(smiles_column_of(header, self.smiles_column, self.path))
+        return ((line, cells[column]) for line, cells in rows)
 
 
 def _row(line: int, text: str) -> Row:
     structure = canonical(text) if text else None
     if structure is not None:
         return Row(line, text, structure, "")
-    return Row(line, text, None, "RDKit cannot read this SMILES" if text else "no SMILES")
+    return Row(line, text, None, unreadable(text))

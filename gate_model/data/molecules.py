@@ -3,7 +3,7 @@
 from rdkit import Chem, RDLogger
 from rdkit.Chem.Scaffolds import MurckoScaffold
 
-__all__ = ["canonical", "organic", "scaffold"]
+__all__ = ["canonical", "organic", "scaffold", "unreadable"]
 
 RDLogger.DisableLog("rdApp.*")  # type: ignore[attr-defined]  # our own messages name the row
 
@@ -14,6 +14,11 @@ def canonical(smiles: str) -> str | None:
     """RDKit's canonical SMILES; None if RDKit cannot read it, or if it holds no atom."""
     molecule = Chem.MolFromSmiles(smiles)
     return Chem.MolToSmiles(molecule) if molecule is not None and molecule.GetNumAtoms() else None
+
+
+def unreadable(smiles: str) -> str:
+    """What is wrong with a text that `canonical` gives None for."""
+    return "RDKit cannot read this SMILES" if smiles else "no SMILES"
 
 
 def organic(smiles: str) -> str | None:

@@ -1,8 +1,6 @@
 """A user's CSV that nobody prepared: what can be read is read, what is set aside is listed."""
 
-import csv
 import difflib
-import io
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -11,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from gate_model.data.csv_rows import csv_rows
 from gate_model.data.declarations import AVAILABLE
-from gate_model.data.molecules import canonical
+from gate_model.data.molecules import canonical, unreadable
 from gate_model.data.table import SET_ASIDE_COLUMNS, DataError, PropertyTable
 from gate_model.data.tasks import CATALOGUE, Task
 
@@ -139,34 +138,14 @@ def _plain(unit: str) -> str:
 
 def _read(path: Path, smiles_column: str | None) -> tuple[pd.DataFrame, str]:
     """All cells as text, indexed by their line, and the name of the SMILES column."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file") from error
-    except (UnicodeDecodeError, OSError) as error:
-        raise DataError(f"{path}: cannot be read as UTF-8 text ({error})") from error
-    header_line = text.partition("\n")[0]
-    delimiter = max(",;\t", key=header_line.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    try:
-        header = [name.strip() for name in next(reader)]
-        lines, rows = [], []
-        start = reader.line_num + 1
-        for row in reader:
-            if any(cell.strip() for cell in row):
-                if len(row) > len(header):
-                    raise DataError(f"{path}, line {start}: {len(row)} cells, the header has {len(header)} columns")
-                lines.append(start)
-                rows.append([cell.strip() for cell in row] + [""] * (len(header) - len(row)))
-            start = reader.line_num + 1
-    except (StopIteration, csv.Error) as error:
-        raise DataError(f"{path}: not a CSV file with a header ({error or 'it is empty'})") from error
+    (_, header), *numbered = csv_rows(path)
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice:
         raise DataError(f"{path}: column name(s) {', '.join(map(repr, twice))} given more than once")
-    if not rows:
+    if not numbered:
         raise DataError(f"{path}: no row below the header")
-    frame = pd.DataFrame(rows, columns=header, index=pd.Index(lines, name="row"), dtype=str)
+    lines, rows = zip(*numbered, strict=True)
+    frame = pd.DataFrame(list(rows), columns=header, index=pd.Index(lines, name="row"), dtype=str)
     return frame, smiles_column_of(header, smiles_column, path)
 
 
@@ -199,8 +178,7 @@ def _named(name: str, columns: list[str], path: Path) -> str:
 def _canonical(smiles: "pd.Series[str]", key: str, aside: SetAside) -> "pd.Series[str]":
     structure = smiles.map(lambda text: canonical(text) if text else None)
     for row, text in smiles[structure.isna()].items():
-        reason = "RDKit cannot read this SMILES" if text else "no SMILES"
-        aside.append((row, key, text, reason, "row left out"))
+        aside.append((row, key, text, unreadable(text), "row left out"))
     return structure.astype(object).where(structure.notna(), None)
 
 
