@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gate_model.methods import SHARED
+from gate_model.report._certainty import Certainty, certainty
 from gate_model.report._files import ReportError, RunFiles, numbers, read_run
 
 __all__ = ["Difference", "MethodFacts", "ReportFacts", "report_facts"]
@@ -54,32 +56,53 @@ class MethodFacts:
         return _std(self.seed_rmse)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Difference:
-    """A method against another, on the seeds that both have: the same splits, so differences are taken seed by seed."""
+    """A method against another on the S seeds that both have: the same splits, so differences are taken seed by seed.
+
+    Negative = `method` is better.
+    """
 
     method: str
     other: str
-    absolute: float
-    """RMSE of `method` minus RMSE of `other`, mean over tasks and seeds; negative = `method` is better."""
-    relative: float
-    """The same, divided by the mean RMSE of `other`."""
-    spread: float
-    """Standard deviation over seeds of the difference; NaN for one seed."""
-    seeds: int
-    seeds_better: int
+    by_seed: NDArray[np.float64]
+    """RMSE of `method` minus RMSE of `other`, mean over the tasks, `[S]`."""
+    reference: float
+    """RMSE of `other`, mean over tasks and seeds."""
+    by_task: NDArray[np.float64]
+    """Mean over the seeds of RMSE / RMSE of `other` for each task, `[T]`; NaN where the task has no test label."""
     ratio: float
-    """Mean over tasks and seeds of RMSE(task, seed) / RMSE of `other`(task, seed)."""
+    """Mean over tasks and seeds of RMSE / RMSE of `other`."""
     ratio_spread: float
     """Standard deviation over seeds of that ratio's mean over tasks; NaN for one seed."""
-    tasks: int
     tasks_better: int
     """Tasks whose RMSE, averaged over the seeds, is lower."""
+    certainty: Certainty
 
     @property
-    def within_spread(self) -> bool | None:
-        """Is the difference at most the spread of the seeds? None for one seed: nobody can tell."""
-        return None if np.isnan(self.spread) else bool(abs(self.absolute) <= self.spread)
+    def absolute(self) -> float:
+        """Mean over the seeds."""
+        return float(self.by_seed.mean())
+
+    @property
+    def relative(self) -> float:
+        """As a share of the mean RMSE of `other`."""
+        return self.absolute / self.reference
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Where `relative` lies with other seeds, 95 %; NaN for one seed."""
+        return self.certainty.low / self.reference, self.certainty.high / self.reference
+
+    @property
+    def seeds(self) -> int:
+        """Number of shared seeds."""
+        return len(self.by_seed)
+
+    @property
+    def tasks(self) -> int:
+        """Number of tasks with test labels."""
+        return int(np.isfinite(self.by_task).sum())
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +121,11 @@ class ReportFacts:
     parameters: tuple[str, ...]
     """λ of the search; empty without one."""
     files: RunFiles
+
+    @property
+    def shared(self) -> bool:
+        """Did the search give all pairs the same λ?"""
+        return self.parameters == (SHARED,)
 
     def method(self, name: str) -> MethodFacts | None:
         """The method called `name`, if it was run."""
@@ -124,25 +152,34 @@ class ReportFacts:
             return None
         mine = method.test_rmse[[method.seeds.index(seed) for seed in shared]]
         theirs = other.test_rmse[[other.seeds.index(seed) for seed in shared]]
-        by_seed = np.nanmean(mine, axis=1) - np.nanmean(theirs, axis=1)
-        ratios = np.nanmean(mine / theirs, axis=1)
+        ratios = mine / theirs
         return Difference(
             method=method.name,
             other=other.name,
-            absolute=float(by_seed.mean()),
-            relative=float(by_seed.mean() / np.nanmean(theirs, axis=1).mean()),
-            spread=_std(by_seed),
-            seeds=len(shared),
-            seeds_better=int((by_seed < 0).sum()),
-            ratio=float(ratios.mean()),
-            ratio_spread=_std(ratios),
-            tasks=len(self.tasks),
-            tasks_better=int((mine.mean(axis=0) < theirs.mean(axis=0)).sum()),
+            by_seed=np.nanmean(mine, axis=1) - np.nanmean(theirs, axis=1),
+            reference=float(np.nanmean(theirs, axis=1).mean()),
+            by_task=_mean(ratios),
+            ratio=float(np.nanmean(ratios, axis=1).mean()),
+            ratio_spread=_std(np.nanmean(ratios, axis=1)),
+            tasks_better=int((_mean(mine) < _mean(theirs)).sum()),
+            certainty=certainty(mine, theirs, test_share=self.test_share),
         )
+
+    @property
+    def test_share(self) -> float:
+        """Test molecules divided by those trained on; NaN where the split does not say."""
+        parts = [self.split.get(part, float("nan")) for part in ("test", "train", "validation")]
+        return float(parts[0] / (parts[1] + parts[2]))
 
     def mean_ratios(self, method: MethodFacts) -> pd.DataFrame:
         """λ averaged over the seeds, index = targets, columns = sources."""
         return pd.DataFrame(method.lambda_.mean(axis=0), index=list(self.tasks), columns=list(self.tasks))
+
+    def std_ratios(self, method: MethodFacts) -> pd.DataFrame | None:
+        """Standard deviation of λ over the seeds, index = targets, columns = sources; None for one seed."""
+        if len(method.seeds) < 2:
+            return None
+        return pd.DataFrame(method.lambda_.std(axis=0, ddof=1), index=list(self.tasks), columns=list(self.tasks))
 
     def pair(self, parameter: str) -> tuple[str, str]:
         """The two tasks of a symmetric λ such as "DS|HV"."""
@@ -175,7 +212,7 @@ def report_facts(folder: Path) -> ReportFacts:
         parameters=tuple((results.get("search") or {}).get("parameters", ())),
         files=files,
     )
-    for parameter in facts.parameters:
+    for parameter in () if facts.shared else facts.parameters:
         facts.pair(parameter)
     return facts
 
@@ -202,6 +239,12 @@ def _method(found: dict[str, Any], tasks: tuple[str, ...], where: str) -> Method
         wall_s=float(found["wall_s"]),
         training_runs=found["training_runs"],
     )
+
+
+def _mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Over the seeds, `[S, T]` ↦ `[T]`; NaN only where every seed is NaN."""
+    count = np.isfinite(values).sum(axis=0)
+    return np.divide(np.nansum(values, axis=0), count, out=np.full(values.shape[1], np.nan), where=count > 0)
 
 
 def _std(values: NDArray[np.float64]) -> float:

@@ -1,116 +1,97 @@
-"""The figures of the page: from facts to plotly, with captions that say what is drawn."""
+"""The figures of methods and of λ: from facts to plotly, with captions that say what is drawn."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 
 from bilevel_hpo import plots
-from gate_model.report._answer import label
+from gate_model.report._differences import difference_facts, differences, task_differences
 from gate_model.report._facts import MethodFacts, ReportFacts
-from gate_model.report._landscape import search_landscape
+from gate_model.report._lambda_words import strongest
+from gate_model.report._page_figure import PageFigure
+from gate_model.report._words import label
 
-__all__ = ["DRAWN_POINTS", "PageFigure", "heatmaps", "landscape", "parity", "trajectories", "validation"]
+__all__ = ["against_control", "other_maps", "ratio_maps", "trajectories", "transfers", "validation"]
 
-DRAWN_POINTS = 12_000
-"""Of all parity plots together; beyond it an even random part is drawn, so that the page stays quick."""
-
-
-@dataclass(frozen=True)
-class PageFigure:
-    """One figure of the page; all text is plain and escaped by the template."""
-
-    id: str
-    title: str
-    caption: str
-    figure: go.Figure
-    height: int
-    """Pixels."""
-    min_width: int = 0
-    """Pixels below which the figure scrolls in its container."""
+_MAX_GRAPH_EDGES = 60
 
 
-def landscape(facts: ReportFacts) -> PageFigure | None:
-    """Figure 1, if three symmetric λ were searched."""
-    found = search_landscape(facts)
+def against_control(facts: ReportFacts) -> Iterator[PageFigure]:
+    """All methods against the control, first over all tasks, then task by task."""
+    found = difference_facts(facts)
     if found is None:
-        return None
-    best = []
-    for kind, row in found.best.items():
-        at = ", ".join(f"{name} {value:.2f}" for name, value in zip(found.params, found.points[row], strict=True))
-        best.append(f"best of {kind}: RMSE {found.values[row]:.4f} at λ {at}")
-    several = found.counts.max() > 1
-    caption = (
-        f"Each point is one choice of three symmetric λ; its colour is the RMSE on the selection molecules. "
-        f"Stars: {'; '.join(best)}. "
+        return
+    several = " Line: 95 % interval with other seeds; ticks: the seeds." if np.isfinite(found.low).any() else ""
+    yield PageFigure(
+        "differences",
+        f"Every method against {found.reference}",
+        f"RMSE averaged over the tasks, against that of {found.reference}; left of the line is better.{several}",
+        differences(found),
+        found.to_frame(),
+        height=120 + 40 * len(found.methods),
     )
-    if several:
-        caption += (
-            f"Grid points are means over {found.counts.max()} seeds, TPE points single trainings; each seed's own "
-            "level (its mean over the grid) is taken out, so that colours of different splits can be compared. "
-        )
-    if found.trajectories:
-        caption += (
-            "Lines lead from the start of each learned λ (open circle) to its end (diamond), one line per seed. "
-            "Learned λ is asymmetric while the search is symmetric: drawn is the mean of λ from A to B and λ from B to "
-            "A, in units of the direct path."
-        )
-    figure = plots.landscape(found)
-    return PageFigure("landscape", "Where the search went, and where λ went by itself", caption, figure, 560)
+    yield PageFigure(
+        "task-differences",
+        f"Every task against {found.reference}",
+        f"RMSE of a task divided by that of {found.reference}, mean over the seeds, as a difference; left of the line "
+        f"is better. Tasks in the order of {found.methods[0]}. A click on a name in the legend hides a method.",
+        task_differences(found),
+        found.tasks_frame(),
+        height=170 + (26 if len(found.tasks) <= 12 else 18) * len(found.tasks),
+    )
 
 
-def heatmaps(facts: ReportFacts) -> Iterator[PageFigure]:
-    """Mean λ over the seeds of each learned or searched method, all on one scale."""
-    shown = [method for method in facts.methods if method.group != "constant"]
-    off = ~np.eye(len(facts.tasks), dtype=bool)
-    if not off.any():
-        return
-    high = max((float(np.nanmax(method.lambda_.mean(axis=0)[off])) for method in shown), default=0.0)
+def ratio_maps(facts: ReportFacts, method: MethodFacts) -> Iterator[PageFigure]:
+    """λ of one method, its spread over the seeds, and its asymmetry, all three in the same clustered order."""
     T = len(facts.tasks)
-    names = max(len(task) for task in facts.tasks)
-    for method in shown:
-        mean = facts.mean_ratios(method)
-        std = None
-        if len(method.seeds) > 1:
-            std = pd.DataFrame(method.lambda_.std(axis=0, ddof=1), index=mean.index, columns=mean.columns)
-        yield PageFigure(
-            f"heatmap-{method.name}",
-            method.title,
-            _strongest(mean) + (f" Mean over {len(method.seeds)} seeds." if std is not None else ""),
-            plots.ratio_heatmap(mean, std, diagonal=False, high=high),
-            height=max(300, 150 + 18 * T),
-            min_width=0 if T <= 12 else 160 + 7 * min(names, 20) + 15 * T,
-        )
-
-
-def validation(facts: ReportFacts) -> Iterator[PageFigure]:
-    """Validation curves over epochs and over seconds."""
-    history = facts.files.history
-    if history.empty:
+    if T < 2:
         return
-    long = history.rename(columns={"val_rmse": "val"}).assign(method=history["method"].map(label))
-    cut = " The first epochs may run off the top; a double click shows all."
-    band = " Line: mean over the seeds; band: ± one standard deviation." if long["seed"].nunique() > 1 else ""
-    what = "RMSE on the selection molecules, mean over tasks, standardised labels."
-    after = " An epoch stands at its mean time over the seeds." if band else ""
-    titles = {
-        "epoch": ("Over epochs", what + band + cut),
-        "seconds": ("Over seconds of training", what + band + after + cut),
-    }
-    for x, (title, caption) in titles.items():
-        figure = plots.convergence(long, x="epoch" if x == "epoch" else "seconds", label="RMSE, selection")
-        figure.update_yaxes(range=_late_range(plots.convergence_facts(long)), tickformat=".3~f")
-        yield PageFigure(f"validation-{x}", title, caption, figure, 360)
+    order = "cluster" if T > 2 else "given"
+    after = " Tasks that teach and learn alike stand together." if T > 2 else ""
+    over = f" Mean over {len(method.seeds)} seeds." if len(method.seeds) > 1 else ""
+    caption = f"Row: target, column: source. Largest: {strongest(facts, method, 3)}.{over}{after}"
+    yield _map(facts, method, f"heatmap-{method.name}", "λ", caption, order=order)
+    if len(method.seeds) > 1:
+        caption = f"Standard deviation of λ over {len(method.seeds)} seeds, tasks in the same order."
+        yield _map(facts, method, "heatmap-std", "Spread over the seeds", caption, order=order, show="std")
+    if method.group == "learned":
+        caption = "λ from the column to the row minus λ from the row to the column: which of the two teaches more."
+        yield _map(facts, method, "heatmap-asymmetry", "Asymmetry", caption, order=order, show="asymmetry")
 
 
-def _late_range(facts: plots.ConvergenceFacts) -> list[float]:
-    """So that the last four fifths of the epochs fill the figure: the fall at the start hides all differences."""
-    low = min(float(np.nanmin(curve.mean - curve.std)) for curve in facts.curves.values())
-    late = [(curve.mean + curve.std)[len(curve.mean) // 5 :] for curve in facts.curves.values()]
-    high = max(float(np.nanmax(values)) for values in late)
-    return [low - 0.05 * (high - low), high + 0.05 * (high - low)]
+def other_maps(facts: ReportFacts, without: MethodFacts) -> Iterator[PageFigure]:
+    """Mean λ of the other methods that chose it, all on one scale; one λ for all pairs needs no map."""
+    T = len(facts.tasks)
+    chose = ("learned",) if facts.shared else ("learned", "search")
+    others = [method for method in facts.methods if method is not without and method.group in chose]
+    if T < 2 or not others:
+        return
+    off = ~np.eye(T, dtype=bool)
+    high = max(float(method.lambda_.mean(axis=0)[off].max()) for method in others)
+    for method in others:
+        over = f" Mean over {len(method.seeds)} seeds." if len(method.seeds) > 1 else ""
+        caption = f"Largest: {strongest(facts, method, 3)}.{over}"
+        yield _map(facts, method, f"heatmap-{method.name}", method.title, caption, high=high)
+
+
+def transfers(facts: ReportFacts, method: MethodFacts) -> Iterator[PageFigure]:
+    """Directed graph of the strongest λ."""
+    T = len(facts.tasks)
+    if T < 3 or (method.group == "search" and facts.shared) or method.group == "constant":
+        return
+    mean, std = facts.mean_ratios(method), facts.std_ratios(method)
+    top = min(2 * T, T * (T - 1), _MAX_GRAPH_EDGES)
+    yield PageFigure(
+        "transfer-graph",
+        "Who teaches whom",
+        f"The {top} largest of {T * (T - 1)} λ; arrows lead from source to target, thicker is more.",
+        plots.transfer_graph(mean, std, top=top),
+        plots.transfer_graph_facts(mean, std, top=top).to_frame(),
+        height=460 if T <= 12 else 680,
+        min_width=0 if T <= 12 else 560,
+    )
 
 
 def trajectories(facts: ReportFacts) -> Iterator[PageFigure]:
@@ -126,61 +107,62 @@ def trajectories(facts: ReportFacts) -> Iterator[PageFigure]:
         caption = f"λ from source → target in units of the direct path{over}; epoch 0 is the start."
         if wide.shape[1] > 12:
             caption += f" Too many for lines: median and quantiles of the {wide.shape[1]} λ."
-        yield PageFigure(f"trajectory-{method.name}", method.title, caption, plots.trajectory(wide), 360)
-
-
-def parity(facts: ReportFacts, method: MethodFacts) -> Iterator[PageFigure]:
-    """Predicted against given labels of the test molecules, one figure per task."""
-    rows = facts.files.predictions
-    rows = rows[rows["method"] == method.name].dropna(subset=["y_true", "y_pred"])
-    limit = max(200, DRAWN_POINTS // len(facts.tasks))
-    for column, task in enumerate(facts.tasks):
-        here = rows[rows["task"] == task]
-        if here.empty:
-            continue
-        unit = facts.task_info[task].get("unit", "")
-        rmse = float(np.nanmean(method.test_rmse_units[:, column]))
-        caption = f"RMSE {rmse:.4g} {unit}".rstrip() + f"; {len(here)} predictions"
-        if len(here) > limit:
-            caption += f", {limit} of them drawn"
-            here = here.sample(limit, random_state=0)
-        yield PageFigure(f"parity-{column}", task, caption + ".", _parity(here, unit), 290)
-
-
-def _parity(rows: pd.DataFrame, unit: str) -> go.Figure:
-    low = float(min(rows["y_true"].min(), rows["y_pred"].min()))
-    high = float(max(rows["y_true"].max(), rows["y_pred"].max()))
-    hover = [
-        f"{plots.as_text(smiles)}<br>label {true:.5g}<br>predicted {predicted:.5g}<br>seed {seed:g}"
-        for smiles, true, predicted, seed in zip(
-            rows["smiles"], rows["y_true"], rows["y_pred"], rows["seed"], strict=True
+        yield PageFigure(
+            f"trajectory-{method.name}",
+            method.title,
+            caption,
+            plots.trajectory(wide),
+            plots.trajectory_facts(wide).to_frame(),
+            360,
         )
-    ]
-    figure = go.Figure(layout={"template": plots.TEMPLATE, "showlegend": False})
-    figure.add_scatter(
-        x=[low, high], y=[low, high], mode="lines", line={"color": plots.PALETTE[1], "width": 1}, hoverinfo="skip"
-    )
-    figure.add_scatter(
-        x=rows["y_true"].to_numpy(),
-        y=rows["y_pred"].to_numpy(),
-        mode="markers",
-        marker={"color": plots.PALETTE[0], "size": 5, "opacity": 0.5},
-        hovertext=hover,
-        hoverinfo="text",
-    )
-    after = f" ({plots.as_text(unit)})" if unit else ""
-    figure.update_xaxes(title_text=f"label{after}", nticks=5)
-    figure.update_yaxes(title_text=f"predicted{after}", nticks=5)
-    return figure
 
 
-def _strongest(mean: pd.DataFrame) -> str:
-    found = [
-        (float(mean.loc[target, source]), source, target)
-        for target in mean.index
-        for source in mean.columns
-        if target != source
-    ]
-    found.sort(key=lambda entry: entry[0], reverse=True)
-    listed = ", ".join(f"{source} → {target} {value:.2f}" for value, source, target in found[:3])
-    return f"Largest λ: {listed}; median {np.median([f[0] for f in found]):.2f}."
+def validation(facts: ReportFacts) -> Iterator[PageFigure]:
+    """Validation curves over epochs and over seconds, there beside the best so far of the searches."""
+    history, trials = facts.files.history, facts.files.trials
+    if history.empty:
+        return
+    long = history.rename(columns={"val_rmse": "val"}).assign(method=history["method"].map(label))
+    band = " Line: mean over the seeds; band: ± one standard deviation." if long["seed"].nunique() > 1 else ""
+    what = f"RMSE on the selection molecules, mean over tasks, standardised labels.{band}"
+    cut = " The first epochs may run off the top; a double click shows all."
+    over_epochs = plots.convergence_facts(long)
+    heights = _late_range(over_epochs)
+    figure = plots.convergence(long, label="RMSE, selection")
+    figure.update_yaxes(range=heights, tickformat=".3~f")
+    yield PageFigure("validation-epoch", "Over epochs", what + cut, figure, over_epochs.to_frame(), 380)
+
+    searches = None
+    if trials is not None and not trials.empty:
+        searches = trials.rename(columns={"val_rmse": "val", "wall_s": "seconds"})
+        searches = searches.assign(method=searches["method"].map(label))[["method", "seed", "seconds", "val"]]
+    figure = plots.convergence(long, x="seconds", label="RMSE, selection", searches=searches)
+    figure.update_yaxes(range=heights, tickformat=".3~f")
+    caption = f"{what} An epoch stands at its mean time over the seeds."
+    if searches is not None:
+        figure.update_xaxes(type="log")
+        caption += " Searches: best training so far, one after the other; the axis of seconds is logarithmic."
+    over_seconds = plots.convergence_facts(long, x="seconds", searches=searches)
+    yield PageFigure("validation-seconds", "Over seconds", caption + cut, figure, over_seconds.to_frame(), 380)
+
+
+def _late_range(facts: plots.ConvergenceFacts) -> list[float]:
+    """So that the last four fifths of the epochs fill the figure: the fall at the start hides all differences."""
+    low = min(float(np.nanmin(curve.mean - curve.std)) for curve in facts.curves.values())
+    late = [(curve.mean + curve.std)[len(curve.mean) // 5 :] for curve in facts.curves.values()]
+    high = max(float(np.nanmax(values)) for values in late)
+    return [low - 0.05 * (high - low), high + 0.05 * (high - low)]
+
+
+def _map(facts: ReportFacts, method: MethodFacts, id_: str, title: str, caption: str, **style: Any) -> PageFigure:
+    T = len(facts.tasks)
+    mean, std = facts.mean_ratios(method), facts.std_ratios(method)
+    return PageFigure(
+        id_,
+        title,
+        caption,
+        plots.ratio_heatmap(mean, std, diagonal=False, **style),
+        plots.ratio_heatmap_facts(mean, std, diagonal=False, **style).to_frame(),
+        height=max(320, 170 + 18 * T),
+        min_width=0 if T <= 12 else 330 + 15 * T,
+    )

@@ -1,5 +1,7 @@
 """The search landscape of a comparison: all seeds' trials on one scale, and the learned λ among them."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -7,20 +9,15 @@ from numpy.typing import NDArray
 from bilevel_hpo.plots import LandscapeFacts
 from gate_model.report._facts import MethodFacts, ReportFacts
 
-__all__ = ["search_landscape", "symmetric_paths"]
+__all__ = ["MOST_DRAWN", "levelled_trials", "search_landscape", "symmetric_paths"]
 
-_KINDS = {"grid": "grid", "tpe": "TPE"}
+MOST_DRAWN = 6
+"""λ of a search that can be drawn in slices."""
 
 
 def search_landscape(facts: ReportFacts) -> LandscapeFacts | None:
-    """Trials of grid and TPE over three symmetric λ; None if the search had another number of them, or no trials.
-
-    Each seed has a split of its own, hence a level of its own. Where every seed has a grid, the seeds' levels (the mean
-    over the grid) are set to their common mean, so that points of different seeds can be compared. Grid points are then
-    means over the seeds; TPE points are single trainings.
-    """
-    trials = facts.files.trials
-    if trials is None or trials.empty or len(facts.parameters) != 3:
+    """Trials of grid and TPE over two to six symmetric λ; None if the search had another number, or no trials."""
+    if facts.files.trials is None or facts.files.trials.empty or not 2 <= len(facts.parameters) <= MOST_DRAWN:
         return None
     paths, names = [], []
     for method in facts.methods:
@@ -29,17 +26,29 @@ def search_landscape(facts: ReportFacts) -> LandscapeFacts | None:
                 paths.append(path)
                 names.append(method.name)
     return LandscapeFacts.from_frame(
-        trials.assign(level=_levelled(trials), kind=trials["method"].map(lambda name: _KINDS.get(name, name))),
+        levelled_trials(facts.files.trials),
         facts.parameters,
         "level",
         group="kind",
+        seconds="wall_s",
         learned=paths,
         names=names,
         objective="RMSE, selection molecules",
     )
 
 
-def symmetric_paths(facts: ReportFacts, method: MethodFacts) -> list[NDArray[np.float64]]:
+def levelled_trials(trials: pd.DataFrame) -> pd.DataFrame:
+    """The trials with `kind`, their search as people call it, and `level`, their RMSE on a scale of all seeds.
+
+    Each seed has a split of its own, hence a level of its own. Where every seed has a grid, the seeds' levels (the mean
+    over the grid) are set to their common mean, so that points of different seeds can be compared. Grid points are then
+    means over the seeds; TPE points are single trainings.
+    """
+    kinds = {"grid": "grid", "tpe": "TPE"}
+    return trials.assign(level=_levels(trials), kind=trials["method"].map(lambda name: kinds.get(name, name)))
+
+
+def symmetric_paths(facts: ReportFacts, method: MethodFacts) -> Sequence[NDArray[np.float64]]:
     """λ of a learned method over the epochs, `[epochs + 1, parameters]` per seed: the mean of both directions."""
     history = facts.files.ratios_history
     history = history[history["method"] == method.name]
@@ -53,7 +62,7 @@ def symmetric_paths(facts: ReportFacts, method: MethodFacts) -> list[NDArray[np.
     return paths
 
 
-def _levelled(trials: pd.DataFrame) -> "pd.Series[float]":
+def _levels(trials: pd.DataFrame) -> "pd.Series[float]":
     grid = trials[trials["method"] == "grid"].groupby("seed")["val_rmse"].mean()
     if set(grid.index) != set(trials["seed"]):
         return trials["val_rmse"]

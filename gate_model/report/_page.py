@@ -14,8 +14,12 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from gate_model.report import _figures
-from gate_model.report._answer import answer, label, plus_minus, seconds, titled
+from gate_model.report._answer import answer
 from gate_model.report._facts import MethodFacts, ReportFacts, report_facts
+from gate_model.report._page_figure import PageFigure
+from gate_model.report._parity import parity
+from gate_model.report._search_figures import search_figures
+from gate_model.report._words import capital, label, plus_minus, seconds, titled
 
 __all__ = ["write_report"]
 
@@ -73,14 +77,9 @@ def _render(facts: ReportFacts) -> str:
         lstrip_blocks=True,
     )
     shown = facts.best_learned or facts.best
-    figures = {
-        "landscape": [figure] if (figure := _figures.landscape(facts)) else [],
-        "heatmaps": list(_figures.heatmaps(facts)),
-        "validation": list(_figures.validation(facts)),
-        "trajectories": list(_figures.trajectories(facts)),
-        "parity": list(_figures.parity(facts, shown)),
-    }
-    data = {each.id: json.loads(each.figure.to_json()) for group in figures.values() for each in group}
+    figures = _all_figures(facts, shown)
+    drawn = [figure for group in figures.values() for figure in group]
+    data = {figure.id: json.loads(figure.figure.to_json()) | {"csv": figure.csv()} for figure in drawn}
     plotly_js, page_js = get_plotlyjs(), _source(environment, "report.js")
     set_aside = facts.files.set_aside
     return environment.get_template("report.html.j2").render(
@@ -92,8 +91,10 @@ def _render(facts: ReportFacts) -> str:
         standardised=list(_per_task(facts, "test_rmse", ".4f")),
         units=list(_per_task(facts, "test_rmse_units", ".4g")),
         shown=shown,
-        shown_title=titled(shown),
+        shown_title=capital(titled(shown)),
+        seeds=", ".join(map(str, sorted({seed for method in facts.methods for seed in method.seeds}))),
         figures=figures,
+        with_csv={name for name, figure in data.items() if figure["csv"]},
         parts=[(part, facts.split[part], _USES[part]) for part in _PARTS if part in facts.split],
         actions=list(set_aside["action"].value_counts().items()),
         set_aside=set_aside.head(_ROWS_SHOWN).to_dict("records"),
@@ -104,6 +105,22 @@ def _render(facts: ReportFacts) -> str:
         page_js=Markup(page_js),
         script_hashes=" ".join(f"'{_hash(script)}'" for script in (plotly_js, page_js)),
     )
+
+
+def _all_figures(facts: ReportFacts, shown: MethodFacts) -> dict[str, list[PageFigure]]:
+    """By the part of the page that they stand in."""
+    against = list(_figures.against_control(facts))
+    return {
+        "answer": against[:1],
+        "tasks": against[1:],
+        "ratios": list(_figures.ratio_maps(facts, shown)),
+        "transfers": list(_figures.transfers(facts, shown)),
+        "others": list(_figures.other_maps(facts, shown)),
+        "trajectories": list(_figures.trajectories(facts)),
+        "search": list(search_figures(facts)),
+        "validation": list(_figures.validation(facts)),
+        "parity": list(parity(facts, shown)),
+    }
 
 
 def _rows(facts: ReportFacts) -> Iterator[_Row]:

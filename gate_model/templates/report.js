@@ -39,6 +39,15 @@
     });
   }
 
+  // What a figure shows, as a file: the page holds it already.
+  document.querySelectorAll("[data-csv]").forEach((button) => button.addEventListener("click", () => {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([figures[button.dataset.csv].csv], { type: "text/csv" }));
+    link.download = `${button.dataset.csv}.csv`;
+    link.click();
+    URL.revokeObjectURL(link.href);
+  }));
+
   const redraw = () => drawn.forEach(draw);
   const near = new IntersectionObserver((entries) => {
     for (const entry of entries) {

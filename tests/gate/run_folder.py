@@ -31,13 +31,14 @@ def write_run(
     smiles: str = "CCO",
     unit: str = "kJ/mol",
     level: dict[str, float] = LEVEL,
+    shared: bool = False,
 ) -> dict[str, Any]:
-    """Write the folder; returns the content of results.json."""
+    """Write the folder; returns the content of results.json. `shared`: grid and TPE search one λ for all pairs."""
     rng = np.random.default_rng(0)
     folder.mkdir(parents=True, exist_ok=True)
     tasks, T = list(tasks), len(tasks)
     searched = bool({"grid", "tpe"} & set(methods))
-    pairs = [f"{a}|{b}" for a, b in combinations(tasks, 2)]
+    pairs = ["all pairs"] if shared else [f"{a}|{b}" for a, b in combinations(tasks, 2)]
     ease = {task: 0.7 + 0.6 * (index % 5) / 4 for index, task in enumerate(tasks)}
     entries, ratios, ratios_history, history, predictions, trials = [], [], [], [], [], []
     for name in methods:
@@ -64,8 +65,8 @@ def write_run(
                 true = rng.normal(50, 12, molecules)
                 for y, p in zip(true, true + rng.normal(0, 3, molecules), strict=True):
                     predictions.append((name, seed, smiles, task, unit, y, p))
-        if group == "search" and T == 3:
-            trials += _trials(rng, name, seeds)
+        if group == "search" and len(pairs) in (1, 3):
+            trials += _trials(rng, name, seeds, len(pairs))
         entries.append(
             {
                 "name": name,
@@ -115,17 +116,19 @@ def _lambda(rng: np.random.Generator, name: str, T: int, epochs: int) -> tuple[A
     return path[-1].copy(), path
 
 
-def _trials(rng: np.random.Generator, name: str, seeds: Sequence[int]) -> list[tuple[Any, ...]]:
-    """27 points of three λ for each seed."""
-    grid = np.stack(np.meshgrid(*[[0.2, 0.6, 1.0]] * 3), -1).reshape(-1, 3)
+def _trials(rng: np.random.Generator, name: str, seeds: Sequence[int], number: int) -> list[tuple[Any, ...]]:
+    """27 points of three λ for each seed, or 9 of one."""
+    axis = [0.2, 0.6, 1.0] if number == 3 else np.linspace(0.2, 1.0, 9)
+    grid = np.stack(np.meshgrid(*[axis] * number), -1).reshape(-1, number)
+    n = len(grid)
     rows: list[tuple[Any, ...]] = []
     for seed in seeds:
-        points = grid if name == "grid" else rng.beta(1, 2.5, (27, 3)) * 0.8 + 0.2
-        values = 0.288 + 0.01 * seed + 0.004 * points.mean(axis=1) + rng.normal(0, 0.0004, 27)
-        rows += [(name, seed, trial, *points[trial], values[trial], 12.0) for trial in range(27)]
+        points = grid if name == "grid" else rng.beta(1, 2.5, (n, number)) * 0.8 + 0.2
+        values = 0.288 + 0.01 * seed + 0.004 * points.mean(axis=1) + rng.normal(0, 0.0004, n)
+        rows += [(name, seed, trial, *points[trial], values[trial], 12.0) for trial in range(n)]
     return rows
 
 
 def _csv(path: Path, rows: list[Any], columns: list[str]) -> None:
-    # Trials of more than three λ are not made up: an empty table with the right header.
+    # Trials of other numbers of λ are not made up: an empty table with the right header.
     pd.DataFrame(rows or None, columns=columns).to_csv(path, index=False)
