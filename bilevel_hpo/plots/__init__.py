@@ -6,18 +6,27 @@ Names come from data and are drawn as they are: plotly's pseudo-HTML in them is 
 from bilevel_hpo.plots._convergence import ConvergenceFacts, Curve, convergence, convergence_facts
 from bilevel_hpo.plots._landscape import landscape
 from bilevel_hpo.plots._landscape_facts import LandscapeFacts, landscape_facts
+from bilevel_hpo.plots._names import as_hover, as_label, as_text
 from bilevel_hpo.plots._ratio_heatmap import RatioHeatmapFacts, ratio_heatmap, ratio_heatmap_facts
-from bilevel_hpo.plots._template import PALETTE, TEMPLATE, as_text
+from bilevel_hpo.plots._slice_facts import Plane, SliceFacts, slice_facts
+from bilevel_hpo.plots._slices import slices
+from bilevel_hpo.plots._template import DIVERGING, PALETTE, SEQUENTIAL, TEMPLATE
 from bilevel_hpo.plots._trajectory import TrajectoryFacts, trajectory, trajectory_facts
 
 __all__ = [
+    "DIVERGING",
     "PALETTE",
+    "SEQUENTIAL",
     "TEMPLATE",
     "ConvergenceFacts",
     "Curve",
     "LandscapeFacts",
+    "Plane",
     "RatioHeatmapFacts",
+    "SliceFacts",
     "TrajectoryFacts",
+    "as_hover",
+    "as_label",
     "as_text",
     "convergence",
     "convergence_facts",
@@ -25,6 +34,8 @@ __all__ = [
     "landscape_facts",
     "ratio_heatmap",
     "ratio_heatmap_facts",
+    "slice_facts",
+    "slices",
     "trajectory",
     "trajectory_facts",
 ]

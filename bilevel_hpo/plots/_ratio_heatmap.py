@@ -7,7 +7,8 @@ import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from bilevel_hpo.plots._template import SEQUENTIAL, TEMPLATE, as_text
+from bilevel_hpo.plots._names import as_text
+from bilevel_hpo.plots._template import SEQUENTIAL, TEMPLATE
 
 __all__ = ["RatioHeatmapFacts", "ratio_heatmap", "ratio_heatmap_facts"]
 

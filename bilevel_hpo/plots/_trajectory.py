@@ -7,7 +7,8 @@ import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from bilevel_hpo.plots._template import DASHES, PALETTE, TEMPLATE, as_text, translucent
+from bilevel_hpo.plots._names import as_text
+from bilevel_hpo.plots._template import DASHES, PALETTE, TEMPLATE, translucent
 
 __all__ = ["TrajectoryFacts", "trajectory", "trajectory_facts"]
 
