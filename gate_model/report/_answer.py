@@ -151,7 +151,8 @@ def _certain(difference: Difference) -> str:
         between = f"{100 * near:.1f} % and {percent(np.copysign(far, low + high))}"
     likely = f"with other seeds between {between} ({100 * LEVEL:.0f} % interval)"
     if not holds:
-        return f"cannot tell: {likely}"
+        agree = ", though most tasks agree in these" if difference.certainty.holds_for_tasks else ""
+        return f"cannot tell: {likely}{agree}"
     if difference.certainty.holds_for_tasks is False:
         return f"sure on average, not task by task: {likely}"
     return f"sure: {likely}"

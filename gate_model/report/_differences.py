@@ -101,7 +101,7 @@ def differences(found: DifferenceFacts) -> go.Figure:
         hovertext=[_hover(found, row) for row in rows],
         hoverinfo="text",
     )
-    figure.update_yaxes(tickvals=rows, ticktext=[plots.as_text(name) for name in found.methods], showgrid=False)
+    figure.update_yaxes(tickvals=rows, ticktext=[plots.as_label(name) for name in found.methods], showgrid=False)
     figure.update_yaxes(range=[len(rows) - 0.5, -0.5])
     figure.update_xaxes(title_text=f"RMSE against {found.reference}, %")
     return figure
@@ -116,7 +116,7 @@ def task_differences(found: DifferenceFacts) -> go.Figure:
             x=values,
             y=rows,
             mode="markers",
-            name=plots.as_text(name),
+            name=plots.as_label(name),
             marker={
                 "symbol": _SYMBOLS[(index + index // len(plots.PALETTE)) % len(_SYMBOLS)],
                 "size": 9,
@@ -124,12 +124,12 @@ def task_differences(found: DifferenceFacts) -> go.Figure:
                 "opacity": 0.85,
             },
             hovertext=[
-                f"{plots.as_text(task)}, {plots.as_text(name)}: {value:+.2f} %"
+                f"{plots.as_hover(task)}<br>{plots.as_hover(name)}: {value:+.2f} %"
                 for task, value in zip(found.tasks, values, strict=True)
             ],
             hoverinfo="text",
         )
-    figure.update_yaxes(tickvals=rows, ticktext=[plots.as_text(task) for task in found.tasks])
+    figure.update_yaxes(tickvals=rows, ticktext=[plots.as_label(task) for task in found.tasks])
     figure.update_yaxes(range=[len(rows) - 0.5, -0.5])
     figure.update_xaxes(title_text=f"RMSE against {found.reference}, %", side="top")
     return figure
@@ -142,7 +142,7 @@ def _figure(found: DifferenceFacts) -> go.Figure:
 
 
 def _hover(found: DifferenceFacts, row: int) -> str:
-    text = f"{plots.as_text(found.methods[row])}: {found.mean[row]:+.2f} %"
+    text = f"{plots.as_hover(found.methods[row])}: {found.mean[row]:+.2f} %"
     if np.isfinite(found.low[row]):
         text += f"<br>95 % interval {found.low[row]:+.2f} to {found.high[row]:+.2f} %"
     return text

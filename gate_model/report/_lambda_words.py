@@ -34,7 +34,7 @@ def lambda_words(facts: ReportFacts, method: MethodFacts) -> str:
     mean = off.mean(axis=0)
     words = (
         f"λ (source → target, in units of the direct path{several}): median {np.median(mean):.2f}, "
-        f"{(mean < SMALL_LAMBDA).mean():.0%} below {SMALL_LAMBDA:g}; strongest {strongest(facts, method, 3)}."
+        f"{100 * (mean < SMALL_LAMBDA).mean():.0f} % below {SMALL_LAMBDA:g}; strongest {strongest(facts, method, 3)}."
     )
     rho = agreement(off)
     if not np.isnan(rho):
