@@ -7,11 +7,13 @@ from bilevel_hpo.plots._convergence import ConvergenceFacts, Curve, convergence,
 from bilevel_hpo.plots._landscape import landscape
 from bilevel_hpo.plots._landscape_facts import LandscapeFacts, landscape_facts
 from bilevel_hpo.plots._names import as_hover, as_label, as_text
+from bilevel_hpo.plots._order import cluster_order
 from bilevel_hpo.plots._ratio_heatmap import RatioHeatmapFacts, ratio_heatmap, ratio_heatmap_facts
 from bilevel_hpo.plots._slice_facts import Plane, SliceFacts, slice_facts
 from bilevel_hpo.plots._slices import slices
 from bilevel_hpo.plots._template import DIVERGING, PALETTE, SEQUENTIAL, TEMPLATE
 from bilevel_hpo.plots._trajectory import TrajectoryFacts, trajectory, trajectory_facts
+from bilevel_hpo.plots._transfer_graph import TransferGraphFacts, transfer_graph, transfer_graph_facts
 
 __all__ = [
     "DIVERGING",
@@ -25,9 +27,11 @@ __all__ = [
     "RatioHeatmapFacts",
     "SliceFacts",
     "TrajectoryFacts",
+    "TransferGraphFacts",
     "as_hover",
     "as_label",
     "as_text",
+    "cluster_order",
     "convergence",
     "convergence_facts",
     "landscape",
@@ -38,4 +42,6 @@ __all__ = [
     "slices",
     "trajectory",
     "trajectory_facts",
+    "transfer_graph",
+    "transfer_graph_facts",
 ]
