@@ -131,7 +131,7 @@ def task_differences(found: DifferenceFacts) -> go.Figure:
         )
     figure.update_yaxes(tickvals=rows, ticktext=[plots.as_label(task) for task in found.tasks])
     figure.update_yaxes(range=[len(rows) - 0.5, -0.5])
-    figure.update_xaxes(title_text=f"RMSE against {found.reference}, %", side="top")
+    figure.update_xaxes(title_text=f"RMSE against {found.reference}, %")
     return figure
 
 

@@ -46,7 +46,7 @@ def against_control(facts: ReportFacts) -> Iterator[PageFigure]:
 def ratio_maps(facts: ReportFacts, method: MethodFacts) -> Iterator[PageFigure]:
     """λ of one method, its spread over the seeds, and its asymmetry, all three in the same clustered order."""
     T = len(facts.tasks)
-    if T < 2:
+    if method not in _choosing(facts):
         return
     order = "cluster" if T > 2 else "given"
     after = " Tasks that teach and learn alike stand together." if T > 2 else ""
@@ -62,13 +62,11 @@ def ratio_maps(facts: ReportFacts, method: MethodFacts) -> Iterator[PageFigure]:
 
 
 def other_maps(facts: ReportFacts, without: MethodFacts) -> Iterator[PageFigure]:
-    """Mean λ of the other methods that chose it, all on one scale; one λ for all pairs needs no map."""
-    T = len(facts.tasks)
-    chose = ("learned",) if facts.shared else ("learned", "search")
-    others = [method for method in facts.methods if method is not without and method.group in chose]
-    if T < 2 or not others:
+    """Mean λ of the other methods that chose it, all on one scale."""
+    others = [method for method in _choosing(facts) if method is not without]
+    if not others:
         return
-    off = ~np.eye(T, dtype=bool)
+    off = ~np.eye(len(facts.tasks), dtype=bool)
     high = max(float(method.lambda_.mean(axis=0)[off].max()) for method in others)
     for method in others:
         over = f" Mean over {len(method.seeds)} seeds." if len(method.seeds) > 1 else ""
@@ -79,14 +77,14 @@ def other_maps(facts: ReportFacts, without: MethodFacts) -> Iterator[PageFigure]
 def transfers(facts: ReportFacts, method: MethodFacts) -> Iterator[PageFigure]:
     """Directed graph of the strongest λ."""
     T = len(facts.tasks)
-    if T < 3 or (method.group == "search" and facts.shared) or method.group == "constant":
+    if T < 3 or method not in _choosing(facts):
         return
     mean, std = facts.mean_ratios(method), facts.std_ratios(method)
     top = min(2 * T, T * (T - 1), _MAX_GRAPH_EDGES)
     yield PageFigure(
         "transfer-graph",
         "Who teaches whom",
-        f"The {top} largest of {T * (T - 1)} λ; arrows lead from source to target, thicker is more.",
+        "Wide and dark arrows are large λ; hover a task for what it learns and teaches in all.",
         plots.transfer_graph(mean, std, top=top),
         plots.transfer_graph_facts(mean, std, top=top).to_frame(),
         height=460 if T <= 12 else 680,
@@ -152,6 +150,12 @@ def _late_range(facts: plots.ConvergenceFacts) -> list[float]:
     late = [(curve.mean + curve.std)[len(curve.mean) // 5 :] for curve in facts.curves.values()]
     high = max(float(np.nanmax(values)) for values in late)
     return [low - 0.05 * (high - low), high + 0.05 * (high - low)]
+
+
+def _choosing(facts: ReportFacts) -> list[MethodFacts]:
+    """The methods that chose a λ for each pair: a map of one λ for all would say nothing."""
+    groups = ("learned",) if facts.shared else ("learned", "search")
+    return [method for method in facts.methods if method.group in groups and len(facts.tasks) > 1]
 
 
 def _map(facts: ReportFacts, method: MethodFacts, id_: str, title: str, caption: str, **style: Any) -> PageFigure:

@@ -14,8 +14,13 @@ import pytest
 from run_folder import write_run
 
 from gate_model.report import ReportError, report_facts, write_report
-from gate_model.report._answer import answer, plus_minus, seconds
+from gate_model.report._answer import answer
+from gate_model.report._certainty import certainty
+from gate_model.report._differences import difference_facts
+from gate_model.report._lambda_words import agreement
 from gate_model.report._landscape import search_landscape
+from gate_model.report._search_figures import over_one_lambda
+from gate_model.report._words import percent, plus_minus, seconds
 
 HOSTILE = ("<script>alert(1)</script>", '"><img src=x onerror=alert(2)>', "a<b>&lt;{{ 7*7 }}")
 
@@ -87,14 +92,22 @@ class TestFacts:
         assert found is not None
         assert found.absolute == pytest.approx(-0.125)  # −0.1 and −0.15
         assert found.relative == pytest.approx(-0.125 / 0.375)
-        assert found.spread == pytest.approx(0.05 / np.sqrt(2))
+        # Student's t for one degree of freedom is 12.706; the split has 150 test molecules for 1206 trained on.
+        half = 12.7062 * 0.05 / np.sqrt(2) * np.sqrt(1 / 2 + 150 / 1206)
+        assert found.certainty.low == pytest.approx(-0.125 - half, rel=1e-4)
+        assert found.interval[1] == pytest.approx((-0.125 + half) / 0.375, rel=1e-4)
+        np.testing.assert_allclose(found.by_task, [0.5, 0.775])
         assert found.ratio == pytest.approx((0.5 + 0.75 + 0.5 + 0.8) / 4)
-        assert (found.seeds_better, found.tasks_better, found.within_spread) == (2, 2, False)
+        assert (found.tasks_better, found.certainty.holds_for_seeds, found.certainty.holds_for_tasks) == (
+            2,
+            False,
+            None,
+        )
         control = facts.difference(budget, zero)
         assert control is not None
         assert control.ratio == pytest.approx((1 + 1.5 + 2 + 0.5) / 4)
         assert control.absolute == pytest.approx((0.05 - 0.15) / 2)
-        assert (control.seeds_better, control.tasks_better, control.within_spread) == (1, 1, True)
+        assert control.tasks_better == 1
         assert facts.best is budget
         assert facts.best_learned is budget
 
@@ -108,7 +121,7 @@ class TestFacts:
         facts = report_facts(tmp_path)
         found = facts.difference(*facts.methods)
         assert found is not None
-        assert (found.seeds, found.absolute, found.within_spread) == (1, -1.0, None)
+        assert (found.seeds, found.absolute, found.certainty.holds_for_seeds) == (1, -1.0, None)
 
     def test_landscape_takes_each_seeds_level_out(self, tmp_path: Path) -> None:
         write_run(tmp_path, seeds=(0, 1))
@@ -139,6 +152,49 @@ class TestFacts:
         assert found.trajectories[0].shape == (31, 3)
         assert found.trajectories[0][-1, 0] == pytest.approx(both["lambda"].mean())
 
+    def test_signed_rank_test_over_the_tasks(self) -> None:
+        other = np.ones((2, 7))
+        found = certainty(other * 0.9, other, test_share=0.1)
+        assert found.p_tasks == pytest.approx(2 / 2**7)  # all seven agree
+        assert found.holds_for_tasks
+        mixed = 1 + np.array([[-0.3, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06]] * 2)
+        found = certainty(mixed, other, test_share=0.1)
+        # The rank of the only negative is 7; rank sums of at most 7: 1, 1, 1, 2, 2, 3, 4, 5 subsets of 1…7.
+        assert found.p_tasks == pytest.approx(2 * (1 + 1 + 1 + 2 + 2 + 3 + 4 + 5) / 2**7)
+        assert found.holds_for_tasks is False
+        assert np.isnan(certainty(other[:, :5] * 0.9, other[:, :5], test_share=0.1).p_tasks)
+
+    def test_a_task_without_test_labels_in_a_seed(self) -> None:
+        mine = np.array([[0.1, 0.2, np.nan], [0.3, np.nan, np.nan]])
+        theirs = np.array([[0.2, 0.2, np.nan], [0.2, np.nan, np.nan]])
+        found = certainty(mine, theirs, test_share=0.0)
+        assert (found.low + found.high) / 2 == pytest.approx((-0.05 + 0.1) / 2)
+
+    def test_differences_against_the_control(self, tmp_path: Path) -> None:
+        write_run(tmp_path, ("A", "B"), (0, 1), ("budget", "lambda=1", "lambda=0"), epochs=2, molecules=3)
+        set_rmse(tmp_path, budget=[[0.1, 0.3], [0.2, 0.4]], one=[[0.2, 0.4], [0.4, 0.5]], zero=[[0.1, 0.2], [0.1, 0.8]])
+        found = difference_facts(report_facts(tmp_path))
+        assert found is not None
+        assert (found.reference, found.methods) == ("λ = 0", ("budget", "λ = 1"))
+        np.testing.assert_allclose(found.mean, [100 * -0.05 / 0.3, 100 * 0.075 / 0.3])
+        np.testing.assert_allclose(found.by_seed[0], [100 * 0.05 / 0.3, 100 * -0.15 / 0.3])
+        assert found.tasks == ("B", "A")  # what the best method helped most comes first
+        np.testing.assert_allclose(found.by_task[0], [100 * ((1.5 + 0.5) / 2 - 1), 100 * ((1 + 2) / 2 - 1)], atol=1e-9)
+
+    def test_agreement_of_the_seeds_on_the_order_of_lambda(self) -> None:
+        assert agreement(np.array([[1.0, 2.0, 3.0], [10.0, 20.0, 30.0], [3.0, 2.0, 1.0]])) == pytest.approx(-1 / 3)
+        assert np.isnan(agreement(np.array([[1.0, 2.0, 3.0]])))
+
+    def test_trials_of_one_lambda_for_all_pairs(self) -> None:
+        rows = [("grid", 0, 0, 0.0, 1.0, 5.0), ("grid", 0, 1, 1.0, 3.0, 5.0), ("grid", 1, 0, 0.0, 10.0, 7.0)]
+        rows += [("grid", 1, 1, 1.0, 14.0, 7.0), ("tpe", 1, 0, 0.5, 11.0, 1.0)]
+        trials = pd.DataFrame(rows, columns=["method", "seed", "trial", "all pairs", "val_rmse", "wall_s"])
+        found = over_one_lambda(trials, "all pairs")
+        assert list(found["kind"]) == ["TPE", "grid", "grid"]
+        np.testing.assert_allclose(found["mean"], [6, 5.5, 8.5])
+        np.testing.assert_allclose(found["seconds"], [1, 6, 6])
+        assert list(found["n"]) == [1, 2, 2]
+
 
 class TestAnswer:
     def words(self, folder: Path, **rmse: list[list[float]]) -> str:
@@ -147,20 +203,43 @@ class TestAnswer:
         write_run(folder, ("A",), seeds, tuple(names.get(n, n) for n in rmse), epochs=2, molecules=3)
         set_rmse(folder, **rmse)
         found = answer(report_facts(folder))
-        lines = [f"{each.other}: {each.verdict}" for each in (*found.against, *found.learned_against)]
+        lines = [f"{each.other}: {each.verdict}; {each.certain}" for each in (*found.against, *found.learned_against)]
         return "\n".join([found.headline, found.summary, found.learned, *lines, *found.notes])
 
     def test_a_clear_win(self, tmp_path: Path) -> None:
         words = self.words(tmp_path, budget=[[0.18], [0.181]], one=[[0.2], [0.201]], zero=[[0.19], [0.191]])
-        assert "has the lowest mean test RMSE, by more than the spread of the seeds" in words
-        assert "control): RMSE 5.2 % lower\n" in words
-        assert "(GATE): RMSE 10.0 % lower\n" in words
+        assert "has the lowest mean test RMSE, and 2 seeds are enough to tell" in words
+        assert (
+            "control): RMSE 5.2 % lower; sure: with other seeds between 5.2 % and 5.2 % lower (95 % interval)" in words
+        )
+        assert "(GATE): RMSE 10.0 % lower; sure" in words
         assert "λ = 0 is the control" in words
 
-    def test_a_lead_within_the_spread_is_called_so(self, tmp_path: Path) -> None:
+    def test_a_lead_that_another_seed_may_turn_round_is_called_so(self, tmp_path: Path) -> None:
         words = self.words(tmp_path, budget=[[0.18], [0.20]], zero=[[0.19], [0.191]])
-        assert "its lead over λ = 0, the control, is within the spread of the seeds" in words
-        assert "RMSE 0.3 % lower, within the spread of the seeds" in words
+        assert "has the lowest mean test RMSE, but 2 seeds cannot tell it from λ = 0 (the control)." in words
+        assert "RMSE 0.3 % lower; cannot tell: with other seeds between" in words
+
+    def test_all_others_are_named_at_once(self, tmp_path: Path) -> None:
+        wide = {"budget": [[0.1], [0.2]], "one": [[0.2], [0.11]], "zero": [[0.2], [0.12]], "direct": [[0.2], [0.13]]}
+        assert "but 2 seeds cannot tell it from any other, λ = 0 (the control) included." in self.words(
+            tmp_path, **wide
+        )
+
+    def test_lambda_is_told(self, demo: tuple[Path, dict[str, Any], Page], tmp_path: Path) -> None:
+        folder, results, _ = demo
+        per_seed = np.array(results["methods"][0]["lambda"]["per_seed"])
+        words = answer(report_facts(folder)).lambda_
+        assert f"DS → HV {per_seed[:, 1, 0].mean():.2f} ± {per_seed[:, 1, 0].std(ddof=1):.2f}" in words
+        tasks = [f"T{i}" for i in range(8)]
+        results = write_run(tmp_path, tasks, epochs=1, molecules=2, shared=True)
+        off = np.array(results["methods"][0]["lambda"]["per_seed"])[:, ~np.eye(8, dtype=bool)]
+        found = answer(report_facts(tmp_path))
+        assert (
+            f"median {np.median(off.mean(axis=0)):.2f}, {100 * (off.mean(axis=0) < 0.1).mean():.0f} %" in found.lambda_
+        )
+        assert "The seeds order the 56 λ with a rank correlation of" in found.lambda_
+        assert any("over one λ for all pairs" in note for note in found.notes)
 
     def test_the_control_may_win(self, tmp_path: Path) -> None:
         words = self.words(tmp_path, budget=[[0.2], [0.21]], zero=[[0.1], [0.11]])
@@ -172,7 +251,7 @@ class TestAnswer:
         words = self.words(tmp_path, budget=[[0.2]], zero=[[0.21]])
         assert "in the one seed that was run" in words
         assert "One seed: how far the numbers would move" in words
-        assert "within the spread" not in words
+        assert "cannot tell: one seed" in words
 
     def test_no_control_is_said(self, tmp_path: Path) -> None:
         assert "No control was run" in self.words(tmp_path, budget=[[0.2]])
@@ -182,6 +261,9 @@ class TestAnswer:
     )
     def test_seconds(self, value: float, text: str) -> None:
         assert seconds(value) == text
+
+    def test_percent(self) -> None:
+        assert (percent(-0.0516), percent(0.002)) == ("5.2 % lower", "0.2 % higher")
 
     def test_plus_minus(self) -> None:
         assert plus_minus(0.25, 0.01) == "0.2500 ± 0.0100"
@@ -239,7 +321,8 @@ class TestPage:
         assert not set("<>&") & set(data[len('id="figures">') :])
         # In plotly's texts the names are escaped once: what it draws is the name itself.
         ticks = page.figures["heatmap-budget"]["layout"]["xaxis"]["ticktext"]
-        assert tuple(html.unescape(tick) for tick in ticks) == HOSTILE
+        shown = [html.unescape(tick) for tick in ticks]
+        assert sorted(name[0] + name[-1] for name in shown) == sorted(name[0] + name[-1] for name in HOSTILE)
         assert not any("<" in tick for tick in ticks)
         hover = page.figures["parity-0"]["data"][1]["hovertext"][0]
         assert hover.split("<br>")[0] == html.escape(smiles, quote=False)
@@ -274,7 +357,15 @@ class TestPage:
     def test_a_search_alone(self, tmp_path: Path) -> None:
         write_run(tmp_path, methods=("grid",), seeds=(0,), molecules=5)
         page = Page(write_report(tmp_path))
-        assert {"landscape", "heatmap-grid", "parity-0"} == set(page.figures) - {"parity-1", "parity-2"}
+        parity = {"parity-0", "parity-1", "parity-2"}
+        assert {"landscape", "slices", "heatmap-grid", "transfer-graph"} | parity == set(page.figures)
+
+    def test_one_lambda_for_all_pairs(self, tmp_path: Path) -> None:
+        write_run(tmp_path, [f"T{i}" for i in range(6)], epochs=2, molecules=3, shared=True)
+        page = Page(write_report(tmp_path))
+        assert "landscape" in page.figures
+        assert not {"slices", "heatmap-grid", "heatmap-tpe"} & set(page.figures)
+        assert "A λ for each pair would have been too many for a search." in page.text
 
     def test_written_twice_is_the_same(self, demo: tuple[Path, dict[str, Any], Page]) -> None:
         folder, _, _ = demo
