@@ -16,7 +16,8 @@ from bilevel_hpo.plots._template import GREY, PALETTE, TEMPLATE, translucent
 __all__ = ["TransferGraphFacts", "transfer_graph", "transfer_graph_facts"]
 
 _STEPS = 17
-_NODE = 0.05
+_GAP = 0.035
+"""Between the tip of an arrow and the middle of its target; the circle's radius is 1."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,10 +87,10 @@ def transfer_graph(
     many = len(facts.tasks) > 12
     for task, (x, y) in place.items():
         figure.add_annotation(_name(task, x, y, many=many))
-    said = f"the {len(facts.edges)} strongest of {facts.of} λ; arrows lead from source to target"
+    said = f"{len(facts.edges)} strongest of {facts.of} λ, source → target"
     where = {"x": 0, "y": 1, "xref": "paper", "yref": "paper", "xanchor": "left", "yanchor": "bottom"}
     figure.add_annotation(text=said, showarrow=False, **where)
-    reach = 1.45 if many else 1.35
+    reach = 1.3 if many else 1.45
     figure.update_xaxes(visible=False, range=[-reach, reach])
     figure.update_yaxes(visible=False, range=[-reach, reach], scaleanchor="x", constrain="domain")
     return figure
@@ -99,21 +100,29 @@ def _arrow(edge: dict[Any, Any], place: dict[str, NDArray[np.float64]], strength
     start, end = place[edge["source"]], place[edge["target"]]
     chord = end - start
     left = np.array([-chord[1], chord[0]])
-    # Pulled to the middle of the circle as in a chord diagram, and to the left of the way.
-    control = 0.45 * (start + end) / 2 + 0.18 * left
-    at = np.linspace(0, 1, _STEPS)[:, None]
+    # The longer the way, the more it is pulled to the middle of the circle; and each to its own left.
+    control = (1 - 0.6 * min(1.0, float(np.linalg.norm(chord)))) * (start + end) / 2 + 0.18 * left
+    # The last piece of a curve is nearly straight, along end − control.
+    until = 1 - min(0.5, _GAP / (2 * float(np.linalg.norm(end - control))))
+    at = np.linspace(0, until, _STEPS)[:, None]
     curve = (1 - at) ** 2 * start + 2 * at * (1 - at) * control + at**2 * end
-    curve = curve[np.linalg.norm(curve - end, axis=1) > _NODE]
     spread = "" if np.isnan(edge["std"]) else f" ± {edge['std']:.2g}"
     hover = f"{as_hover(edge['source'])} → {as_hover(edge['target'])}<br>λ = {edge['lambda']:.3g}{spread}"
-    colour = translucent(PALETTE[0], 0.25 + 0.65 * strength)
-    sizes = [0.0] * (len(curve) - 1) + [7 + 5 * strength]
+    colour = translucent(PALETTE[0], 0.35 + 0.55 * strength)
+    sizes = [0.0] * (len(curve) - 1) + [8 + 6 * strength]
     return go.Scatter(
         x=curve[:, 0].astype(np.float32),
         y=curve[:, 1].astype(np.float32),
         mode="lines+markers",
         line={"color": colour, "width": 0.8 + 3.2 * strength, "backoff": 0},
-        marker={"symbol": "arrow", "angleref": "previous", "size": sizes, "color": colour, "opacity": 1},
+        marker={
+            "symbol": "arrow",
+            "angleref": "previous",
+            "size": sizes,
+            "color": colour,
+            "opacity": 1,
+            "line": {"width": 0},
+        },
         hovertemplate=f"{hover}<extra></extra>",
     )
 
@@ -134,12 +143,14 @@ def _nodes(facts: TransferGraphFacts) -> go.Scatter:
 
 def _name(task: str, x: float, y: float, *, many: bool) -> dict[str, Any]:
     """Beside its node; with many tasks along the radius, where names do not run into each other."""
-    angle = -np.degrees(np.arctan2(y, x))
-    text = as_label(task, 14 if many else 18)
-    label = {"text": text, "x": 1.06 * x, "y": 1.06 * y, "showarrow": False, "hovertext": as_hover(task)}
+    text = as_label(task, 14)
+    label = {"text": text, "x": x, "y": y, "showarrow": False, "hovertext": as_hover(task)}
     if not many:
-        side = "center" if abs(x) < 0.3 else "left" if x > 0 else "right"
-        return label | {"xanchor": side, "yanchor": "middle" if abs(x) >= 0.3 else "bottom" if y > 0 else "top"}
-    upright = angle if x >= -1e-9 else angle + 180
-    turned = (upright + 180) % 360 - 180
-    return label | {"textangle": turned, "font": {"size": 11}, "xanchor": "center", "yanchor": "middle"}
+        beside = abs(x) >= 0.3
+        side = {"xanchor": "left" if x > 0 else "right", "xshift": 9 if x > 0 else -9}
+        over = {"yanchor": "bottom" if y > 0 else "top", "yshift": 7 if y > 0 else -7}
+        return label | (side if beside else over)
+    angle = -np.degrees(np.arctan2(y, x))
+    turned = (angle + (180 if x < -1e-9 else 0) + 180) % 360 - 180
+    away = 10 + 3.2 * min(len(task), 14)  # pixels to the middle of the text: half its width
+    return label | {"textangle": turned, "font": {"size": 11}, "xshift": away * x, "yshift": away * y}
