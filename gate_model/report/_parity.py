@@ -24,16 +24,22 @@ def parity(facts: ReportFacts, method: MethodFacts) -> Iterator[PageFigure]:
     limit = max(200, DRAWN_POINTS // len(facts.tasks))
     for column, task in enumerate(facts.tasks):
         here = rows[rows["task"] == task]
+        here = here.assign(place=range(len(here)))
         if here.empty:
             continue
         unit = facts.task_info[task].get("unit", "")
-        rmse = float(np.nanmean(method.test_rmse_units[:, column]))
-        caption = f"RMSE {rmse:.4g} {unit}".rstrip() + f"; {len(here)} predictions"
-        if limit < len(here) <= _BINNED:
-            caption += f", {limit} of them drawn"
-            here = here.sample(limit, random_state=0)
         names = [f"{smiles}, seed {seed:g}" for smiles, seed in zip(here["smiles"], here["seed"], strict=True)]
-        arrays = here["y_true"].to_numpy(), here["y_pred"].to_numpy()
-        figure = plots.parity(*arrays, task=task, unit=unit, names=names)
-        table = here[["seed", "smiles", "y_true", "y_pred"]].reset_index(drop=True)
-        yield PageFigure(f"parity-{column}", task, caption + ".", figure, table, 300)
+        found = plots.parity_facts(here["y_true"], here["y_pred"], task=task, unit=unit, names=names)
+        caption = _caption(float(np.nanmean(method.test_rmse_units[:, column])), found)
+        drawn = here
+        if limit < found.n <= _BINNED:
+            caption += f", {limit} of them drawn"
+            drawn = here.sample(limit, random_state=0)
+        figure = plots.parity(drawn["y_true"], drawn["y_pred"], unit=unit, names=[names[i] for i in drawn["place"]])
+        figure.update_layout(title=None, margin={"t": 16})  # the caption says it
+        yield PageFigure(f"parity-{column}", task, caption + ".", figure, found.to_frame(), 300)
+
+
+def _caption(rmse: float, found: plots.ParityFacts) -> str:
+    r2 = "" if np.isnan(found.r2) else f", R² {found.r2:.3f}"
+    return f"RMSE {rmse:.4g} {found.unit}".rstrip() + f"{r2}; {found.n} predictions"

@@ -324,8 +324,8 @@ class TestPage:
         shown = [html.unescape(tick) for tick in ticks]
         assert sorted(name[0] + name[-1] for name in shown) == sorted(name[0] + name[-1] for name in HOSTILE)
         assert not any("<" in tick for tick in ticks)
-        hover = page.figures["parity-0"]["data"][1]["hovertext"][0]
-        assert hover.split("<br>")[0] == html.escape(smiles, quote=False)
+        hover = page.figures["parity-0"]["data"][0]["customdata"][0]
+        assert hover.split("<br>")[0] == html.escape(smiles, quote=False) + ", seed 0"
 
     def test_a_task_called_na_or_1(self, tmp_path: Path) -> None:
         write_run(tmp_path, ("NA", "1", "nan"), epochs=3, molecules=5)
@@ -342,7 +342,7 @@ class TestPage:
         assert "texttemplate" not in heatmap["data"][0]
         assert len(heatmap["layout"]["yaxis"]["ticktext"]) == 40
         assert "all 1560 λ" in [trace["name"] for trace in page.figures["trajectory-budget"]["data"]]
-        assert len(page.figures["parity-39"]["data"][1]["hovertext"]) == 300
+        assert len(page.figures["parity-39"]["data"][0]["customdata"]) == 300
         assert "400 predictions, 300 of them drawn" in page.text
         assert "landscape" not in page.figures
         assert all(task in page.text for task in tasks)
