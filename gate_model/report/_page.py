@@ -16,7 +16,7 @@ from plotly.offline import get_plotlyjs
 from gate_model.report import _figures
 from gate_model.report._answer import answer
 from gate_model.report._facts import MethodFacts, ReportFacts, report_facts
-from gate_model.report._page_figure import PageFigure
+from gate_model.report._page_figure import PageFigure, tables
 from gate_model.report._parity import parity
 from gate_model.report._search_figures import search_figures
 from gate_model.report._words import capital, label, plus_minus, seconds, titled
@@ -79,7 +79,8 @@ def _render(facts: ReportFacts) -> str:
     shown = facts.best_learned or facts.best
     figures = _all_figures(facts, shown)
     drawn = [figure for group in figures.values() for figure in group]
-    data = {figure.id: json.loads(figure.figure.to_json()) | {"csv": figure.csv()} for figure in drawn}
+    csv = tables(drawn)
+    data = {each.id: json.loads(each.figure.to_json()) | {"csv": csv.get(each.id)} for each in drawn}
     plotly_js, page_js = get_plotlyjs(), _source(environment, "report.js")
     set_aside = facts.files.set_aside
     return environment.get_template("report.html.j2").render(
@@ -94,7 +95,7 @@ def _render(facts: ReportFacts) -> str:
         shown_title=capital(titled(shown)),
         seeds=", ".join(map(str, sorted({seed for method in facts.methods for seed in method.seeds}))),
         figures=figures,
-        with_csv={name for name, figure in data.items() if figure["csv"]},
+        with_csv=csv.keys(),
         parts=[(part, facts.split[part], _USES[part]) for part in _PARTS if part in facts.split],
         actions=list(set_aside["action"].value_counts().items()),
         set_aside=set_aside.head(_ROWS_SHOWN).to_dict("records"),

@@ -1,14 +1,14 @@
 """One figure of the page."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pandas as pd
 import plotly.graph_objects as go
 
-__all__ = ["LARGEST_CSV", "PageFigure"]
+__all__ = ["PageFigure", "tables"]
 
-LARGEST_CSV = 100_000
-"""Bytes. A larger table is not put into the page: its numbers are in the csv files beside it."""
+_LARGEST, _ALL = 100_000, 500_000
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,18 @@ class PageFigure:
     min_width: int = 0
     """Pixels below which the figure scrolls in its container."""
 
-    def csv(self) -> str:
-        """`table` to six significant digits; empty if that is too large for the page."""
-        named = not isinstance(self.table.index, pd.RangeIndex)
-        text = self.table.to_csv(index=named, float_format="%.6g")
-        return text if len(text) <= LARGEST_CSV else ""
+
+def tables(figures: Iterable[PageFigure]) -> dict[str, str]:
+    """The figures' tables as CSV, to six significant digits, by id.
+
+    A table above 100 kB, and those after the first 500 kB of all, are left out to keep the page small: their numbers
+    are in the csv files beside it.
+    """
+    found, total = {}, 0
+    for figure in figures:
+        named = not isinstance(figure.table.index, pd.RangeIndex)
+        text = figure.table.to_csv(index=named, float_format="%.6g")
+        if len(text) <= _LARGEST and total + len(text) <= _ALL:
+            found[figure.id] = text
+            total += len(text)
+    return found

@@ -10,7 +10,7 @@ from gate_model.report._page_figure import PageFigure
 
 __all__ = ["DRAWN_POINTS", "parity"]
 
-DRAWN_POINTS = 12_000
+DRAWN_POINTS = 8_000
 """Of all tasks together; beyond it an even random part of each task is drawn, so that the page stays small."""
 
 _BINNED = 1000

@@ -342,8 +342,8 @@ class TestPage:
         assert "texttemplate" not in heatmap["data"][0]
         assert len(heatmap["layout"]["yaxis"]["ticktext"]) == 40
         assert "all 1560 λ" in [trace["name"] for trace in page.figures["trajectory-budget"]["data"]]
-        assert len(page.figures["parity-39"]["data"][0]["customdata"]) == 300
-        assert "400 predictions, 300 of them drawn" in page.text
+        assert len(page.figures["parity-39"]["data"][0]["customdata"]) == 200
+        assert "400 predictions, 200 of them drawn" in page.text
         assert "landscape" not in page.figures
         assert all(task in page.text for task in tasks)
 
