@@ -24,7 +24,7 @@ class TestNames:
         assert "%{" not in shown
         assert "<script" not in shown
         assert max(map(len, shown.split("<br>"))) <= 90
-        assert shown.count("x" * 40) >= 3
+        assert shown.count("x") == HOSTILE.count("x")
         assert plots.as_hover("") == ""
 
 
@@ -155,8 +155,7 @@ class TestExport:
         assert "<script>alert" not in page
         config = json.loads("{" + page.rsplit("{", 1)[1].split("}")[0] + "}")
         assert "sendChartToCloud" in config["modeBarButtonsToRemove"]
-        assert (config["showSendToCloud"], config["plotlyServerURL"]) == (False, "")
-        assert plots.CONFIG["plotlyServerURL"] == ""
+        assert config["showSendToCloud"] is False
 
     def test_json_can_be_read_back(self, tmp_path: Path) -> None:
         (file,) = plots.export(self.figure, self.facts.to_frame(), tmp_path / "map", formats=["json"])
