@@ -15,6 +15,8 @@ __all__ = ["ConvergenceFacts", "Curve", "convergence", "convergence_facts"]
 
 Axis = Literal["epoch", "seconds"]
 
+_FAR = 5
+
 
 @dataclass(frozen=True, eq=False)
 class Curve:
@@ -127,7 +129,8 @@ def convergence(
         label: title of the vertical axis.
         searches: over seconds only, one row per trial in the order they ran, with the columns method, seed, seconds
             (of that trial alone) and val; drawn as steps of the best value so far over the time of all trials so far.
-            A seed's trials count as run one after the other.
+            A seed's trials count as run one after the other. Where a search
+            takes over five times as long as the trainings, the seconds are on a logarithmic axis.
 
     Raises:
         ValueError: a column is missing, there is no row, an epoch comes twice, a search is given over epochs, a trial
@@ -135,6 +138,9 @@ def convergence(
     """
     facts = convergence_facts(history, x=x, searches=searches)
     figure = go.Figure(layout={"template": TEMPLATE, "xaxis_title_text": x, "yaxis_title_text": as_text(label)})
+    longest = max(curve.x[-1] for curve in facts.curves.values())
+    if any(curve.x[-1] > _FAR * longest for curve in facts.searches.values()):
+        figure.update_xaxes(type="log")
     drawn = [(name, curve, False) for name, curve in facts.curves.items()]
     drawn += [(f"{name}, best so far", curve, True) for name, curve in facts.searches.items()]
     for index, (name, curve, steps) in enumerate(drawn):

@@ -17,7 +17,6 @@ CONFIG: dict[str, Any] = {
     "responsive": True,
     "displaylogo": False,
     "showSendToCloud": False,
-    "plotlyServerURL": "",
     "modeBarButtonsToRemove": ["sendChartToCloud", "select2d", "lasso2d"],
 }
 """How plotly.js shows every figure: without its button that uploads the figure to a server."""
@@ -28,7 +27,7 @@ _PAGE = """<!DOCTYPE html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src 'unsafe-inline'; \
-style-src 'unsafe-inline'; img-src data: blob:">
+style-src 'unsafe-inline'; img-src data: blob:; form-action 'none'; base-uri 'none'">
 <meta name="color-scheme" content="light dark">
 <title>λ</title>
 <style>html, body {{ height: 100%; margin: 0; background: Canvas; }}</style>

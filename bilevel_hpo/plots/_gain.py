@@ -147,7 +147,7 @@ def _spearman(
     total = times.sum(axis=1, keepdims=True)
     a, b = (each - (times * each).sum(axis=1, keepdims=True) / total for each in (a, b))
     scale = np.sqrt((times * a**2).sum(axis=1) * (times * b**2).sum(axis=1))
-    return np.divide((times * a * b).sum(axis=1), scale, out=np.full(len(scale), np.nan), where=scale > 1e-9)
+    return np.asarray((times * a * b).sum(axis=1) / np.where(scale > 1e-9, scale, np.nan))
 
 
 def _ranks(values: NDArray[np.float64], times: NDArray[np.int64] | NDArray[np.float64]) -> NDArray[np.float64]:

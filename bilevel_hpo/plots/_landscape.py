@@ -109,7 +109,7 @@ def _trajectory(
         drawn = path[steps]
         line = {"color": colour, "width": 2 if flat else 5}
         hover = f"{_hover(facts.params, f'{full}, step %{{customdata}}', flat=flat)}<extra></extra>"
-        way = {"line": line, "showlegend": False, "customdata": steps, "hovertemplate": hover}
+        way: dict[str, Any] = {"line": line, "showlegend": False, "customdata": steps, "hovertemplate": hover}
         heads = arrow_steps(drawn)
         if flat:
             sizes = np.zeros(len(drawn))

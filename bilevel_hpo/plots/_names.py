@@ -13,7 +13,7 @@ def as_text(name: object) -> str:
     return html.escape(str(name), quote=False)
 
 
-def as_label(name: object, length: int = 24) -> str:
+def as_label(name: object, length: int = 30) -> str:
     """`name` for axes and legends: as `as_text`, above `length` characters with the middle left out."""
     return as_text(_shortened(str(name), length))
 

@@ -1,6 +1,5 @@
 """Predicted against measured values of one task: points, or their density where there are many."""
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,12 +9,13 @@ import plotly.graph_objects as go
 from numpy.typing import ArrayLike, NDArray
 
 from bilevel_hpo.plots._names import as_hover, as_label
-from bilevel_hpo.plots._template import PALETTE, SEQUENTIAL, TEMPLATE
+from bilevel_hpo.plots._template import PALETTE, TEMPLATE
 
 __all__ = ["ParityFacts", "parity", "parity_facts"]
 
 _MAX_POINTS = 1_000
 _BINS = 60
+_DENSITY = [[0.0, "#4a7fb5"], [0.5, "#9a9a86"], [1.0, "#f0c04a"]]  # a lone point can be seen on white and on black
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +63,7 @@ def parity_facts(
     known = np.isfinite(y) & np.isfinite(fitted)
     if not known.any():
         raise ValueError(f"none of the {len(y)} pairs is finite; at least one is wanted")
-    kept = None if names is None else tuple(str(names[row]) for row in np.flatnonzero(known))
+    kept = None if names is None else tuple(str(name) for name, there in zip(names, known, strict=True) if there)
     y, fitted = y[known], fitted[known]
     around = float(((y - y.mean()) ** 2).sum())
     edges = counts = None
@@ -134,7 +134,7 @@ def _points(facts: ParityFacts) -> go.Scatter:
         x=facts.measured.astype(np.float32),
         y=facts.predicted.astype(np.float32),
         mode="markers",
-        marker={"color": PALETTE[0], "size": 6, "opacity": 0.55},
+        marker={"color": PALETTE[0], "size": 6, "opacity": 0.7},
         customdata=names or None,
         hovertemplate=("%{customdata}" if names else "") + "measured %{x:.5g}<br>predicted %{y:.5g}<extra></extra>",
     )
@@ -143,9 +143,7 @@ def _points(facts: ParityFacts) -> go.Scatter:
 def _density(facts: ParityFacts) -> go.Heatmap:
     assert facts.counts is not None
     assert facts.edges is not None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        z = np.where(facts.counts > 0, np.log10(facts.counts), np.nan)
+    z = np.log10(np.where(facts.counts > 0, facts.counts, np.nan))
     top = int(facts.counts.max())
     ticks = [tick for tick in (1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000, 100_000) if tick <= top]
     bar = {"tickvals": np.log10(ticks), "ticktext": [f"{tick:,}" for tick in ticks], "title": {"text": "points"}}
@@ -156,7 +154,7 @@ def _density(facts: ParityFacts) -> go.Heatmap:
         customdata=facts.counts.astype(np.int32),
         zmin=0,
         zmax=max(float(np.log10(top)), 0.3),
-        colorscale=SEQUENTIAL,
+        colorscale=_DENSITY,
         colorbar=bar | {"thickness": 12, "outlinewidth": 0},
         hoverongaps=False,
         hovertemplate="measured %{x:.4g}<br>predicted %{y:.4g}<br>%{customdata} points<extra></extra>",

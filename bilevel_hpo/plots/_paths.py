@@ -5,13 +5,12 @@ from numpy.typing import NDArray
 
 __all__ = ["arrow_steps", "thinned"]
 
-_DRAWN = 200
 _ARROWS = 3
 
 
-def thinned(path: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Steps of `path` `[steps, P]` to draw: all up to 200, beyond that 200 spread evenly, first and last among them."""
-    return np.unique(np.linspace(0, len(path) - 1, min(len(path), _DRAWN)).round().astype(np.int64))
+def thinned(path: NDArray[np.float64], limit: int = 200) -> NDArray[np.int32]:
+    """Steps of `path` `[steps, P]` to draw: all, or above `limit` so many spread evenly, first and last among them."""
+    return np.unique(np.linspace(0, len(path) - 1, min(len(path), limit)).round().astype(np.int32))
 
 
 def arrow_steps(path: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -78,17 +78,22 @@ def _plane(facts: SliceFacts, pair: tuple[int, int]) -> list[Any]:
     x, y = land.points[:, i], land.points[:, j]
     traces = [_elsewhere(x, y, plane.rows, first=False)]
     if np.isfinite(plane.z).any():
-        low, high = float(land.values.min()), float(land.values.max())
-        levels = {"start": low, "end": high, "size": (high - low) / 12 or 1.0}
-        # Its own scale with the ends of the shared one: contours on a shared axis hang plotly.js 4.1.
+        low, high = _ends_of_scale(land)
+        levels = {"start": low, "end": high, "size": (high - low) / 12, "coloring": "heatmap"}
+        # Its own scale with the ends of the shared one: contours on a shared colour axis hang plotly.js 4.1.
         scale = {"colorscale": SEQUENTIAL, "zmin": low, "zmax": high, "autocontour": False, "contours": levels}
-        style = {"opacity": 0.55, "connectgaps": False, "showscale": False, "line": {"width": 0.5, "color": GREY}}
+        style = {"opacity": 0.85, "connectgaps": False, "showscale": False, "line": {"width": 0.7, "color": GREY}}
         said = f"interpolated: {as_hover(land.objective)} %{{z:.4g}}<extra></extra>"
         traces.append(go.Contour(x=plane.x, y=plane.y, z=plane.z, hovertemplate=said, **scale, **style))
     traces.append(_trials(land, plane.rows, x[plane.rows], y[plane.rows], first=False))
     traces += _ways(land, i, j)
     traces.append(_star(land, x[land.optimum], y[land.optimum], first=False))
     return traces
+
+
+def _ends_of_scale(land: LandscapeFacts) -> tuple[float, float]:
+    low, high = float(land.values.min()), float(land.values.max())
+    return low, high if high > low else low + 1
 
 
 def _elsewhere(x: NDArray[np.float64], y: NDArray[np.float64], cut: NDArray[np.int64], *, first: bool) -> go.Scatter:
@@ -104,16 +109,15 @@ def _trials(
     land: LandscapeFacts, rows: NDArray[np.int64], x: NDArray[np.float64], y: NDArray[np.float64], *, first: bool
 ) -> go.Scatter:
     line = {"width": 1, "color": GREY}
-    marker = {"color": land.values[rows], "coloraxis": "coloraxis", "size": 8, "line": line}
-    after = measured(land, rows)
+    marker = {"color": land.values[rows].astype(np.float32), "coloraxis": "coloraxis", "size": 8, "line": line}
     hover = [
-        ", ".join(f"{value:.3g}" for value in land.points[row]) + f"<br>{land.values[row]:.5g}{text}"
-        for row, text in zip(rows, after, strict=True)
+        ", ".join(f"{value:.3g}" for value in land.points[row]) + text
+        for row, text in zip(rows, measured(land, rows), strict=True)
     ]
-    named = ", ".join(as_hover(name) for name in land.params)
-    said = f"λ of {named}; {as_hover(land.objective)}<br>%{{customdata}}<extra></extra>"
+    said = f"{as_hover(land.objective)} %{{marker.color:.5g}}<br>λ %{{customdata}}<extra></extra>"
     legend = {"name": "trials in the cut", "legendgroup": "cut", "showlegend": first}
-    return go.Scatter(x=x, y=y, mode="markers", marker=marker, customdata=hover, hovertemplate=said, **legend)
+    at = {"x": x.astype(np.float32), "y": y.astype(np.float32)}
+    return go.Scatter(**at, mode="markers", marker=marker, customdata=hover, hovertemplate=said, **legend)
 
 
 def _star(land: LandscapeFacts, x: float, y: float, *, first: bool) -> go.Scatter:
@@ -139,11 +143,11 @@ def _ends(land: LandscapeFacts, i: int) -> list[Any]:
 def _ways(land: LandscapeFacts, i: int, j: int) -> list[Any]:
     traces = []
     for name, path in zip(land.names, land.trajectories, strict=True):
-        steps = thinned(path)
-        drawn, sizes = path[steps][:, [i, j]], np.zeros(len(steps))
+        steps = thinned(path, 60)
+        drawn, sizes = path[steps][:, [i, j]].astype(np.float32), np.zeros(len(steps), dtype=np.uint8)
         sizes[-1] = 11
         marker = {"symbol": "diamond", "size": sizes, "opacity": 1, "color": _colour(land, name)}
-        marker["line"] = {"color": "white", "width": np.sign(sizes)}
+        marker["line"] = {"color": "white", "width": (sizes > 0).astype(np.uint8)}
         style = {"line": {"color": _colour(land, name), "width": 1.5}, "marker": marker, "showlegend": False}
         said = f"{as_hover(name)}, step %{{customdata}}<br>%{{x:.3g}}, %{{y:.3g}}<extra></extra>"
         group = {"legendgroup": f"way {as_label(name)}", "customdata": steps, "hovertemplate": said}
@@ -195,4 +199,6 @@ def _say(figure: go.Figure, facts: SliceFacts) -> None:
     where = {"x": 1, "y": 1, "xref": "paper", "yref": "paper", "xanchor": "right", "yanchor": "top", "align": "right"}
     figure.add_annotation(text="<br>".join(lines), showarrow=False, font={"size": 12}, **where)
     scale = {"title": {"text": as_label(facts.landscape.objective, 40), "side": "right"}, "thickness": 12, "len": 0.75}
-    figure.update_layout(coloraxis={"colorscale": SEQUENTIAL, "colorbar": scale | {"outlinewidth": 0}})
+    low, high = _ends_of_scale(facts.landscape)
+    bar = scale | {"outlinewidth": 0}
+    figure.update_layout(coloraxis={"colorscale": SEQUENTIAL, "cmin": low, "cmax": high, "colorbar": bar})
