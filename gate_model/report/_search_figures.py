@@ -49,13 +49,15 @@ def search_figures(facts: ReportFacts) -> Iterator[PageFigure]:
             found.to_frame(),
             560,
         )
+    slices = plots.slices(found)
+    slices.update_layout(coloraxis_colorbar_x=1.07)  # clear of the axis on the right
     yield PageFigure(
         "slices",
         "Slices through the best point",
         "Diagonal: RMSE on the selection molecules over one λ, the others at the best point. Below it: over two λ. "
         "Trials near the slice are coloured, the others grey; between them the values are interpolated, which the "
         f"dotted lines and contours show. Zooming one panel zooms its row and column.{'' if P <= 3 else notes}",
-        plots.slices(found),
+        slices,
         plots.slice_facts(found).to_frame(),
         height=max(420, 190 * P),
         min_width=max(520, 170 * P),

@@ -60,8 +60,13 @@
   dark.addEventListener("change", redraw);
   addEventListener("beforeprint", () => {
     printing = true;
+    document.documentElement.classList.add("printing"); // the figures take the width of the paper
     document.querySelectorAll("details").forEach((each) => { each.open = true; });
     places.forEach(draw);
   });
-  addEventListener("afterprint", () => { printing = false; redraw(); });
+  addEventListener("afterprint", () => {
+    printing = false;
+    document.documentElement.classList.remove("printing");
+    redraw();
+  });
 })();
