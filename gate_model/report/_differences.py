@@ -76,7 +76,7 @@ def difference_facts(facts: ReportFacts) -> DifferenceFacts | None:
 def differences(found: DifferenceFacts) -> go.Figure:
     """A line for each interval, a large mark for the mean, small ones for the seeds; best method on top."""
     figure = _figure(found)
-    rows = np.arange(len(found.methods))
+    rows = list(range(len(found.methods)))
     for row, seeds in zip(rows, found.by_seed, strict=True):
         if len(seeds) > 1:
             figure.add_scatter(
@@ -85,7 +85,7 @@ def differences(found: DifferenceFacts) -> go.Figure:
                 mode="markers",
                 name="a seed",
                 legendgroup="seed",
-                showlegend=bool(row == 0),
+                showlegend=row == 0,
                 marker={"symbol": "line-ns-open", "size": 12, "color": plots.PALETTE[1], "line": {"width": 1.5}},
                 hovertemplate="a seed: %{x:+.2f} %<extra></extra>",
             )

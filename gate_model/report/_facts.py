@@ -244,7 +244,7 @@ def _method(found: dict[str, Any], tasks: tuple[str, ...], where: str) -> Method
 def _mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Over the seeds, `[S, T]` ↦ `[T]`; NaN only where every seed is NaN."""
     count = np.isfinite(values).sum(axis=0)
-    return np.divide(np.nansum(values, axis=0), count, out=np.full(values.shape[1], np.nan), where=count > 0)
+    return np.where(count > 0, np.nansum(values, axis=0) / np.maximum(count, 1), np.nan)
 
 
 def _std(values: NDArray[np.float64]) -> float:

@@ -131,9 +131,10 @@ def validation(facts: ReportFacts) -> Iterator[PageFigure]:
     yield PageFigure("validation-epoch", "Over epochs", what + cut, figure, over_epochs.to_frame(), 380)
 
     searches = None
-    if trials is not None and not trials.empty:
+    if trials is not None and np.isfinite(trials["val_rmse"]).any():
         searches = trials.rename(columns={"val_rmse": "val", "wall_s": "seconds"})
         searches = searches.assign(method=searches["method"].map(label))[["method", "seed", "seconds", "val"]]
+        searches = searches.groupby("method", sort=False).filter(lambda rows: bool(np.isfinite(rows["val"]).any()))
     figure = plots.convergence(long, x="seconds", label="RMSE, selection", searches=searches)
     figure.update_yaxes(range=heights, tickformat=".3~f")
     caption = f"{what} An epoch stands at its mean time over the seeds."

@@ -24,17 +24,19 @@ def lambda_words(facts: ReportFacts, method: MethodFacts) -> str:
         each = ", ".join(f"{value:.2f}" for value in off[:, 0])
         return f"One λ for all pairs: {each}{' (one for each seed)' if len(off) > 1 else ''}."
     if method.group == "search" and T == 3:
+        mean, std = _mean_std(method.lambda_)
         named = [
-            f"{a} – {b} {plus_minus(*_mean_std(method.lambda_[:, i, j]), '.2f')}"
+            f"{a} – {b} {plus_minus(mean[i, j], std[i, j], '.2f')}"
             for (i, a), (j, b) in combinations(enumerate(facts.tasks), 2)
         ]
         return f"λ{several}: {', '.join(named)}."
     if T <= 3:
         return f"λ (source → target, in units of the direct path{several}): {strongest(facts, method, T * (T - 1))}."
-    mean = off.mean(axis=0)
+    average = off.mean(axis=0)
+    small = 100 * (average < SMALL_LAMBDA).mean()
     words = (
-        f"λ (source → target, in units of the direct path{several}): median {np.median(mean):.2f}, "
-        f"{100 * (mean < SMALL_LAMBDA).mean():.0f} % below {SMALL_LAMBDA:g}; strongest {strongest(facts, method, 3)}."
+        f"λ (source → target, in units of the direct path{several}): median {np.median(average):.2f}, "
+        f"{small:.0f} % below {SMALL_LAMBDA:g}; strongest {strongest(facts, method, 3)}."
     )
     rho = agreement(off)
     if not np.isnan(rho):

@@ -17,7 +17,8 @@ MOST_DRAWN = 6
 
 def search_landscape(facts: ReportFacts) -> LandscapeFacts | None:
     """Trials of grid and TPE over two to six symmetric λ; None if the search had another number, or no trials."""
-    if facts.files.trials is None or facts.files.trials.empty or not 2 <= len(facts.parameters) <= MOST_DRAWN:
+    trials = facts.files.trials
+    if trials is None or not np.isfinite(trials["val_rmse"]).any() or not 2 <= len(facts.parameters) <= MOST_DRAWN:
         return None
     paths, names = [], []
     for method in facts.methods:
@@ -26,7 +27,7 @@ def search_landscape(facts: ReportFacts) -> LandscapeFacts | None:
                 paths.append(path)
                 names.append(method.name)
     return LandscapeFacts.from_frame(
-        levelled_trials(facts.files.trials),
+        levelled_trials(trials),
         facts.parameters,
         "level",
         group="kind",
@@ -42,8 +43,9 @@ def levelled_trials(trials: pd.DataFrame) -> pd.DataFrame:
 
     Each seed has a split of its own, hence a level of its own. Where every seed has a grid, the seeds' levels (the mean
     over the grid) are set to their common mean, so that points of different seeds can be compared. Grid points are then
-    means over the seeds; TPE points are single trainings.
+    means over the seeds; TPE points are single trainings. Trainings that diverged are left out.
     """
+    trials = trials[np.isfinite(trials["val_rmse"])]
     kinds = {"grid": "grid", "tpe": "TPE"}
     return trials.assign(level=_levels(trials), kind=trials["method"].map(lambda name: kinds.get(name, name)))
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -25,7 +26,7 @@ _PATHS = (
 def search_figures(facts: ReportFacts) -> Iterator[PageFigure]:
     """3-D landscape of three λ, slices of two to six, a line for one; nothing for more."""
     trials = facts.files.trials
-    if trials is None or trials.empty:
+    if trials is None or not np.isfinite(trials["val_rmse"]).any():
         return
     if len(facts.parameters) == 1:
         yield _one(facts, trials)
@@ -65,7 +66,7 @@ def search_figures(facts: ReportFacts) -> Iterator[PageFigure]:
 
 
 def over_one_lambda(trials: pd.DataFrame, parameter: str) -> pd.DataFrame:
-    """One row per search and λ: kind, lambda, mean RMSE, std (ddof = 1, NaN for one training), trainings, seconds."""
+    """One row per search and λ : kind, lambda, mean RMSE, std (ddof = 1, NaN for one training), trainings, seconds."""
     groups = levelled_trials(trials).groupby(["kind", parameter], sort=True)
     frame = groups.agg(mean=("level", "mean"), std=("level", "std"), n=("level", "size"), seconds=("wall_s", "mean"))
     return frame.reset_index().rename(columns={parameter: "lambda"})
@@ -92,7 +93,7 @@ def _one(facts: ReportFacts, trials: pd.DataFrame) -> PageFigure:
             ],
             hoverinfo="text",
         )
-        best = rows.loc[rows["mean"].idxmin()]
+        best = rows.iloc[int(rows["mean"].argmin())]
         figure.add_scatter(
             x=[best["lambda"]],
             y=[best["mean"]],

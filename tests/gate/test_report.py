@@ -367,6 +367,17 @@ class TestPage:
         assert not {"slices", "heatmap-grid", "heatmap-tpe"} & set(page.figures)
         assert "A λ for each pair would have been too many for a search." in page.text
 
+    @pytest.mark.parametrize("kinds", [("tpe",), ("grid", "tpe")])
+    @pytest.mark.parametrize("shared", [False, True])
+    def test_trainings_that_diverged(self, tmp_path: Path, kinds: tuple[str, ...], shared: bool) -> None:
+        write_run(tmp_path, epochs=2, molecules=3, shared=shared)
+        trials = pd.read_csv(tmp_path / "trials.csv")
+        trials.loc[trials["method"].isin(kinds), "val_rmse"] = np.inf
+        trials.to_csv(tmp_path / "trials.csv", index=False)
+        page = Page(write_report(tmp_path))
+        assert ("landscape" in page.figures) is (kinds == ("tpe",))
+        assert "validation-seconds" in page.figures
+
     def test_written_twice_is_the_same(self, demo: tuple[Path, dict[str, Any], Page]) -> None:
         folder, _, _ = demo
         before = (folder / "report.html").read_bytes()
