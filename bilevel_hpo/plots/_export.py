@@ -30,7 +30,7 @@ _PAGE = """<!DOCTYPE html>
 style-src 'unsafe-inline'; img-src data: blob:; form-action 'none'; base-uri 'none'">
 <meta name="color-scheme" content="light dark">
 <title>λ</title>
-<style>html, body {{ height: 100%; margin: 0; background: Canvas; }}</style>
+<style>html, body {{ height: 100%; margin: 0; background: Canvas; }} .plotly-graph-div {{ min-width: 640px; }}</style>
 </head>
 <body>
 {figure}

@@ -115,6 +115,7 @@ def _trajectory(
             sizes = np.zeros(len(drawn))
             sizes[heads] = 13
             marker = {"symbol": "arrow", "angleref": "previous", "size": sizes, "color": colour, "opacity": 1}
+            marker["line"] = {"width": 0}
             line["backoff"] = 0  # the line goes on under the arrow heads
             traces.append(_scatter(drawn, mode="lines+markers", marker=marker, **way, **shared))
         else:

@@ -152,7 +152,9 @@ def ratio_heatmap(
         ygap=1,
     )
     if facts.with_text:
-        map_.update(text=[[_cell(v) for v in row] for row in facts.values], texttemplate="%{text}")
+        digits = ".2g" if show == "std" else "z.2f"
+        text = [["" if np.isnan(value) else f"{value:{digits}}" for value in row] for row in facts.values]
+        map_.update(text=text, texttemplate="%{text}")
     figure = go.Figure(map_, layout={"template": TEMPLATE})
     figure.update_xaxes(**_ticks(facts.sources), title_text="source", range=[-0.5, len(columns) - 0.5])
     figure.update_yaxes(**_ticks(facts.targets), title_text="target", range=[len(rows) - 0.5, -0.5])
@@ -182,10 +184,6 @@ def _ticks(names: tuple[str, ...]) -> dict[str, Any]:
         "showgrid": False,
         "zeroline": False,
     }
-
-
-def _cell(value: float) -> str:
-    return "" if np.isnan(value) else f"{value:.2f}"
 
 
 def _measured(facts: RatioHeatmapFacts, t: int, s: int) -> str:
