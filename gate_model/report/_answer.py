@@ -116,10 +116,9 @@ def _all_against(facts: ReportFacts, subject: MethodFacts) -> tuple[Against, ...
 
 def _against(subject: MethodFacts, other: MethodFacts, difference: Difference) -> Against:
     same = abs(difference.relative) < 0.0005
-    evidence = f"{subject.rmse:.4f} against {other.rmse:.4f}"
-    if difference.seeds > 1:
-        evidence += f", lower in {int((difference.by_seed < 0).sum())} of {difference.seeds} seeds"
-    evidence += f", lower in {difference.tasks_better} of {count(difference.tasks, 'task')}"
+    seeds = f"{int((difference.by_seed < 0).sum())} of {difference.seeds} seeds, " if difference.seeds > 1 else ""
+    evidence = f"{subject.rmse:.4f} against {other.rmse:.4f}; lower in {seeds}{difference.tasks_better} of "
+    evidence += count(difference.tasks, "task")
     p = difference.certainty.p_tasks
     if not np.isnan(p):
         evidence += f" (p {'< 0.001' if p < 0.001 else f'= {p:.3f}'})"
