@@ -15,6 +15,13 @@ ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--enable-unsafe-swiftshader")
 DRAWN = "() => [...document.querySelectorAll('[data-figure]')].every((place) => place.querySelector('.main-svg'))"
 """Has every figure been drawn?"""
 
+SCROLL = """async () => {
+    for (const place of document.querySelectorAll("[data-figure]")) {
+        place.scrollIntoView({ behavior: "instant" });
+        await new Promise((then) => setTimeout(then, 20));
+    }
+}"""
+
 
 def installed() -> str:
     """Path of a Chromium; skips the test, with the reason, where there is none."""
@@ -66,6 +73,5 @@ def opened(browser: Any, path: Path, **context: Any) -> Iterator[Opened]:
 def draw_all(page: Any) -> None:
     """Scroll through the page, as a reader does, until every figure is drawn."""
     page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
-    for name in page.evaluate("[...document.querySelectorAll('[data-figure]')].map((place) => place.dataset.figure)"):
-        page.locator(f'[data-figure="{name}"]').scroll_into_view_if_needed()
+    page.evaluate(SCROLL)
     page.wait_for_function(DRAWN)
