@@ -8,6 +8,7 @@ published alone.
 from __future__ import annotations
 
 import collections.abc
+import math
 import typing
 import warnings
 import zlib
@@ -20,8 +21,8 @@ from optuna.trial import FrozenTrial
 class HypergradientSampler(optuna.samplers.BaseSampler):
     """(trials with their hypergradients) ↦ the last λ, one projected step of Adam further.
 
-    The objective calls ``trial.set_user_attr("hypergradient", {name: dL/dλ})`` with the gradient of
-    the value it returns, one number per learned parameter, in the parameter's own unit. For
+    The objective calls ``trial.set_user_attr("hypergradient", {name: dL/dλ})`` with the gradient
+    of the value it returns, one number per learned parameter, in the parameter's own unit. For
     distributions with ``log=True`` the step is taken in ln λ, by the chain rule.
 
     The sampler has no state of its own: a proposal is a function of the seed and of the trials
@@ -194,7 +195,7 @@ class HypergradientSampler(optuna.samplers.BaseSampler):
                 gradient[name] = float(value)
             except (TypeError, ValueError):
                 raise ValueError(f"{where}[{name!r}] is {value!r}; a number is wanted") from None
-            if not np.isfinite(gradient[name]):
+            if not math.isfinite(gradient[name]):
                 raise ArithmeticError(f"{where}[{name!r}] is {value!r}, not finite")
         return gradient
 
