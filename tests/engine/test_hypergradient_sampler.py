@@ -252,6 +252,16 @@ def test_a_non_finite_hypergradient_is_named_and_halves_the_step(value):
         assert one_step(study) == pytest.approx(0.2)
 
 
+def test_a_training_that_diverged_is_not_repeated():
+    study = first_trial_done(hypergradient={"a": -2.0})
+    trial = study.ask({"a": SPACE["a"]})
+    trial.set_user_attr("hypergradient", {"a": math.nan})
+    with pytest.warns(UserWarning, match="nan"):  # Optuna's: it fails the trial
+        study.tell(trial, math.nan, skip_if_finished=True)
+    assert study.trials[-1].state is TrialState.FAIL
+    assert one_step(study) == pytest.approx(0.2)
+
+
 def test_a_forgotten_hypergradient_is_warned_of():
     study = new_study()
     with pytest.warns(UserWarning, match="trial 0 is complete, but has no user attribute 'hypergradient'"):

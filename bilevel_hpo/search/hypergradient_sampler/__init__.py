@@ -34,8 +34,9 @@ class HypergradientSampler(optuna.samplers.BaseSampler):
     - First trial: ``init``, or the middle of the bounds. ``study.enqueue_trial`` works as well.
     - A trial that is still running since then is taken to report the last hypergradient again: the
       proposal is one step further. Before there is any hypergradient, it is the start ± ``lr``.
-    - Each pruned trial since then, or one with a hypergradient that cannot be used, halves the
-      step. Failed trials, and complete ones without a hypergradient, are passed over.
+    - Each trial since then that was pruned, or reported a hypergradient that cannot be used, or
+      reported one and failed (its value was NaN), halves the step. Other failed trials, and
+      complete ones without a hypergradient, are passed over.
 
     When not to use it: without hypergradients it stands still (use TPE); with an inner training
     that can change λ on its way, that is cheaper than one training per step.
@@ -304,10 +305,8 @@ class _Adam:
 
 
 def _earlier(study: optuna.Study, trial: FrozenTrial) -> list[FrozenTrial]:
-    """Return running, complete and pruned trials with lower numbers, in their order."""
-    states = optuna.trial.TrialState
-    wanted = (states.RUNNING, states.COMPLETE, states.PRUNED)
-    trials = study.get_trials(deepcopy=False, states=wanted)
+    """Return the trials with lower numbers, in their order."""
+    trials = study.get_trials(deepcopy=False)
     return sorted((t for t in trials if t.number < trial.number), key=lambda t: t.number)
 
 
