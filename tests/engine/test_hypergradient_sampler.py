@@ -326,6 +326,7 @@ def test_other_parameters_go_to_the_independent_sampler():
         ({"lr": 0.0}, "lr=0.0; a positive"),
         ({"lr": math.nan}, "lr=nan; a positive"),
         ({"betas": (0.9, 1.0)}, r"betas=\(0.9, 1.0\); two numbers in \[0, 1\)"),
+        ({"betas": (0.9,)}, r"betas=\(0.9,\); two numbers"),
         ({"eps": 0.0}, "eps=0.0; a positive"),
         ({"names": "abc"}, "names='abc'; a list"),
     ],

@@ -67,11 +67,11 @@ class HypergradientSampler(optuna.samplers.BaseSampler):
         independent_sampler: optuna.samplers.BaseSampler | None = None,
         seed: int | None = None,
     ) -> None:
-        if not 0 < lr < float("inf"):
+        if not 0 < lr < math.inf:
             raise ValueError(f"lr={lr}; a positive number is wanted")
-        if not all(0 <= beta < 1 for beta in betas):
+        if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
             raise ValueError(f"betas={betas}; two numbers in [0, 1) are wanted")
-        if not 0 < eps < float("inf"):
+        if not 0 < eps < math.inf:
             raise ValueError(f"eps={eps}; a positive number is wanted")
         if isinstance(names, str):
             raise ValueError(f"names={names!r}; a list of names is wanted")
