@@ -41,12 +41,14 @@ def search_figures(facts: ReportFacts) -> Iterator[PageFigure]:
     notes = (_LEVELS if found.counts.max() > 1 else "") + (_PATHS if found.trajectories else "")
     P = len(found.params)
     if P <= 3:
+        landscape = plots.landscape(found)
+        landscape.update_scenes(camera_center={"x": 0, "y": 0, "z": -0.12})  # room for the ticks of the nearest corner
         yield PageFigure(
             "landscape",
             "Where the search went, and where λ went by itself",
             f"Each point is one choice of {P} symmetric λ; its colour is the RMSE on the selection molecules. "
             f"Stars: {'; '.join(best)}.{notes}",
-            plots.landscape(found),
+            landscape,
             found.to_frame(),
             560,
         )
