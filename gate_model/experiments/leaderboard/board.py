@@ -113,7 +113,8 @@ def comparisons(rows: Sequence[Row]) -> pd.DataFrame:
     found = []
     for row in known.values():
         others = [other for other in known.values() if other is not row and other.seconds <= _SAME_COST * row.seconds]
-        rival = min(others, key=lambda other: float(other.test.mean()), default=None)
+        complete = [other for other in others if set(other.seeds) >= set(row.seeds)]
+        rival = min(complete, key=lambda other: float(_of(other, row.seeds).mean()), default=None)
         against = [(name, known[name]) for name in REFERENCES if name in known and name != row.method]
         against += [("best at no higher cost", rival)] if rival is not None else []
         for kind, other in against:
