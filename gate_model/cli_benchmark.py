@@ -3,7 +3,7 @@
 import os
 import shlex
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -22,6 +22,7 @@ from gate_model.cli_data import (
     console,
     load_table,
 )
+from gate_model.data.inputs import Embedding
 from gate_model.data.prepared import PreparedData, prepare
 from gate_model.data.random_split import fewer, random_split
 from gate_model.data.splits import scaffold_split
@@ -30,7 +31,7 @@ from gate_model.experiments.leaderboard.benchmark import Benchmark, run_benchmar
 from gate_model.experiments.leaderboard.board import rows_of, write_board
 from gate_model.experiments.leaderboard.table import ENTRIES, UNIFORM, entries_of
 from gate_model.runs import open_folder
-from gate_model.training import Settings
+from gate_model.training import SETTINGS, Settings
 
 __all__ = ["benchmark"]
 
@@ -42,6 +43,13 @@ class SplitKind(StrEnum):
 
     scaffold = "scaffold"
     random = "random"
+
+
+class Reader(StrEnum):
+    """Embeddings of molecules."""
+
+    fingerprint = "fingerprint"
+    graph = "graph"
 
 
 def benchmark(
@@ -59,6 +67,7 @@ def benchmark(
     seed: Annotated[int, typer.Option(help="The first one.")] = 0,
     split: Annotated[SplitKind, typer.Option(help="Of the molecules.")] = SplitKind.scaffold,
     fraction: Annotated[float, typer.Option(help="Share of the train and validation molecules that is kept.")] = 1.0,
+    embedding: Annotated[Reader, typer.Option(help="What reads the molecules in GATE.")] = Reader.fingerprint,
     epochs: Annotated[int, typer.Option(min=1, help="Epochs of each training.")] = Settings().epochs,
     workers: Annotated[int, typer.Option(min=1, help="Trainings at a time, one thread each.")] = os.cpu_count() or 1,
     python: Annotated[Path | None, typer.Option(help="An interpreter that can import chemprop 2.3.")] = None,
@@ -75,11 +84,11 @@ def benchmark(
     if python is None and any(entry.name.startswith("chemprop") for entry in entries):
         raise ValueError("--methods: chemprop needs --python, an interpreter that can import chemprop 2.3")
     table = load_table(data, tasks, smiles_column, at_least, derived=derived, join=join)
-    settings = Settings(epochs=epochs)
+    settings = replace(SETTINGS[embedding.value], epochs=epochs)
     asked = {"data": data, "source": table.source, "at_least": at_least, "tasks": list(table.abbreviations)}
     asked |= {"molecules": len(table.smiles), "split": str(split), "fraction": fraction, "settings": asdict(settings)}
     open_folder(out, {"command": "benchmark", **asked}, resume=resume)
-    datasets = {each: _prepared(table, each, split, fraction) for each in range(seed, seed + seeds)}
+    datasets = {each: _prepared(table, each, split, fraction, embedding.value) for each in range(seed, seed + seeds)}
     columns = (TextColumn("trainings"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("trainings", total=None)
@@ -104,9 +113,9 @@ def benchmark(
     console.print((out / "leaderboard.md").read_text(encoding="utf-8"), markup=False, highlight=False, soft_wrap=True)
 
 
-def _prepared(table: PropertyTable, seed: int, kind: SplitKind, fraction: float) -> PreparedData:
+def _prepared(table: PropertyTable, seed: int, kind: SplitKind, fraction: float, embedding: Embedding) -> PreparedData:
     if kind is SplitKind.scaffold:
         whole = scaffold_split(table.smiles, table.labels, seed=seed)
     else:
         whole = random_split(table.labels, seed=seed)
-    return prepare(table, seed=seed, split=fewer(whole, table.labels, fraction, seed=seed))
+    return prepare(table, seed=seed, embedding=embedding, split=fewer(whole, table.labels, fraction, seed=seed))

@@ -21,12 +21,13 @@ class DynamicWeightAverage(Rule):
     """Targets whose loss falls slowly get more weight: `dwa_weights` of the mean losses of the last two epochs.
 
     Source: Liu, Johns, Davison (2019), with its temperature 2. All w_t are 1 in the first two epochs. A mean is over
-    the batches in which the target has a label.
+    the batches in which the target has a label; without any, that of the epoch before.
     """
 
     def __init__(self, n_tasks: int, lambda_: float = 1.0, temperature: float = 2.0) -> None:
         super().__init__(n_tasks, lambda_)
-        self.temperature, self._epochs = temperature, list[Tensor]()
+        self.temperature = temperature
+        self._last: Tensor | None = None
         self._sums, self._counts = torch.zeros(n_tasks), torch.zeros(n_tasks)
 
     def backward(self, model: GATE, loss: TrainLoss, batch: Batch) -> Tensor:
@@ -38,8 +39,9 @@ class DynamicWeightAverage(Rule):
 
     def after_epoch(self) -> None:
         """New weights."""
-        self._epochs.append(self._sums / self._counts)
-        self._sums, self._counts = torch.zeros(self.n_tasks), torch.zeros(self.n_tasks)
-        if len(self._epochs) > 1:
-            before, last = self._epochs[-2:]
+        before = torch.ones(self.n_tasks) if self._last is None else self._last
+        last = torch.where(self._counts > 0, self._sums / self._counts, before)
+        if self._last is not None:
             self.weights = dwa_weights(last, before, self.temperature)
+        self._last = last
+        self._sums, self._counts = torch.zeros(self.n_tasks), torch.zeros(self.n_tasks)

@@ -9,8 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from make_messy import write
 from numpy.typing import NDArray
+from typer.testing import CliRunner
+from typer.testing import Result as CliResult
 
+from gate_model.cli import app
 from gate_model.data.prepared import PreparedData, prepare
 from gate_model.data.random_split import fewer, random_split
 from gate_model.data.splits import Split
@@ -363,3 +367,28 @@ def test_a_benchmark_goes_on_with_the_jobs_that_are_missing(small_data: Prepared
     assert kept.stat().st_mtime_ns == before
     timeless = [[replace(r, seconds=0.0, cpu_seconds=0.0) for r in results] for results in (first, second)]
     assert timeless[0] == timeless[1], "the same numbers, job by job"
+
+
+def test_the_command_writes_the_table_and_refuses_what_cannot_be(tmp_path: Path) -> None:
+    write(tmp_path / "my.csv")
+
+    def gate(*options: object) -> CliResult:
+        return CliRunner().invoke(app, ["benchmark", "--data", str(tmp_path / "my.csv"), *map(str, options)])
+
+    out = tmp_path / "out"
+    common = ("--out", out, "--epochs", 1, "--workers", 1, "--split", "random", "--fraction", 0.5)
+    done = gate(*common, "--seeds", 1, "--methods", "lambda=0")
+    assert done.exception is None
+    done = gate(*common, "--seeds", 2, "--methods", "lambda=0,lambda=1", "--resume")
+    assert done.exception is None
+    board = pd.read_csv(out / "leaderboard.csv")
+    assert sorted(board["method"]) == ["lambda=0", "lambda=1"]
+    assert board["seeds"].tolist() == [2, 2]
+    results = json.loads((out / "results.json").read_text())
+    assert (results["split"], results["fraction"], results["tasks"]) == ("random", 0.5, ["bp", "ds"])
+    for options, message in [
+        ((*common[:-1], 0.25, "--resume"), "fraction was 0.5, now 0.25"),
+        ((*common, "--methods", "best"), "no method is called best"),
+        ((*common, "--methods", "chemprop"), "chemprop needs --python"),
+    ]:
+        assert message in str(gate(*options).exception)

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from bilevel_hpo import BilevelLearner, Box, OneStep, TransferRatios
 from gate_model.data.batches import Batch
-from gate_model.data.prepared import PreparedData
+from gate_model.data.prepared import PreparedData, prepare
 from gate_model.losses import DirectPathLoss, TrainLoss, path_matrix
 from gate_model.methods import Constant
 from gate_model.model import GATE
-from gate_model.training import Settings, train
+from gate_model.training import SETTINGS, Settings, train
 from gate_model.weighted_training import train_weighted
 from gate_model.weighting import (
     AutoLambda,
@@ -272,6 +272,15 @@ def test_a_rule_learns_and_a_seed_gives_the_same_bits(small_data: PreparedData, 
     assert [a["train_loss"] > b["train_loss"] for a, b in pairwise(one.history)].count(True) >= 2
     with pytest.raises(ValueError, match="patience"):
         train_weighted(small_data, rule, replace(Settings(), patience=3), seed=0)
+
+
+@pytest.mark.usefixtures("single")
+@pytest.mark.parametrize("rule", [GradNorm, PCGrad])
+def test_gradients_per_target_pass_through_message_passing(small_data: PreparedData, rule: type[Rule]) -> None:
+    data = prepare(small_data.table, seed=0, embedding="graph")
+    settings = replace(SETTINGS["graph"], epochs=2, embedding_hidden=16, d=8)
+    first, second = train_weighted(data, rule, settings, seed=0).history
+    assert second["train_loss"] < first["train_loss"]
 
 
 def test_a_negative_lambda_is_refused() -> None:

@@ -1,7 +1,8 @@
 """Methods inside GATE: the same network, optimizer and batches; only the weights of the losses differ."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -23,17 +24,17 @@ class GateTraining:
 
     Args:
         method: how λ is chosen.
+        changes: fields of `Settings` that are this method's own.
         once_per_epoch: one outer step per epoch, not as often as the settings say.
-        warm_up: share of the inner steps before the first outer step.
     """
 
     method: Method
+    changes: Mapping[str, Any] = field(default_factory=dict)
     once_per_epoch: bool = False
-    warm_up: float = 0.0
 
     def __call__(self, assignment: Assignment) -> Answer:
         """λ as it is at the end."""
-        data, settings = assignment.data, replace(assignment.settings, warm_up=self.warm_up)
+        data, settings = assignment.data, replace(assignment.settings, **self.changes)
         if self.once_per_epoch:
             settings = replace(settings, outer_every=steps_per_epoch(data, settings.batch_size))
         trained = train(data, self.method, settings, seed=assignment.seed)

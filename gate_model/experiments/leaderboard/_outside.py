@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from gate_model.data.features import features
+from gate_model.data.prepared import PreparedData
 from gate_model.experiments.leaderboard._answer import Answer, Assignment, Predict, columns
 
 __all__ = ["Chemprop", "Trees", "extra_trees", "lightgbm"]
-
-Array = NDArray[np.float64]
 
 
 def extra_trees(seed: int) -> Any:
@@ -33,7 +32,7 @@ def lightgbm(seed: int) -> Any:
 
 @dataclass(frozen=True)
 class Trees:
-    """One model per task on the features that GATE's embedding reads, and on train and validation molecules.
+    """One model per task on fingerprints and descriptors of the train and validation molecules.
 
     Both parts, since molecules change places between them while GATE trains, so that it sees both.
 
@@ -47,18 +46,18 @@ class Trees:
         """T models; nothing is chosen."""
         data = assignment.data
         rows = np.concatenate([data.split.train, data.split.validation])
-        x, y = _features(assignment, rows), data.labels[rows]
+        x, y = _features(data), data.labels[rows]
         models, seconds = [], 0.0
         for column in range(y.shape[1]):
             some, model, started = np.isfinite(y[:, column]), self.model(assignment.seed), time.perf_counter()
-            model.fit(x[some], y[some, column])
+            model.fit(x[rows[some]], y[some, column])
             seconds += time.perf_counter() - started
             models.append(model)
             if column:
                 assignment.tick()
 
         def predict(of: Any) -> Predict:
-            return lambda rows: np.asarray(of.predict(_features(assignment, rows)), dtype=float)[:, None]
+            return lambda rows: np.asarray(of.predict(x[rows]), dtype=float)[:, None]
 
         return Answer(columns([predict(model) for model in models]), seconds, training_runs=len(models))
 
@@ -104,8 +103,9 @@ class Chemprop:
         return Answer(lambda rows: predicted[[place[int(row)] for row in rows]], answer["seconds"])
 
 
-def _features(assignment: Assignment, rows: NDArray[np.int64]) -> Array:
-    return np.asarray(assignment.data.molecules.x[torch.from_numpy(rows)], dtype=np.float32)
+def _features(data: PreparedData) -> NDArray[np.float32]:
+    """Scaled fingerprints and descriptors of all molecules `[N, F]`, whatever the embedding."""
+    return data.featurizer.scaler.transform(features(data.table.smiles))
 
 
 def _imported(module: str) -> Any:

@@ -22,7 +22,8 @@ class TpeSearch:
     """Three λ in [0, 1], one for the targets with few, some and many train labels; chosen on the selection molecules.
 
     A λ for each pair, or for each target, is out of reach of 20 trials; how many labels a target has is what should
-    decide how much it needs those of others. The winner is trained once more, and counted.
+    decide how much it needs those of others. The winner is trained once more, and counted; a trial's seconds include
+    the evaluation on the selection molecules.
     """
 
     trials: int = 20

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ class Row:
 
     method: str
     title: str
+    group: str
     seeds: tuple[int, ...]
     test: NDArray[np.float64]
     """RMSE `[seeds, tasks]`, standardised labels."""
@@ -64,6 +66,7 @@ def best_uniform(by_method: dict[str, list[Result]]) -> Row:
     return Row(
         UNIFORM,
         row.title,
+        row.group,
         row.seeds,
         row.test,
         row.units,
@@ -91,6 +94,7 @@ def write_board(folder: Path, rows: Sequence[Row], facts: dict[str, Any]) -> Non
         {
             "name": row.method,
             "title": row.title,
+            "group": row.group,
             "seeds": list(row.seeds),
             "test_rmse": {task: row.test[:, column].tolist() for column, task in enumerate(tasks)} if row.seeds else {},
             "test_rmse_units": {task: row.units[:, c].tolist() for c, task in enumerate(tasks)} if row.seeds else {},
@@ -102,7 +106,10 @@ def write_board(folder: Path, rows: Sequence[Row], facts: dict[str, Any]) -> Non
         }
         for row in rows
     ]
-    write_json(folder / "results.json", {"kind": "leaderboard", **facts, "methods": methods, "versions": versions()})
+    write_json(
+        folder / "results.json",
+        {"kind": "leaderboard", **facts, "methods": methods, "versions": versions() | _installed()},
+    )
     with replacing(folder / "leaderboard.md") as file:
         file.write(_page(rows, compared, facts).encode())
 
@@ -126,11 +133,18 @@ def comparisons(rows: Sequence[Row]) -> pd.DataFrame:
     return pd.DataFrame(found, columns=columns)
 
 
+def _installed() -> dict[str, str]:
+    """Versions of the optional packages behind a row, where they are."""
+    names = {one.metadata["Name"]: one.version for one in distributions()}
+    return {package: names[package] for package in ("scikit-learn", "lightgbm") if package in names}
+
+
 def _row(runs: Sequence[Result], title: str) -> Row:
     good = [run for run in runs if not run.failure]
     return Row(
         runs[0].method,
         title,
+        ENTRIES[runs[0].method].group,
         tuple(run.seed for run in good),
         np.array([run.test_rmse for run in good]),
         np.array([run.test_rmse_units for run in good]),

@@ -24,7 +24,6 @@ Group = Literal["learned", "constant", "weighting", "search", "outside"]
 UNIFORM = "uniform"
 """The row of the best uniform λ: no method of its own, but a choice among the constant ones."""
 UNIFORM_VALUES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
-_WARM_UP = 0.25
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ def _constant(value: float, title: str | None = None) -> Entry:
 
 def _implicit(name: str, title: str) -> Entry:
     learner = ImplicitLearner(name, title, "one_step", outer_lr=0.2)
-    return Entry(name, title, "learned", GateTraining(learner, once_per_epoch=True, warm_up=_WARM_UP))
+    return Entry(name, title, "learned", GateTraining(learner, {"warm_up": 0.25}, once_per_epoch=True))
 
 
 _ALL = [
