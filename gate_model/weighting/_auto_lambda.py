@@ -16,8 +16,8 @@ class AutoLambda(Hypergradient):
         θ' = θ − η ∂L_train/∂θ,  v = ∂L_val/∂θ at θ',  g = −η (∂L_train/∂λ(θ + εv) − ∂L_train/∂λ(θ − εv)) / (2ε).
 
     Source: Liu, James, Davison, Johnson, Auto-λ (2022); ε = 0.01/‖v‖ as there. η is the optimizer's present learning
-    rate. The step is that of SGD whatever the optimizer, which is where `bilevel_hpo.FiniteDifference` differs. Cost:
-    about 3 plain steps.
+    rate. The step is that of plain SGD whatever the optimizer, which is where `bilevel_hpo.FiniteDifference` differs.
+    Cost: about 3 plain steps.
     """
 
     def __call__(self, problem: Any, lambda_: Tensor, train_batch: Any, val_batch: Any) -> Tensor:

@@ -18,7 +18,7 @@ class Uncertainty(Rule):
     """Σ_t ½ exp(−s_t) L_t + ½ s_t with learned log variances s_t: w_t = ½ exp(−s_t), and at the optimum exp(s_t) = L_t.
 
     Source: Kendall, Gal, Cipolla (2018), for regression. A target without a label in the batch leaves its s_t
-    alone. All w_t start at 1.
+    alone. All w_t start at 1, so that the first step is that of constant weights.
 
     Args:
         n_tasks: T.
