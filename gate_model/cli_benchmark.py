@@ -27,6 +27,7 @@ from gate_model.data.prepared import PreparedData, prepare
 from gate_model.data.random_split import fewer, random_split
 from gate_model.data.splits import scaffold_split
 from gate_model.data.table import PropertyTable
+from gate_model.experiments.leaderboard._outside import imported
 from gate_model.experiments.leaderboard.benchmark import Benchmark, run_benchmark
 from gate_model.experiments.leaderboard.board import rows_of, write_board
 from gate_model.experiments.leaderboard.table import ENTRIES, UNIFORM, entries_of
@@ -66,7 +67,9 @@ def benchmark(
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds; each has its own split.")] = 5,
     seed: Annotated[int, typer.Option(help="The first one.")] = 0,
     split: Annotated[SplitKind, typer.Option(help="Of the molecules.")] = SplitKind.scaffold,
-    fraction: Annotated[float, typer.Option(help="Share of the train and validation molecules that is kept.")] = 1.0,
+    fraction: Annotated[
+        float, typer.Option(min=0.01, max=1.0, help="Share of the train and validation molecules that is kept.")
+    ] = 1.0,
     embedding: Annotated[Reader, typer.Option(help="What reads the molecules in GATE.")] = Reader.fingerprint,
     epochs: Annotated[int, typer.Option(min=1, help="Epochs of each training.")] = Settings().epochs,
     workers: Annotated[int, typer.Option(min=1, help="Trainings at a time, one thread each.")] = os.cpu_count() or 1,
@@ -83,6 +86,9 @@ def benchmark(
     entries = entries_of(names)
     if python is None and any(entry.name.startswith("chemprop") for entry in entries):
         raise ValueError("--methods: chemprop needs --python, an interpreter that can import chemprop 2.3")
+    for entry in entries:
+        if entry.needs is not None:
+            imported(entry.needs)
     table = load_table(data, tasks, smiles_column, at_least, derived=derived, join=join)
     settings = replace(SETTINGS[embedding.value], epochs=epochs)
     asked = {"data": data, "source": table.source, "at_least": at_least, "tasks": list(table.abbreviations)}

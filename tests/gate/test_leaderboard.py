@@ -351,7 +351,9 @@ def test_a_job_that_diverges_is_a_result_and_a_mistake_is_not(small_data: Prepar
     assert not job_file(tmp_path, "dwa", 0).exists()
 
 
-def test_the_command_goes_on_with_the_jobs_that_are_missing_and_writes_the_table(tmp_path: Path) -> None:
+def test_the_command_goes_on_with_the_jobs_that_are_missing_and_writes_the_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write(tmp_path / "my.csv")
 
     def gate(*options: object) -> CliResult:
@@ -361,6 +363,7 @@ def test_the_command_goes_on_with_the_jobs_that_are_missing_and_writes_the_table
         content: dict[str, object] = json.loads(path.read_text())
         return {key: value for key, value in content.items() if not key.endswith("seconds")}
 
+    monkeypatch.setitem(sys.modules, "lightgbm", None)
     out = tmp_path / "out"
     common = ("--out", out, "--epochs", 1, "--workers", 1, "--split", "random", "--fraction", 0.5)
     assert gate(*common, "--seeds", 1, "--methods", "lambda=0,uncertainty").exception is None
@@ -379,5 +382,6 @@ def test_the_command_goes_on_with_the_jobs_that_are_missing_and_writes_the_table
         ((*common[:-1], 0.25, "--resume"), "fraction was 0.5, now 0.25"),
         ((*common, "--methods", "best"), "no method is called best"),
         ((*common, "--methods", "chemprop"), "chemprop needs --python"),
+        ((*common, "--methods", "lightgbm"), "lightgbm is not installed"),
     ]:
         assert message in str(gate(*options).exception)

@@ -17,17 +17,17 @@ from gate_model.data.features import features
 from gate_model.data.prepared import PreparedData
 from gate_model.experiments.leaderboard._answer import Answer, Assignment, Predict, columns
 
-__all__ = ["Chemprop", "Trees", "extra_trees", "lightgbm"]
+__all__ = ["Chemprop", "Trees", "extra_trees", "imported", "lightgbm"]
 
 
 def extra_trees(seed: int) -> Any:
     """scikit-learn's ExtraTreesRegressor (Geurts and others, 2006) at its defaults: 100 trees."""
-    return _imported("sklearn.ensemble").ExtraTreesRegressor(random_state=seed, n_jobs=1)
+    return imported("sklearn.ensemble").ExtraTreesRegressor(random_state=seed, n_jobs=1)
 
 
 def lightgbm(seed: int) -> Any:
     """LightGBM's regressor (Ke and others, 2017) at its defaults: 100 trees."""
-    return _imported("lightgbm").LGBMRegressor(random_state=seed, n_jobs=1, deterministic=True, verbosity=-1)
+    return imported("lightgbm").LGBMRegressor(random_state=seed, n_jobs=1, deterministic=True, verbosity=-1)
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,8 @@ def _features(data: PreparedData) -> NDArray[np.float32]:
     return data.featurizer.scaler.transform(features(data.table.smiles))
 
 
-def _imported(module: str) -> Any:
+def imported(module: str) -> Any:
+    """An optional package; ValueError that says how to get it."""
     try:
         return importlib.import_module(module)
     except ImportError as error:

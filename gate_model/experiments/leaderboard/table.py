@@ -38,6 +38,8 @@ class Entry:
     """The method whose seconds are its time limit."""
     trainings: int | None = 1
     """As the progress bar counts them; None: one for each task."""
+    needs: str | None = None
+    """A module that is not installed with the rest."""
 
 
 def _constant(value: float, title: str | None = None) -> Entry:
@@ -95,8 +97,10 @@ _ALL = [
     Entry("pcgrad-0", "PCGrad, λ = 0", "weighting", WeightedByRule(partial(PCGrad, lambda_=0.0))),
     Entry("tpe", "TPE, 20 trainings, λ by the targets' number of labels", "search", TpeSearch(20), trainings=21),
     Entry("single", "single-task networks", "outside", SingleTasks(), trainings=None),
-    Entry("extra-trees", "ExtraTrees per task", "outside", Trees(extra_trees), trainings=None),
-    Entry("lightgbm", "LightGBM per task", "outside", Trees(lightgbm), trainings=None),
+    Entry(
+        "extra-trees", "ExtraTrees per task", "outside", Trees(extra_trees), trainings=None, needs="sklearn.ensemble"
+    ),
+    Entry("lightgbm", "LightGBM per task", "outside", Trees(lightgbm), trainings=None, needs="lightgbm"),
     Entry("chemprop", "chemprop multi-task, as many epochs", "outside", Chemprop()),
     Entry(
         "chemprop-timed", "chemprop multi-task, as many seconds", "outside", Chemprop(timed=True), waits_for="lambda=1"
