@@ -71,6 +71,7 @@ def test_seeds_are_averaged_before_tasks_are_tested() -> None:
     ratios = np.array([[0.5, 1.2, 1.0], [0.9, 0.5, 1.5]])
     assert found.ratio == pytest.approx(ratios.mean())
     assert found.ratio_std == pytest.approx(np.std([0.9, 2.9 / 3], ddof=1))
+    assert found.geometric == pytest.approx(np.prod(ratios) ** (1 / 6))
     assert found.wins == 2
     assert (found.wins_pairs, found.pairs) == (3, 6)
     assert found.effect == pytest.approx(rank_biserial(np.log(ratios).mean(0)))

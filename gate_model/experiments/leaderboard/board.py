@@ -219,7 +219,8 @@ def _page(rows: Sequence[Row], compared: pd.DataFrame, facts: dict[str, Any]) ->
         "|---" * (len(shown) + 6) + "|",
     ]
     for row in rows:
-        score = f"{row.test.mean():.4f} ± {_std(row.test):.4f}" if row.seeds else "failed"
+        score = f"{row.test.mean():.4f}" if row.seeds else "failed"
+        score += f" ± {_std(row.test):.4f}" if len(row.seeds) > 1 else ""
         against = " | ".join(cell(row.method, name) for name in [*shown, last])
         cost = f"{row.training_runs} | {row.seconds:.0f} | {row.cpu_seconds:.0f}"
         lines.append(f"| `{row.method}`: {row.title} | {score} | {against} | {cost} |")

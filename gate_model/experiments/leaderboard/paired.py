@@ -19,6 +19,8 @@ class Paired:
     """RMSE over that of the reference, mean over tasks and seeds."""
     ratio_std: float
     """Standard deviation over seeds of the mean over tasks; 0 with one seed."""
+    geometric: float
+    """The geometric mean of the same ratios: unlike their mean, it is 1 over that of the opposite comparison."""
     wins: int
     """Tasks whose RMSE, mean over seeds, is smaller than the reference's."""
     tasks: int
@@ -41,6 +43,7 @@ def paired(method: Array, reference: Array) -> Paired:
     return Paired(
         ratio=float(ratio.mean()),
         ratio_std=float(by_seed.std(ddof=1)) if len(by_seed) > 1 else 0.0,
+        geometric=float(np.exp(log.mean())),
         wins=int((method.mean(0) < reference.mean(0)).sum()),
         tasks=method.shape[1],
         p_tasks=_p(by_task),
