@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from gate_model import cli_data
 from gate_model.checkpoints import Checkpoints
+from gate_model.cli_benchmark import benchmark
 from gate_model.cli_data import (
     AtLeastOption,
     DataOption,
@@ -52,6 +53,7 @@ app = typer.Typer(
     epilog="Start with:  [bold]gate compare --tasks DS,HV,BP --at-least 3 --out runs/demo[/bold]",
 )
 app.add_typer(cli_data.app, name="data")
+app.command()(benchmark)
 DEFAULT = Settings()
 DEFAULT_VALUES = ",".join(str(value) for value in GRID_VALUES)
 CORES = os.cpu_count() or 1
