@@ -30,7 +30,7 @@ from gate_model.data.prepared import PreparedData, prepare
 from gate_model.data.table import DataError, PropertyTable
 from gate_model.experiments.compare import METHODS, Comparison, compare
 from gate_model.experiments.outcome import Outcome, outcome, write_outcomes
-from gate_model.experiments.search import GRID_VALUES, check_size, run_search
+from gate_model.experiments.search import GRID_VALUES, check_size, run_search, shared_values, too_many
 from gate_model.live import live_training
 from gate_model.methods import LEARNED, pairs
 from gate_model.model import GATE
@@ -232,15 +232,19 @@ def compare_command(
     """Learned λ, constant λ, grid and TPE side by side: same data, splits, seeds and epochs; one report."""
     table = load_table(data, tasks, smiles_column, at_least, derived=derived, join=join)
     axis = _numbers("--values", values)
-    points = check_size(table.abbreviations, axis)
+    shared = too_many(table.abbreviations, axis)
+    axis = shared_values(axis) if shared else axis
+    points = len(axis) if shared else check_size(table.abbreviations, axis)
     settings = Settings(epochs=epochs)
-    comparison = Comparison(tuple(range(seed, seed + seeds)), settings, axis, points, points, workers)
+    comparison = Comparison(tuple(range(seed, seed + seeds)), settings, axis, points, points, shared, workers)
     config = {"seeds": list(comparison.seeds), "values": list(axis), "settings": asdict(settings)}
     _open(out, resume, "compare", data, table, at_least, **config)
     datasets = {each: _prepare(table, each) for each in comparison.seeds}
     if not (out / "results.json").exists():
         searched = f"grid of {points}, TPE of {points}, {len(METHODS)} single trainings, {len(comparison.seeds)} seeds"
         console.print(f"{comparison.trainings} trainings: {searched}")
+        if shared:
+            console.print(f"a λ for each pair of {len(table.tasks)} tasks is too many: grid and TPE search one for all")
         with _progress() as bar:
             task = bar.add_task("trainings", total=comparison.trainings)
             compare(out, datasets, comparison, command=_command(), progress=lambda n: bar.update(task, completed=n))

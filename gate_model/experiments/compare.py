@@ -17,7 +17,7 @@ import torch
 from gate_model.data.prepared import PreparedData
 from gate_model.experiments.outcome import Outcome, outcome, write_outcomes
 from gate_model.experiments.search import run_search
-from gate_model.methods import LEARNED, Constant, Method, pairs
+from gate_model.methods import LEARNED, SHARED, Constant, Method, pairs
 from gate_model.runs import read_json, write_csv, write_json
 from gate_model.training import Settings, train
 
@@ -41,6 +41,8 @@ class Comparison:
     trials: int
     """Of TPE; as many as the grid has points."""
     points: int
+    shared: bool
+    """Grid and TPE search one λ for all pairs: over one for each pair there would be too many points."""
     workers: int
 
     def cost(self, job: str) -> int:
@@ -103,7 +105,7 @@ def compare(
         outcomes,
         command=command,
         trials=pd.concat(frames, ignore_index=True),
-        parameters=pairs(tasks),
+        parameters=[SHARED] if comparison.shared else pairs(tasks),
     )
 
 
@@ -144,6 +146,7 @@ def _job(name: str, seed: int) -> None:
             journal=folder / "jobs" / f"{name}-seed{seed}.journal",
             values=comparison.values,
             trials=comparison.trials,
+            shared=comparison.shared,
             after_trial=lambda done: _count(),
         )
         write_csv(folder / "jobs" / f"{name}-seed{seed}.csv", trials)
