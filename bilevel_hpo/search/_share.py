@@ -272,7 +272,8 @@ def open_study(
 
 def _difference(one: dict[str, Any], other: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """What is not the same in both, and no more."""
-    left, right = {}, {}
+    left: dict[str, Any] = {}
+    right: dict[str, Any] = {}
     for key in {**one, **other}:
         a, b = one.get(key), other.get(key)
         if a != b:
