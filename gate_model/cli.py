@@ -348,10 +348,10 @@ def _search(
         "values": list(axis),
         "settings": asdict(settings),
         "prune": prune,
-        **length,
+        "length": length,
+        "storage": None if storage is None else without_password(storage),
+        "study": study,
     }
-    shown = None if storage is None else without_password(storage)
-    config |= {"storage": shown, "study": study}
     if storage is None:
         _open(out, resume, kind, data, table, at_least, **config)
     else:
@@ -380,9 +380,10 @@ def _search(
         console.print("the search is complete; the process that began its last training writes the report to its --out")
         return
     found, frame = searched
-    command = _command() if storage is None else _command().replace(storage, str(shown))
     parameters = pairs(prepared.abbreviations)
-    write_outcomes(out, "comparison", {seed: prepared}, [found], command=command, trials=frame, parameters=parameters)
+    write_outcomes(
+        out, "comparison", {seed: prepared}, [found], command=_command(storage), trials=frame, parameters=parameters
+    )
     _finish(out, [found], list(prepared.abbreviations))
 
 
@@ -448,5 +449,9 @@ def _progress() -> Progress:
     return Progress(*columns, console=console)
 
 
-def _command() -> str:
-    return shlex.join(["gate", *sys.argv[1:]])
+def _command(storage: str | None = None) -> str:
+    """As it was given, but without the password of `storage`."""
+    given = sys.argv[1:]
+    if storage is not None:
+        given = [argument.replace(storage, without_password(storage)) for argument in given]
+    return shlex.join(["gate", *given])
