@@ -3,18 +3,21 @@
 import os
 import shlex
 import sys
+import time
 from dataclasses import asdict, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import optuna
 import torch
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from bilevel_hpo.search import without_password
 from gate_model import cli_data
 from gate_model.checkpoints import Checkpoints
+from gate_model.cli_benchmark import benchmark
 from gate_model.cli_data import (
     AtLeastOption,
     DataOption,
@@ -37,7 +40,7 @@ from gate_model.model import GATE
 from gate_model.model_card import write_model_card
 from gate_model.prediction import predict_file
 from gate_model.report import write_report
-from gate_model.runs import open_folder, write_csv
+from gate_model.runs import RunError, open_folder, write_csv
 from gate_model.saved_model import load_model, model_of, save_model
 from gate_model.training import SETTINGS, Settings, resolve_device, train
 
@@ -52,6 +55,7 @@ app = typer.Typer(
     epilog="Start with:  [bold]gate compare --tasks DS,HV,BP --at-least 3 --out runs/demo[/bold]",
 )
 app.add_typer(cli_data.app, name="data")
+app.command()(benchmark)
 DEFAULT = Settings()
 DEFAULT_VALUES = ",".join(str(value) for value in GRID_VALUES)
 CORES = os.cpu_count() or 1
@@ -91,6 +95,21 @@ EpochsOption = Annotated[int, typer.Option(min=1, help="Epochs of each training.
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with the run in --out where it stopped.")]
 ValuesOption = Annotated[str, typer.Option(help="Values of each λ, comma-separated.")]
+StorageOption = Annotated[
+    str | None,
+    typer.Option(
+        "--storage",
+        envvar="GATE_STORAGE",
+        help="Journal file or database URL; every process started with the same shares the work. "
+        "Default: study.journal in --out.",
+    ),
+]
+StudyOption = Annotated[
+    str | None, typer.Option("--study", help="Its name in --storage. Default: the name of the command.")
+]
+PruneOption = Annotated[
+    bool, typer.Option("--prune", help="End trainings that are worse than the median of the earlier ones.")
+]
 
 
 @app.command()
@@ -181,13 +200,18 @@ def grid(
     values: ValuesOption = DEFAULT_VALUES,
     epochs: EpochsOption = DEFAULT.epochs,
     seed: SeedOption = 0,
+    storage: StorageOption = None,
+    study: StudyOption = None,
+    prune: PruneOption = False,
     device: DeviceOption = "auto",
     resume: ResumeOption = False,
 ) -> None:
     """Search symmetric λ on a grid, one training a point; the rival that learned λ has to beat."""
     where = resolve_device(device)
     table = load_table(data, tasks, smiles_column, at_least, derived=derived, join=join)
-    _search("grid", out, data, table, at_least, values, None, epochs, seed, where, resume)
+    axis = _numbers("--values", values)
+    length = {"trials": check_size(table.abbreviations, axis)}
+    _search("grid", out, data, table, at_least, axis, length, epochs, seed, storage, study, prune, where, resume)
 
 
 @app.command()
@@ -202,15 +226,24 @@ def tpe(
     low: Annotated[float, typer.Option(min=0.0, help="Smallest λ.")] = GRID_VALUES[0],
     high: Annotated[float, typer.Option(help="Largest λ.")] = GRID_VALUES[-1],
     trials: Annotated[int, typer.Option(min=1, help="Trainings.")] = 27,
+    epoch_budget: Annotated[
+        int | None,
+        typer.Option(min=1, help="Instead of --trials: begin no training after so many epochs of all together."),
+    ] = None,
     epochs: EpochsOption = DEFAULT.epochs,
     seed: SeedOption = 0,
+    storage: StorageOption = None,
+    study: StudyOption = None,
+    prune: PruneOption = False,
     device: DeviceOption = "auto",
     resume: ResumeOption = False,
 ) -> None:
     """Search symmetric λ with Optuna's TPE, one training a trial."""
     where = resolve_device(device)
     table = load_table(data, tasks, smiles_column, at_least, derived=derived, join=join)
-    _search("tpe", out, data, table, at_least, f"{low},{high}", trials, epochs, seed, where, resume)
+    axis = _numbers("--low,--high", f"{low},{high}")
+    length = {"epochs": epoch_budget} if epoch_budget else {"trials": trials}
+    _search("tpe", out, data, table, at_least, axis, length, epochs, seed, storage, study, prune, where, resume)
 
 
 @app.command("compare")
@@ -286,7 +319,7 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         app(standalone_mode=True)
-    except (DataError, ValueError, TypeError) as error:
+    except (DataError, ValueError, TypeError, TimeoutError) as error:
         console.print("[bold red]error:[/bold red]", end=" ")
         console.print(str(error), markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)
@@ -296,42 +329,77 @@ def main() -> None:
 
 
 def _search(
-    kind: str,
+    kind: Literal["grid", "tpe"],
     out: Path,
     data: str,
     table: PropertyTable,
     at_least: int,
-    values: str,
-    trials: int | None,
+    axis: tuple[float, ...],
+    length: dict[str, int],
     epochs: int,
     seed: int,
+    storage: str | None,
+    study: str | None,
+    prune: bool,
     device: torch.device,
     resume: bool,
 ) -> None:
-    axis = _numbers("--values" if kind == "grid" else "--low,--high", values)
-    n_trials = trials or check_size(table.abbreviations, axis)
     settings = Settings(epochs=epochs)
-    config: dict[str, Any] = {"seed": seed, "values": list(axis), "trials": n_trials, "settings": asdict(settings)}
-    _open(out, resume, kind, data, table, at_least, **config)
+    config: dict[str, Any] = {
+        "seed": seed,
+        "values": list(axis),
+        "settings": asdict(settings),
+        "prune": prune,
+        "length": length,
+        "storage": None if storage is None else without_password(storage),
+        "study": study,
+    }
+    if storage is None:
+        _open(out, resume, kind, data, table, at_least, **config)
+    else:
+        _join(out, kind, data, table, at_least, **config)
+    if (out / "results.json").exists():
+        _report(out)
+        return
     prepared = _prepare(table, seed)
     with _progress() as bar:
-        task = bar.add_task(f"{kind} trials", total=n_trials)
-        found, frame = run_search(
-            "grid" if kind == "grid" else "tpe",
+        task = bar.add_task(f"{kind} trials", total=length.get("trials"))
+        searched = run_search(
+            kind,
             prepared,
             settings,
             seed=seed,
-            journal=out / "study.journal",
+            storage=storage or out / "study.journal",
             values=axis,
-            trials=n_trials,
+            trials=length.get("trials"),
+            epochs=length.get("epochs"),
+            prune=prune,
+            study_name=study,
             device=device,
             after_trial=lambda done: bar.update(task, completed=done),
         )
+    if searched is None:
+        console.print("the search is complete; the process that began its last training writes the report to its --out")
+        return
+    found, frame = searched
     parameters = pairs(prepared.abbreviations)
     write_outcomes(
-        out, "comparison", {seed: prepared}, [found], command=_command(), trials=frame, parameters=parameters
+        out, "comparison", {seed: prepared}, [found], command=_command(storage), trials=frame, parameters=parameters
     )
     _finish(out, [found], list(prepared.abbreviations))
+
+
+def _join(out: Path, *arguments: Any, **config: Any) -> None:
+    """Open a folder that other processes may be making at the same moment."""
+    for tries_left in reversed(range(50)):
+        made = (out / "config.json").exists()
+        try:
+            _open(out, True, *arguments, **config)
+            return
+        except (RunError, FileNotFoundError):
+            if made or not tries_left:
+                raise
+        time.sleep(0.1)
 
 
 def _prepare(table: PropertyTable, seed: int, embedding: Embedding = "fingerprint") -> PreparedData:
@@ -383,5 +451,9 @@ def _progress() -> Progress:
     return Progress(*columns, console=console)
 
 
-def _command() -> str:
-    return shlex.join(["gate", *sys.argv[1:]])
+def _command(storage: str | None = None) -> str:
+    """As it was given, but without the password of `storage`."""
+    given = sys.argv[1:]
+    if storage is not None:
+        given = [argument.replace(storage, without_password(storage)) for argument in given]
+    return shlex.join(["gate", *given])

@@ -244,10 +244,10 @@ def test_grid_resumes_from_its_journal_and_chooses_the_winner_on_selection(
 
     settings = Settings(epochs=1)
     arguments = {"seed": 0, "values": (0.0, 1.0), "trials": 8}
-    found, whole = run_search("grid", small_data, settings, journal=tmp_path / "a", **arguments)
+    found, whole = run_search("grid", small_data, settings, storage=tmp_path / "a", **arguments)
     with pytest.raises(KilledError):
-        run_search("grid", small_data, settings, journal=tmp_path / "b", after_trial=kill, **arguments)
-    again, resumed = run_search("grid", small_data, settings, journal=tmp_path / "b", **arguments)
+        run_search("grid", small_data, settings, storage=tmp_path / "b", after_trial=kill, **arguments)
+    again, resumed = run_search("grid", small_data, settings, storage=tmp_path / "b", **arguments)
     columns = [*pairs(TASKS), "val_rmse"]
     assert whole[columns].equals(resumed[columns])
     assert len(whole) == 8
@@ -282,7 +282,7 @@ def test_many_tasks_are_searched_with_one_lambda_for_all_pairs(small_data: Prepa
         small_data,
         Settings(epochs=1),
         seed=0,
-        journal=tmp_path / "journal",
+        storage=tmp_path / "journal",
         values=(0.0, 0.5),
         trials=2,
         shared=True,
