@@ -1,5 +1,28 @@
-"""Optuna over the same λ: grid and TPE, resumable, with the learned λ beside the trials."""
+"""Optuna over the same λ: grid, TPE, Gaussian process and random search, shared by any number of processes."""
 
-from bilevel_hpo.search._study import grid, record, tpe
+from bilevel_hpo.search._grid import grid
+from bilevel_hpo.search._point import Objective, Point, PopulationObjective
+from bilevel_hpo.search._records import best, epochs_used, record, seconds_of, trials, warm_start
+from bilevel_hpo.search._samplers import gp, random, tpe
+from bilevel_hpo.search._space import Axis, Space, space
+from bilevel_hpo.search._storage import without_password
 
-__all__ = ["grid", "record", "tpe"]
+__all__ = [
+    "Axis",
+    "Objective",
+    "Point",
+    "PopulationObjective",
+    "Space",
+    "best",
+    "epochs_used",
+    "gp",
+    "grid",
+    "random",
+    "record",
+    "seconds_of",
+    "space",
+    "tpe",
+    "trials",
+    "warm_start",
+    "without_password",
+]

@@ -67,13 +67,14 @@ def test_an_interrupted_tpe_proposes_the_same_trials_to_the_bit(tmp_path, fail_a
 
 
 def killed(path, name, search_, **options):
-    """The storage as a process leaves it that was killed in its third evaluation and once between two calls."""
+    """The storage as a process leaves it that was killed in its third evaluation, with a trial nobody signed."""
     with pytest.raises(KeyboardInterrupt):
         search_(Objective(2), storage=path, **options)
     storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path)))
     study = optuna.load_study(study_name=name, storage=storage)
     study.ask()
-    study.enqueue_trial({"a": 0.1, "b": 0.5, "c": 0.3})
+    if name == "grid":  # has its own points and takes no others
+        study.enqueue_trial({"a": 0.1, "b": 0.5, "c": 0.3})
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,120 @@
+"""What stands in a study: the trials of the search, its winner, and learned λ beside them."""
+
+from collections.abc import Mapping, Sequence
+
+import optuna
+from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from bilevel_hpo.search._share import SECONDS, SLOT
+
+__all__ = ["best", "epochs_of", "epochs_used", "is_searched", "record", "seconds_of", "trials", "warm_start"]
+
+_LEARNED = "learned"
+
+
+def best(study: optuna.Study) -> FrozenTrial:
+    """The winner of the search: the complete trial with the lowest value, without recorded λ.
+
+    Of equal ones the first in the order of the search, whoever evaluated it first. `study.best_trial` is different: it
+    counts recorded λ in.
+
+    Raises:
+        ValueError: no trial of the search is complete.
+    """
+    complete = [trial for trial in trials(study) if trial.state is TrialState.COMPLETE]
+    if not complete:
+        raise ValueError(f"study {study.study_name!r} has no complete trial of a search")
+    return min(complete, key=lambda trial: trial.values[0])
+
+
+def trials(study: optuna.Study) -> list[FrozenTrial]:
+    """Finished trials of the search, complete or pruned, in its order: of a grid that of the points."""
+    found = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished() and is_searched(trial)]
+    return sorted(found, key=lambda trial: (trial.user_attrs[SLOT], trial.number))
+
+
+def is_searched(trial: FrozenTrial) -> bool:
+    """Whether the search evaluates or has evaluated this trial: not failed, not enqueued, not recorded."""
+    return SLOT in trial.user_attrs and trial.state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
+
+
+def epochs_of(trial: FrozenTrial) -> int:
+    """Epochs that a trial's objective reported."""
+    return trial.last_step or 0
+
+
+def epochs_used(study: optuna.Study) -> int:
+    """Epochs of all finished trials of the search: the budget to give a rival."""
+    return sum(epochs_of(trial) for trial in trials(study))
+
+
+def seconds_of(trial: FrozenTrial) -> float:
+    """Wall-clock seconds; of a population each trial's share."""
+    if SECONDS in trial.user_attrs:
+        return float(trial.user_attrs[SECONDS])
+    return trial.duration.total_seconds() if trial.duration is not None else 0.0
+
+
+def record(
+    study: optuna.Study,
+    lambda_: Mapping[str, float],
+    value: float,
+    *,
+    history: Sequence[Mapping[str, float]] = (),
+    validation: Sequence[float] = (),
+    **attributes: object,
+) -> FrozenTrial:
+    """Put a learned λ into `study` as a complete trial, beside those of the search, which it does not influence.
+
+    Values outside the study's bounds are allowed; such a trial carries its own distribution, and pictures that need
+    one distribution for all trials, `plot_param_importances` for one, then leave that parameter out.
+
+    Args:
+        study: of a search.
+        lambda_: λ by name, such as `space.params()`.
+        value: its validation loss.
+        history: λ after each epoch; kept as the user attribute "history", a list for each name.
+        validation: validation loss after each epoch; the trial's intermediate values.
+        attributes: further user attributes, JSON.
+
+    Returns:
+        The trial; its user attribute "learned" is True.
+    """
+    known: dict[str, BaseDistribution] = {}
+    for trial in study.get_trials(deepcopy=False):
+        if is_searched(trial):
+            known = trial.distributions
+            break
+    distributions: dict[str, BaseDistribution] = {
+        key: known[key] if key in known and known[key]._contains(v) else FloatDistribution(v, v)
+        for key, v in lambda_.items()
+    }
+    learned: dict[str, object] = {_LEARNED: True}
+    if history:
+        learned["history"] = {name: [float(step[name]) for step in history] for name in lambda_}
+    trial = create_trial(
+        params=dict(lambda_),
+        distributions=distributions,
+        value=value,
+        user_attrs=learned | attributes,
+        intermediate_values={epoch: float(v) for epoch, v in enumerate(validation, 1)},
+    )
+    return study._storage.get_trial(study._storage.create_new_trial(study._study_id, trial))
+
+
+def warm_start(study: optuna.Study, lambda_: Mapping[str, float]) -> None:
+    """Enqueue λ in a study of `tpe`, `gp` or `random`: it is evaluated next, and the search learns from its value.
+
+    Raises:
+        ValueError: a λ outside the study's bounds, or names that are not the study's.
+    """
+    question = study.user_attrs.get("question", {})
+    bounds: Mapping[str, Sequence[float]] = next((question[k] for k in ("tpe", "gp", "random") if k in question), {})
+    if set(bounds) != set(lambda_):
+        raise ValueError(f"λ has the names {sorted(lambda_)}; those of study {study.study_name!r} are {sorted(bounds)}")
+    for name, value in lambda_.items():
+        low, high = bounds[name]
+        if not low <= value <= high:
+            raise ValueError(f"λ {name} = {value:g} is outside [{low:g}, {high:g}], where this study searches")
+    study.enqueue_trial(dict(lambda_))

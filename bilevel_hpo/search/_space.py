@@ -1,0 +1,181 @@
+"""A search space from the λ object that the learner learns, and the way back."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from optuna.distributions import FloatDistribution
+from torch import Tensor
+
+from bilevel_hpo.constraints import Budget
+from bilevel_hpo.weights import LossWeights, TransferRatios
+
+__all__ = ["Axis", "Space", "as_space", "space"]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Where one parameter may lie."""
+
+    low: float
+    high: float
+    log: bool = False
+    values: tuple[float, ...] = ()
+    """Of a grid, in the order in which they are tried."""
+
+    @property
+    def distribution(self) -> FloatDistribution:
+        """For Optuna."""
+        return FloatDistribution(self.low, self.high, log=self.log)
+
+
+@dataclass(frozen=True)
+class Space:
+    """Axes by name and, where the space was made from a λ object, the entries of λ that each of them sets.
+
+    Several entries on one axis are tied: they have one value.
+    """
+
+    axes: Mapping[str, Axis]
+    weights: LossWeights | TransferRatios | None = None
+    index: Tensor | None = None
+    """The axis of each entry of λ, shaped like `weights()`; −1 where λ is fixed."""
+
+    def tensor(self, params: Mapping[str, float]) -> Tensor:
+        """λ shaped like `weights()`; entries that are not searched keep their value.
+
+        Under a `Budget` the parameters are shares: each row is divided by its sum and multiplied by the total.
+        """
+        weights, index = self._entries()
+        missing = [name for name in self.axes if name not in params]
+        if missing:
+            raise ValueError(f"params lack {missing[:5]}; they have {list(params)[:5]}")
+        current = weights().detach()
+        values = torch.tensor([float(params[name]) for name in self.axes], dtype=current.dtype, device=current.device)
+        lambda_ = torch.where(index < 0, current, values[index.clamp(min=0)])
+        if isinstance(weights.constraint, Budget):
+            lambda_ = weights.constraint.total * lambda_ / lambda_.sum(-1, keepdim=True)
+        return lambda_
+
+    @torch.no_grad()
+    def set_(self, params: Mapping[str, float]) -> None:
+        """Give the λ object the values of `params`."""
+        weights, _ = self._entries()
+        weights.raw.copy_(weights.constraint.inverse(_filled(weights, self.tensor(params))))
+
+    def params(self) -> dict[str, float]:
+        """The λ object's present values by axis, the mean where entries are tied: what `record` takes."""
+        weights, index = self._entries()
+        lambda_ = weights().detach().double()
+        return {name: float(lambda_[index == number].mean()) for number, name in enumerate(self.axes)}
+
+    def _entries(self) -> tuple[LossWeights | TransferRatios, Tensor]:
+        if self.weights is None or self.index is None:
+            raise ValueError("this space was made from names alone; make it from the λ object: search.space(weights)")
+        return self.weights, self.index
+
+
+def space(
+    weights: LossWeights | TransferRatios,
+    low: float = 0.0,
+    high: float = 1.0,
+    *,
+    values: Sequence[float] = (),
+    log: bool = False,
+    symmetric: bool = False,
+    groups: Mapping[str, Sequence[str]] | None = None,
+) -> Space:
+    """One axis for every λ of `weights` that can be learned.
+
+    Axes are called like the weights; for transfer ratios `source->target`, or `a|b` where λ is symmetric.
+
+    Args:
+        weights: the λ object; its present values stay those of entries that are not searched (a fixed diagonal).
+        low: the smallest λ.
+        high: the largest λ.
+        values: for a grid, instead of `low` and `high`.
+        log: search on a logarithmic scale; `low` must be positive.
+        symmetric: λ_{s→t} = λ_{t→s}, one axis for both, also where `weights` itself would learn two.
+        groups: name -> tasks (or names of loss weights) that share one value, as target and as source; a task in
+            no group stands for itself. `groups={"all": tasks}` searches one λ for all.
+
+    Raises:
+        ValueError: a value that the constraint of `weights` forbids, or a group of unknown or repeated names.
+    """
+    axis = _axis("space", values or (low, high), log=log, grid=bool(values))
+    of = _group_of(weights, groups or {})
+    if isinstance(weights, LossWeights):
+        labels: list[str | None] = [of[name] for name in weights.names]
+        shape: tuple[int, ...] = (len(weights.names),)
+    else:
+        both = symmetric or weights.symmetric
+        if both and weights.targets != weights.sources:
+            raise ValueError("symmetric=True needs the same targets and sources, in the same order")
+        labels = [_pair(weights, t, s, of, both) for t in weights.targets for s in weights.sources]
+        shape = (len(weights.targets), len(weights.sources))
+    names = list(dict.fromkeys(label for label in labels if label is not None))
+    if not names:
+        raise ValueError(f"{weights!r} has no λ to search")
+    number = {name: position for position, name in enumerate(names)}
+    index = torch.tensor([-1 if label is None else number[label] for label in labels]).reshape(shape)
+    made = Space(dict.fromkeys(names, axis), weights, index.to(weights.raw.device))
+    for value in axis.values or (axis.low, axis.high):
+        weights.constraint.inverse(_filled(weights, made.tensor(dict.fromkeys(names, value))))
+    return made
+
+
+def as_space(given: "Space | Mapping[str, Sequence[float]]", *, grid: bool) -> Space:
+    """`given`, or a space of plain axes: the values of a grid, or (low, high)."""
+    if isinstance(given, Space):
+        without = [name for name, axis in given.axes.items() if grid and not axis.values]
+        if without:
+            raise ValueError(f"a grid needs values: search.space(weights, values=[...]); {without[:5]} have none")
+        return given
+    if not given:
+        raise ValueError("space is empty; a mapping from each λ's name to its values is wanted")
+    return Space({name: _axis(f"space[{name!r}]", values, log=False, grid=grid) for name, values in given.items()})
+
+
+def _axis(argument: str, values: Sequence[float], *, log: bool, grid: bool) -> Axis:
+    values = tuple(float(value) for value in values)
+    if grid and (not values or len(set(values)) != len(values)):
+        raise ValueError(f"{argument} = {values}; at least one value, none of them twice, is wanted")
+    if not grid and (len(values) != 2 or not values[0] < values[1]):
+        raise ValueError(f"{argument} = {values}; (low, high) with low < high is wanted")
+    if not all(math.isfinite(value) for value in values):
+        raise ValueError(f"{argument} = {values}; finite numbers are wanted")
+    if log and min(values) <= 0:
+        raise ValueError(f"{argument} = {values} with log=True; positive numbers are wanted")
+    return Axis(min(values), max(values), log, values if grid else ())
+
+
+def _group_of(weights: LossWeights | TransferRatios, groups: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    names = weights.names if isinstance(weights, LossWeights) else dict.fromkeys((*weights.targets, *weights.sources))
+    of: dict[str, str] = {}
+    for group, members in groups.items():
+        for member in members:
+            if member not in names or member in of:
+                wrong = "is in two groups" if member in of else f"is none of {list(names)}"
+                raise ValueError(f"groups[{group!r}]: {member!r} {wrong}")
+            of[member] = group
+    return {name: of.get(name, name) for name in names}
+
+
+def _pair(weights: TransferRatios, target: str, source: str, of: Mapping[str, str], both: bool) -> str | None:
+    if target == source and weights.diagonal == "fixed":
+        return None
+    if target == source:  # the direct paths of a group are tied to each other, not to its mapped paths
+        return f"{of[source]}={of[target]}"
+    if not both:
+        return f"{of[source]}->{of[target]}"
+    order = list(dict.fromkeys(of[name] for name in weights.targets))
+    first, second = sorted((of[source], of[target]), key=order.index)
+    return f"{first}|{second}"
+
+
+def _filled(weights: LossWeights | TransferRatios, lambda_: Tensor) -> Tensor:
+    """λ with something allowed where it is fixed and never read, so that the constraint can be inverted."""
+    if isinstance(weights, LossWeights) or weights.diagonal == "learned" or bool(weights.direct.all()):
+        return lambda_
+    return torch.where(weights.direct, lambda_[~weights.direct].flatten()[0], lambda_)
