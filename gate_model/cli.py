@@ -13,7 +13,7 @@ import torch
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from gate_model import cli_data
+from gate_model import cli_data, cli_experiments
 from gate_model.checkpoints import Checkpoints
 from gate_model.cli_data import (
     AtLeastOption,
@@ -52,6 +52,7 @@ app = typer.Typer(
     epilog="Start with:  [bold]gate compare --tasks DS,HV,BP --at-least 3 --out runs/demo[/bold]",
 )
 app.add_typer(cli_data.app, name="data")
+app.add_typer(cli_experiments.app, name="experiment")
 DEFAULT = Settings()
 DEFAULT_VALUES = ",".join(str(value) for value in GRID_VALUES)
 CORES = os.cpu_count() or 1

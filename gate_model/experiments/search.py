@@ -13,6 +13,7 @@ from bilevel_hpo import search
 from gate_model.data.prepared import PreparedData
 from gate_model.experiments.outcome import Outcome, outcome
 from gate_model.methods import Constant, pairs, symmetric_matrix
+from gate_model.population import train_population
 from gate_model.training import Settings, train
 
 __all__ = ["MAX_POINTS", "Searched", "check_size", "run_search", "trials_frame"]
@@ -45,6 +46,7 @@ def run_search(
     journal: Path,
     values: Sequence[float],
     trials: int,
+    population: int = 1,
     device: torch.device | None = None,
     after_trial: Callable[[int], object] = lambda done: None,
 ) -> Searched:
@@ -58,6 +60,7 @@ def run_search(
         journal: Optuna's journal file; complete trials in it are not trained again.
         values: the values of each λ.
         trials: complete trials for TPE.
+        population: points of the grid that are trained in one, see `train_population`.
         device: CPU when left out.
         after_trial: called after every training with the number of complete trials.
     """
@@ -69,28 +72,33 @@ def run_search(
     def objective(values: Mapping[str, float]) -> float:
         return train(data, method(values), settings, seed=seed, device=device).val_rmse
 
+    def together(points: Sequence[Mapping[str, float]]) -> list[float]:
+        methods = [method(values) for values in points]
+        return [each.val_rmse for each in train_population(data, methods, settings, seed=seed, device=device)]
+
     def done(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
         after_trial(len(study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))))
 
     if kind == "grid":
         axes = {pair: list(values) for pair in pairs(tasks)}
-        study = search.grid(objective, axes, journal, callbacks=[done])
+        asked = together if population > 1 else objective
+        study = search.grid(asked, axes, journal, population=population, callbacks=[done])
     else:
         bounds = {pair: (min(values), max(values)) for pair in pairs(tasks)}
         study = search.tpe(objective, bounds, journal, trials=trials, seed=seed, callbacks=[done])
     frame = trials_frame(study, kind, seed, tasks)
-    best = method(study.best_params)
+    best = method(search.best(study).params)
     winner = outcome(data, best, train(data, best, settings, seed=seed, device=device), seed=seed)
     return replace(winner, wall_s=float(frame["wall_s"].sum()), training_runs=len(frame)), frame
 
 
 def trials_frame(study: optuna.Study, kind: str, seed: int, tasks: Sequence[str]) -> pd.DataFrame:
     """Complete trials in the order of evaluation: method, seed, trial, one column per λ, val_rmse, wall_s."""
-    complete = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+    complete = search.trials(study)
     rows = [
         {"method": kind, "seed": seed, "trial": number}
         | {pair: trial.params[pair] for pair in pairs(tasks)}
-        | {"val_rmse": trial.value, "wall_s": trial.duration.total_seconds() if trial.duration else 0.0}
+        | {"val_rmse": trial.value, "wall_s": search.seconds_of(trial)}
         for number, trial in enumerate(complete)
     ]
     return pd.DataFrame(rows, columns=["method", "seed", "trial", *pairs(tasks), "val_rmse", "wall_s"])
