@@ -43,8 +43,8 @@ def paragraph(facts: Mapping[str, Any]) -> str:
         lines.append(
             f"- Grid `{name}`: best mean over the seeds at {at}: {grid['best_rmse']:.4f}; worst point "
             f"{grid['worst_rmse']:.4f}. λ moves RMSE by {grid['effect']:.4f} (standard deviation over the points), "
-            f"chance by {grid['noise']:.4f} (at one point, level of the seed taken out). Two seeds rank the points with a "
-            f"correlation of {grid['agreement']:.2f}. Test RMSE of the winners of single seeds: "
+            f"chance by {grid['noise']:.4f} (at one point, level of the seed taken out). Two seeds rank the points "
+            f"with a correlation of {grid['agreement']:.2f}. Test RMSE of the winners of single seeds: "
             f"{grid['winner_test_mean']:.4f}."
         )
     for name, method in facts["learned"].items():
