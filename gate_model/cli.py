@@ -6,13 +6,14 @@ import sys
 from dataclasses import asdict, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import optuna
 import torch
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from bilevel_hpo.search import without_password
 from gate_model import cli_data, cli_experiments
 from gate_model.checkpoints import Checkpoints
 from gate_model.cli_data import (
@@ -30,7 +31,7 @@ from gate_model.data.prepared import PreparedData, prepare
 from gate_model.data.table import DataError, PropertyTable
 from gate_model.experiments.compare import METHODS, Comparison, compare
 from gate_model.experiments.outcome import Outcome, outcome, write_outcomes
-from gate_model.experiments.search import GRID_VALUES, check_size, run_search
+from gate_model.experiments.search import GRID_VALUES, check_size, run_search, shared_values, too_many
 from gate_model.live import live_training
 from gate_model.methods import LEARNED, pairs
 from gate_model.model import GATE
@@ -92,6 +93,21 @@ EpochsOption = Annotated[int, typer.Option(min=1, help="Epochs of each training.
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with the run in --out where it stopped.")]
 ValuesOption = Annotated[str, typer.Option(help="Values of each λ, comma-separated.")]
+StorageOption = Annotated[
+    str | None,
+    typer.Option(
+        "--storage",
+        envvar="GATE_STORAGE",
+        help="Journal file or database URL; every process started with the same shares the work. "
+        "Default: study.journal in --out.",
+    ),
+]
+StudyOption = Annotated[
+    str | None, typer.Option("--study", help="Its name in --storage. Default: the name of the command.")
+]
+PruneOption = Annotated[
+    bool, typer.Option("--prune", help="End trainings that are worse than the median of the earlier ones.")
+]
 
 
 @app.command()
@@ -182,13 +198,18 @@ def grid(
     values: ValuesOption = DEFAULT_VALUES,
     epochs: EpochsOption = DEFAULT.epochs,
     seed: SeedOption = 0,
+    storage: StorageOption = None,
+    study: StudyOption = None,
+    prune: PruneOption = False,
     device: DeviceOption = "auto",
     resume: ResumeOption = False,
 ) -> None:
     """Search symmetric λ on a grid, one training a point; the rival that learned λ has to beat."""
     where = resolve_device(device)
     table = load_table(data, tasks, smiles_column, at_least, derived=derived, join=join)
-    _search("grid", out, data, table, at_least, values, None, epochs, seed, where, resume)
+    axis = _numbers("--values", values)
+    length = {"trials": check_size(table.abbreviations, axis)}
+    _search("grid", out, data, table, at_least, axis, length, epochs, seed, storage, study, prune, where, resume)
 
 
 @app.command()
@@ -203,15 +224,24 @@ def tpe(
     low: Annotated[float, typer.Option(min=0.0, help="Smallest λ.")] = GRID_VALUES[0],
     high: Annotated[float, typer.Option(help="Largest λ.")] = GRID_VALUES[-1],
     trials: Annotated[int, typer.Option(min=1, help="Trainings.")] = 27,
+    epoch_budget: Annotated[
+        int | None,
+        typer.Option(min=1, help="Instead of --trials: begin no training after so many epochs of all together."),
+    ] = None,
     epochs: EpochsOption = DEFAULT.epochs,
     seed: SeedOption = 0,
+    storage: StorageOption = None,
+    study: StudyOption = None,
+    prune: PruneOption = False,
     device: DeviceOption = "auto",
     resume: ResumeOption = False,
 ) -> None:
     """Search symmetric λ with Optuna's TPE, one training a trial."""
     where = resolve_device(device)
     table = load_table(data, tasks, smiles_column, at_least, derived=derived, join=join)
-    _search("tpe", out, data, table, at_least, f"{low},{high}", trials, epochs, seed, where, resume)
+    axis = _numbers("--low,--high", f"{low},{high}")
+    length = {"epochs": epoch_budget} if epoch_budget else {"trials": trials}
+    _search("tpe", out, data, table, at_least, axis, length, epochs, seed, storage, study, prune, where, resume)
 
 
 @app.command("compare")
@@ -233,15 +263,19 @@ def compare_command(
     """Learned λ, constant λ, grid and TPE side by side: same data, splits, seeds and epochs; one report."""
     table = load_table(data, tasks, smiles_column, at_least, derived=derived, join=join)
     axis = _numbers("--values", values)
-    points = check_size(table.abbreviations, axis)
+    shared = too_many(table.abbreviations, axis)
+    axis = shared_values(axis) if shared else axis
+    points = len(axis) if shared else check_size(table.abbreviations, axis)
     settings = Settings(epochs=epochs)
-    comparison = Comparison(tuple(range(seed, seed + seeds)), settings, axis, points, points, workers)
+    comparison = Comparison(tuple(range(seed, seed + seeds)), settings, axis, points, points, shared, workers)
     config = {"seeds": list(comparison.seeds), "values": list(axis), "settings": asdict(settings)}
     _open(out, resume, "compare", data, table, at_least, **config)
     datasets = {each: _prepare(table, each) for each in comparison.seeds}
     if not (out / "results.json").exists():
         searched = f"grid of {points}, TPE of {points}, {len(METHODS)} single trainings, {len(comparison.seeds)} seeds"
         console.print(f"{comparison.trainings} trainings: {searched}")
+        if shared:
+            console.print(f"a λ for each pair of {len(table.tasks)} tasks is too many: grid and TPE search one for all")
         with _progress() as bar:
             task = bar.add_task("trainings", total=comparison.trainings)
             compare(out, datasets, comparison, command=_command(), progress=lambda n: bar.update(task, completed=n))
@@ -283,7 +317,7 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         app(standalone_mode=True)
-    except (DataError, ValueError, TypeError) as error:
+    except (DataError, ValueError, TypeError, TimeoutError) as error:
         console.print("[bold red]error:[/bold red]", end=" ")
         console.print(str(error), markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)
@@ -293,41 +327,58 @@ def main() -> None:
 
 
 def _search(
-    kind: str,
+    kind: Literal["grid", "tpe"],
     out: Path,
     data: str,
     table: PropertyTable,
     at_least: int,
-    values: str,
-    trials: int | None,
+    axis: tuple[float, ...],
+    length: dict[str, int],
     epochs: int,
     seed: int,
+    storage: str | None,
+    study: str | None,
+    prune: bool,
     device: torch.device,
     resume: bool,
 ) -> None:
-    axis = _numbers("--values" if kind == "grid" else "--low,--high", values)
-    n_trials = trials or check_size(table.abbreviations, axis)
     settings = Settings(epochs=epochs)
-    config: dict[str, Any] = {"seed": seed, "values": list(axis), "trials": n_trials, "settings": asdict(settings)}
-    _open(out, resume, kind, data, table, at_least, **config)
+    config: dict[str, Any] = {
+        "seed": seed,
+        "values": list(axis),
+        "settings": asdict(settings),
+        "prune": prune,
+        **length,
+    }
+    shown = None if storage is None else without_password(storage)
+    _open(out, resume or storage is not None, kind, data, table, at_least, storage=shown, study=study, **config)
+    if (out / "results.json").exists():
+        _report(out)
+        return
     prepared = _prepare(table, seed)
     with _progress() as bar:
-        task = bar.add_task(f"{kind} trials", total=n_trials)
-        found, frame = run_search(
-            "grid" if kind == "grid" else "tpe",
+        task = bar.add_task(f"{kind} trials", total=length.get("trials"))
+        searched = run_search(
+            kind,
             prepared,
             settings,
             seed=seed,
-            journal=out / "study.journal",
+            storage=storage or out / "study.journal",
             values=axis,
-            trials=n_trials,
+            trials=length.get("trials"),
+            epochs=length.get("epochs"),
+            prune=prune,
+            study_name=study,
             device=device,
             after_trial=lambda done: bar.update(task, completed=done),
         )
+    if searched is None:
+        console.print("the search is complete; the process that began its last training writes the report to its --out")
+        return
+    found, frame = searched
+    command = _command() if storage is None else _command().replace(storage, str(shown))
     parameters = pairs(prepared.abbreviations)
-    write_outcomes(
-        out, "comparison", {seed: prepared}, [found], command=_command(), trials=frame, parameters=parameters
-    )
+    write_outcomes(out, "comparison", {seed: prepared}, [found], command=command, trials=frame, parameters=parameters)
     _finish(out, [found], list(prepared.abbreviations))
 
 

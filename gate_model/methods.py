@@ -11,7 +11,7 @@ from torch import Tensor
 from bilevel_hpo import Box, Budget, Direct, FiniteDifference, Hypergradient, OneStep, TransferRatios
 from gate_model.losses import DirectPathLoss, PathLoss, TrainLoss
 
-__all__ = ["LEARNED", "Constant", "Learned", "Method", "pairs", "relative", "symmetric_matrix"]
+__all__ = ["LEARNED", "SHARED", "Constant", "Learned", "Method", "pairs", "relative", "symmetric_matrix"]
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,10 @@ def relative(ratios: Tensor) -> Tensor:
         return ratios.clone()
     lambda_ = (len(ratios) - 1) * ratios / diagonal[:, None]
     return lambda_.fill_diagonal_(1.0)
+
+
+SHARED = "all pairs"
+"""Name of the only λ of a search that gives all pairs the same."""
 
 
 def pairs(tasks: Sequence[str]) -> list[str]:

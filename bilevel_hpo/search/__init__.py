@@ -2,7 +2,7 @@
 
 from bilevel_hpo.search._grid import grid
 from bilevel_hpo.search._point import Objective, Point, PopulationObjective
-from bilevel_hpo.search._records import best, epochs_used, record, seconds_of, trials, warm_start
+from bilevel_hpo.search._records import best, epochs_used, is_ours_to_finish, record, seconds_of, trials, warm_start
 from bilevel_hpo.search._samplers import gp, random, tpe
 from bilevel_hpo.search._space import Axis, Space, space
 from bilevel_hpo.search._storage import without_password
@@ -17,6 +17,7 @@ __all__ = [
     "epochs_used",
     "gp",
     "grid",
+    "is_ours_to_finish",
     "random",
     "record",
     "seconds_of",

@@ -7,8 +7,19 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from bilevel_hpo.search._share import SECONDS, SLOT
+from bilevel_hpo.search._worker import WORKER, has_ended, is_on_this_host, is_this_process
 
-__all__ = ["best", "epochs_of", "epochs_used", "is_searched", "record", "seconds_of", "trials", "warm_start"]
+__all__ = [
+    "best",
+    "epochs_of",
+    "epochs_used",
+    "is_ours_to_finish",
+    "is_searched",
+    "record",
+    "seconds_of",
+    "trials",
+    "warm_start",
+]
 
 _LEARNED = "learned"
 
@@ -32,6 +43,18 @@ def trials(study: optuna.Study) -> list[FrozenTrial]:
     """Finished trials of the search, complete or pruned, in its order: of a grid that of the points."""
     found = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished() and is_searched(trial)]
     return sorted(found, key=lambda trial: (trial.user_attrs[SLOT], trial.number))
+
+
+def is_ours_to_finish(study: optuna.Study) -> bool:
+    """Whether this process should do what comes after a finished search, such as training the winner: one of several.
+
+    It is the process that began the last trial. If that one has ended, or this one came when there was nothing left
+    to evaluate and the other is on another host, this one should.
+    """
+    workers = [str(trial.user_attrs[WORKER]) for trial in sorted(trials(study), key=lambda trial: trial.number)]
+    if not workers or is_this_process(workers[-1]) or has_ended(workers[-1]):
+        return True
+    return not is_on_this_host(workers[-1]) and not any(is_this_process(worker) for worker in workers)
 
 
 def is_searched(trial: FrozenTrial) -> bool:

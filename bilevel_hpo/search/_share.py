@@ -1,5 +1,6 @@
 """One worker's share of a search: claim what is free, evaluate it, store its value, wait for the others."""
 
+import json
 import logging
 import math
 import time
@@ -257,12 +258,13 @@ def open_study(
             load_if_exists=True,
         )
     )
-    asked = patiently(lambda: study.user_attrs).get("question")
-    if asked is None:
-        patiently(lambda: study.set_user_attr("question", dict(question)))
-    elif asked != question:
-        different = [key for key in {**asked, **question} if asked.get(key) != question.get(key)]
-        began, now = ({key: each.get(key) for key in different} for each in (asked, question))
+    wanted = json.loads(json.dumps(question))
+    if "question" not in patiently(lambda: study.user_attrs):
+        patiently(lambda: study.set_user_attr("question", wanted))
+    asked = patiently(lambda: study.user_attrs)["question"]
+    if asked != wanted:
+        different = [key for key in {**asked, **wanted} if asked.get(key) != wanted.get(key)]
+        began, now = ({key: each.get(key) for key in different} for each in (asked, wanted))
         raise ValueError(
             f"study {name!r} in this storage was begun with {began}, now {now} is asked; use another file or name"
         )

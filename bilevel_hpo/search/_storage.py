@@ -41,22 +41,19 @@ def open_storage(storage: Storage) -> BaseStorage | None:
     """The Optuna storage; None stays None.
 
     Raises:
-        ValueError: a URL that cannot be read; its password is not in the message.
+        ValueError: a URL that cannot be read, or a database that does not answer; no password is in the message.
     """
     if storage is None or isinstance(storage, BaseStorage):
         return storage
     if "://" not in str(storage):
         Path(storage).parent.mkdir(parents=True, exist_ok=True)
         return JournalStorage(_JournalFile(str(storage)))
-    url = _url(str(storage))
-    text = url.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
-    # Workers that start together find no tables, and all but one fail to make them.
-    return _repeated(lambda: RDBStorage(text, engine_kwargs={"pool_pre_ping": True}), url)
+    return _database(_url(str(storage)))
 
 
 def without_password(storage: str) -> str:
     """A URL as it may be shown and written to files; a path stays as it is."""
-    return _url(storage).render_as_string(hide_password=True) if "://" in storage else storage
+    return _url(storage).set(query={}).render_as_string(hide_password=True) if "://" in storage else storage
 
 
 def patiently(call: Callable[[], _T], outage: Callable[[], object] = lambda: None) -> _T:
@@ -78,7 +75,7 @@ def patiently(call: Callable[[], _T], outage: Callable[[], object] = lambda: Non
                 until = time.monotonic() + PATIENCE
                 _logger.warning("the storage does not answer (%s); trying again for %.0f s", reason, PATIENCE)
             elif time.monotonic() > until:
-                raise
+                raise TimeoutError(f"the storage did not answer for {PATIENCE:.0f} s: {reason}") from error
             outage()
         time.sleep(pause)
         pause = min(2 * pause, 5.0)
@@ -125,19 +122,22 @@ def _url(text: str) -> URL:
     return url.set(drivername="postgresql+psycopg") if url.drivername in ("postgresql", "postgres") else url
 
 
-def _repeated(opened: Callable[[], RDBStorage], url: URL, times: int = 5) -> RDBStorage:
-    for left in reversed(range(times)):
+def _database(url: URL, tries: int = 5) -> RDBStorage:
+    text = url.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
+    while True:
+        tries -= 1
         try:
-            return opened()
+            return RDBStorage(text, engine_kwargs={"pool_pre_ping": True})
         except ImportError as error:
             raise ImportError(
                 f"no driver for {url.drivername} is installed; for PostgreSQL: pip install 'bilevel-hpo[postgresql]'"
             ) from error
-        except (exc.IntegrityError, exc.ProgrammingError, exc.OperationalError, optuna.exceptions.StorageInternalError):
-            if not left:
-                raise
-            time.sleep(0.2 + os.getpid() % 7 / 10)
-    raise AssertionError
+        # Workers that start together find no tables, and all but one fail to make them.
+        except (exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+            if not tries:
+                reason = str(error.__cause__ or error).strip().splitlines()[0]
+                raise ValueError(f"storage {url.set(query={}).render_as_string()}: {reason}") from error
+        time.sleep(0.2 + os.getpid() % 7 / 10)
 
 
 def _is_away(error: BaseException | None) -> bool:

@@ -17,10 +17,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from bilevel_hpo.search._storage import patiently
 
-__all__ = ["BEAT", "WORKER", "Worker"]
+__all__ = ["BEAT", "WORKER", "Worker", "fail", "has_ended", "is_on_this_host", "is_this_process"]
 
 WORKER = "worker"
-"""User attribute of a trial: who evaluates it, `host:pid:token`."""
+"""User attribute of a trial: who evaluates it, `host:pid:start of the process:token`."""
 BEAT = "beat"
 """User attribute of a running trial: a number that grows while its worker lives."""
 
@@ -38,7 +38,7 @@ class Worker:
     """
 
     def __init__(self, study: optuna.Study, grace: float) -> None:
-        self.name = f"{_HOST}:{os.getpid()}:{uuid.uuid4().hex[:12]}"
+        self.name = f"{_HOST}:{os.getpid()}:{_begun(os.getpid())}:{uuid.uuid4().hex[:12]}"
         self._study, self._grace = study, grace
         self._held: set[int] = set()
         self._seen: dict[int, tuple[object, float]] = {}
@@ -80,15 +80,13 @@ class Worker:
         return bool(dead)
 
     def _is_dead(self, trial: FrozenTrial) -> bool:
-        worker = trial.user_attrs.get(WORKER)
-        if worker is None:  # not begun by a search of ours, all of which sign their trials
+        if WORKER not in trial.user_attrs:  # not begun by a search of ours, all of which sign their trials
             return True
-        host, pid, _ = str(worker).rsplit(":", 2)
-        if host == _HOST:
-            if int(pid) == os.getpid():
-                return worker not in _active
-            if not _exists(int(pid)):
-                return True
+        worker = str(trial.user_attrs[WORKER])
+        if is_this_process(worker):
+            return worker not in _active
+        if has_ended(worker):
+            return True
         beat, now = trial.user_attrs.get(BEAT), time.monotonic()
         seen, since = self._seen.setdefault(trial._trial_id, (beat, now))
         if seen != beat:
@@ -118,17 +116,35 @@ def fail(study: optuna.Study, trial: FrozenTrial) -> None:
         study.enqueue_trial(params)
 
 
-def _exists(pid: int) -> bool:
-    if os.name != "posix":  # os.kill would end the process
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+def is_this_process(worker: str) -> bool:
+    """Whether this process carries, or carried, that name."""
+    host, pid, begun, _ = worker.rsplit(":", 3)
+    return host == _HOST and int(pid) == os.getpid() and begun == _begun(os.getpid())
+
+
+def is_on_this_host(worker: str) -> bool:
+    """Whether the process of that name runs, or ran, here."""
+    return worker.rsplit(":", 3)[0] == _HOST
+
+
+def has_ended(worker: str) -> bool:
+    """Whether the process of that name is known to be gone; of one on another host that is never known."""
+    host, pid, begun, _ = worker.rsplit(":", 3)
+    if host != _HOST or os.name != "posix":  # elsewhere than on POSIX systems, os.kill would end the process
         return False
-    except PermissionError:
-        return True
-    status = Path(f"/proc/{pid}/stat")  # a zombie still has its process id
     try:
-        return status.read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
         return True
+    except PermissionError:
+        return False
+    return _begun(int(pid)) != begun
+
+
+def _begun(pid: int) -> str:
+    """When a process began, where Linux tells it; "ended" of one whose parent has not noticed its end."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "ended" if fields[0] in "ZX" else fields[19]

@@ -17,8 +17,8 @@ import torch
 from gate_model.data.prepared import PreparedData
 from gate_model.experiments.outcome import Outcome, outcome, write_outcomes
 from gate_model.experiments.search import run_search
-from gate_model.methods import LEARNED, Constant, Method, pairs
-from gate_model.runs import read_json, write_csv, write_json
+from gate_model.methods import LEARNED, SHARED, Constant, Method, pairs
+from gate_model.runs import RunError, read_json, write_csv, write_json
 from gate_model.training import Settings, train
 
 __all__ = ["METHODS", "Comparison", "compare"]
@@ -41,6 +41,8 @@ class Comparison:
     trials: int
     """Of TPE; as many as the grid has points."""
     points: int
+    shared: bool
+    """Grid and TPE search one λ for all pairs: over one for each pair there would be too many points."""
     workers: int
 
     def cost(self, job: str) -> int:
@@ -103,7 +105,7 @@ def compare(
         outcomes,
         command=command,
         trials=pd.concat(frames, ignore_index=True),
-        parameters=pairs(tasks),
+        parameters=[SHARED] if comparison.shared else pairs(tasks),
     )
 
 
@@ -136,16 +138,20 @@ def _end_with_parent() -> None:
 def _job(name: str, seed: int) -> None:
     folder, data, comparison = _Worker.folder, _Worker.datasets[seed], _Worker.comparison
     if name in ("grid", "tpe"):
-        found, trials = run_search(
+        searched = run_search(
             "grid" if name == "grid" else "tpe",
             data,
             comparison.settings,
             seed=seed,
-            journal=folder / "jobs" / f"{name}-seed{seed}.journal",
+            storage=folder / "jobs" / f"{name}-seed{seed}.journal",
             values=comparison.values,
             trials=comparison.trials,
+            shared=comparison.shared,
             after_trial=lambda done: _count(),
         )
+        if searched is None:
+            raise RunError(f"{folder}: another process is at work on the comparison in this folder")
+        found, trials = searched
         write_csv(folder / "jobs" / f"{name}-seed{seed}.csv", trials)
     else:
         method = next(m for m in METHODS if m.name == name)

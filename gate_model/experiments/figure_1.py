@@ -15,7 +15,7 @@ from gate_model.experiments.figure_1_findings import findings, paragraph
 from gate_model.experiments.outcome import Outcome, outcome
 from gate_model.experiments.search import run_search
 from gate_model.methods import LEARNED, pairs
-from gate_model.runs import read_json, replacing, versions, write_csv, write_json
+from gate_model.runs import RunError, read_json, replacing, versions, write_csv, write_json
 from gate_model.training import Settings, train
 
 __all__ = ["GRIDS", "TASKS", "figure_1", "write_figure_1"]
@@ -58,17 +58,20 @@ def figure_1(
             file, points = jobs / f"{name}-seed{seed}.json", jobs / f"{name}-seed{seed}.csv"
             if not file.exists() and name in GRIDS:
                 before = done
-                found, frame = run_search(
+                searched = run_search(
                     "grid",
                     data,
                     settings,
                     seed=seed,
-                    journal=jobs / f"{name}-seed{seed}.journal",
+                    storage=jobs / f"{name}-seed{seed}.journal",
                     values=GRIDS[name],
-                    trials=0,
+                    trials=None,
                     population=population,
                     after_trial=lambda n, before=before: progress(before + n, all_trainings),  # type: ignore[misc]
                 )
+                if searched is None:
+                    raise RunError(f"{folder}: another process is at work in this folder")
+                found, frame = searched
                 write_csv(points, frame)
                 write_json(file, asdict(found))
             elif not file.exists():

@@ -98,19 +98,20 @@ def test_a_run_is_resumed_and_looks_at_test_molecules_for_winners_only(
 
 
 def test_a_grid_in_populations_finds_what_one_by_one_finds(small_data: PreparedData, tmp_path: Path) -> None:
-    found = [
-        run_search(
+    found = []
+    for population in (1, 3):
+        searched = run_search(
             "grid",
             small_data,
             replace(SHORT, epochs=3),
             seed=0,
-            journal=tmp_path / f"{population}.journal",
+            storage=tmp_path / f"{population}.journal",
             values=(0.0, 1.0),
-            trials=8,
+            trials=None,
             population=population,
         )
-        for population in (1, 3)
-    ]
+        assert searched is not None
+        found.append(searched)
     (alone, one), (together, three) = found
     assert together.lambda_ == alone.lambda_
     assert together.test_rmse == pytest.approx(alone.test_rmse)

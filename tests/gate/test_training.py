@@ -11,9 +11,9 @@ from bilevel_hpo import OneStep
 from gate_model import mapping
 from gate_model.checkpoints import Checkpoints
 from gate_model.data.prepared import PreparedData
-from gate_model.experiments.search import check_size, run_search
+from gate_model.experiments.search import check_size, run_search, shared_values, too_many
 from gate_model.live import describe
-from gate_model.methods import LEARNED, Constant, Method, pairs, relative, symmetric_matrix
+from gate_model.methods import LEARNED, SHARED, Constant, Method, pairs, relative, symmetric_matrix
 from gate_model.runs import RunError
 from gate_model.schedules import scheduler
 from gate_model.training import EpochReport, Settings, Trained, predict, resolve_device, rmse, train
@@ -244,10 +244,10 @@ def test_grid_resumes_from_its_journal_and_chooses_the_winner_on_selection(
 
     settings = Settings(epochs=1)
     arguments = {"seed": 0, "values": (0.0, 1.0), "trials": 8}
-    found, whole = run_search("grid", small_data, settings, journal=tmp_path / "a", **arguments)
+    found, whole = run_search("grid", small_data, settings, storage=tmp_path / "a", **arguments)
     with pytest.raises(KilledError):
-        run_search("grid", small_data, settings, journal=tmp_path / "b", after_trial=kill, **arguments)
-    again, resumed = run_search("grid", small_data, settings, journal=tmp_path / "b", **arguments)
+        run_search("grid", small_data, settings, storage=tmp_path / "b", after_trial=kill, **arguments)
+    again, resumed = run_search("grid", small_data, settings, storage=tmp_path / "b", **arguments)
     columns = [*pairs(TASKS), "val_rmse"]
     assert whole[columns].equals(resumed[columns])
     assert len(whole) == 8
@@ -270,6 +270,27 @@ def test_a_grid_that_nobody_would_wait_for_is_refused() -> None:
     assert check_size(TASKS, (0.2, 0.6, 1.0)) == 27
     with pytest.raises(ValueError, match="gate learn"):
         check_size([f"t{i}" for i in range(6)], (0.2, 0.6, 1.0))
+
+
+def test_many_tasks_are_searched_with_one_lambda_for_all_pairs(small_data: PreparedData, tmp_path: Path) -> None:
+    assert not too_many(TASKS, (0.2, 0.6, 1.0))
+    assert too_many([f"t{i}" for i in range(40)], (0.2, 0.6, 1.0))
+    assert shared_values((0.2, 0.6, 1.0)) == (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+    assert shared_values(range(8)) == tuple(range(8))
+    found, trials = run_search(
+        "grid",
+        small_data,
+        Settings(epochs=1),
+        seed=0,
+        storage=tmp_path / "journal",
+        values=(0.0, 0.5),
+        trials=2,
+        shared=True,
+    )
+    assert list(trials[SHARED]) == [0.0, 0.5]
+    best = trials[SHARED][trials["val_rmse"].idxmin()]
+    assert found.lambda_ == [[1.0 if t == s else best for s in range(3)] for t in range(3)]
+    assert found.title == "grid search over one λ for all pairs"
 
 
 def test_unknown_device_is_named() -> None:
