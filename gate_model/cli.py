@@ -56,6 +56,7 @@ app.add_typer(cli_data.app, name="data")
 app.add_typer(cli_experiments.app, name="experiment")
 DEFAULT = Settings()
 DEFAULT_VALUES = ",".join(str(value) for value in GRID_VALUES)
+POPULATION = 9
 CORES = os.cpu_count() or 1
 
 
@@ -201,14 +202,21 @@ def grid(
     storage: StorageOption = None,
     study: StudyOption = None,
     prune: PruneOption = False,
+    population: Annotated[
+        int | None,
+        typer.Option(min=1, help=f"Points to train in one, which is quicker. Default: {POPULATION}; 1 with --prune."),
+    ] = None,
     device: DeviceOption = "auto",
     resume: ResumeOption = False,
 ) -> None:
-    """Search symmetric λ on a grid, one training a point; the rival that learned λ has to beat."""
+    """Search symmetric λ on a grid; the rival that learned λ has to beat."""
     where = resolve_device(device)
     table = load_table(data, tasks, smiles_column, at_least, derived=derived, join=join)
     axis = _numbers("--values", values)
-    length = {"trials": check_size(table.abbreviations, axis)}
+    if prune and (population or 1) > 1:
+        raise ValueError(f"--population {population}: with --prune trainings end one by one; leave one of them out")
+    population = population or (1 if prune else POPULATION)
+    length = {"trials": check_size(table.abbreviations, axis), "population": population}
     _search("grid", out, data, table, at_least, axis, length, epochs, seed, storage, study, prune, where, resume)
 
 
@@ -368,6 +376,7 @@ def _search(
             trials=length.get("trials"),
             epochs=length.get("epochs"),
             prune=prune,
+            population=length.get("population", 1),
             study_name=study,
             device=device,
             after_trial=lambda done: bar.update(task, completed=done),

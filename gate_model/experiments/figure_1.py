@@ -144,8 +144,8 @@ def _landscape(points: pd.DataFrame, names: Sequence[str], paths: Sequence[tuple
 
 def _points(frame: pd.DataFrame, grid: str, winner: Outcome) -> pd.DataFrame:
     """Rows of `points.csv` of one grid and seed."""
-    test = pd.Series(np.nan, index=frame.index)
-    test[frame["val_rmse"].idxmin()] = np.mean(winner.test_rmse)
+    best = frame.index == frame["val_rmse"].idxmin()
+    test = np.where(best, np.mean(winner.test_rmse), np.nan)
     kept = frame[["seed", *pairs(TASKS), "val_rmse"]].assign(test_rmse=test, seconds=frame["wall_s"])
     kept.insert(0, "grid", grid)
     return kept
