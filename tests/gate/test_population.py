@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from gate_model.data.batches import LabelledMolecules
-from gate_model.data.prepared import PreparedData
+from gate_model.data.prepared import PreparedData, prepare
+from gate_model.data.table import PropertyTable
 from gate_model.methods import Constant
 from gate_model.population import train_population
 from gate_model.training import Settings, Trained, predict, rmse, train
@@ -68,6 +69,16 @@ def test_in_float32_it_agrees_to_rounding(small_data: PreparedData) -> None:
         alone = train(small_data, method, Settings(), seed=0)
         assert member.val_rmse == pytest.approx(alone.val_rmse, abs=1e-5)
         assert rmse(predict(member.model, x), labels) == pytest.approx(rmse(predict(alone.model, x), labels), abs=1e-5)
+
+
+def test_networks_on_graphs_make_a_population_too(dsbp_table: PropertyTable) -> None:
+    full = dsbp_table.with_at_least(3)
+    keep = list(range(0, 1200, 8))
+    few = PropertyTable(full.tasks, tuple(full.smiles[i] for i in keep), full.labels[keep], full.set_aside, full.source)
+    data = prepare(few, seed=0, embedding="graph")
+    settings = replace(SHORT, epochs=2, embedding="graph", lr=1e-3)
+    for method, member in zip(METHODS[:2], train_population(data, METHODS[:2], settings, seed=0), strict=True):
+        assert largest_difference(train(data, method, settings, seed=0), member) < 1e-5
 
 
 def test_what_a_population_cannot_do_is_refused(small_data: PreparedData) -> None:
