@@ -3,6 +3,7 @@
 import os
 import shlex
 import sys
+import time
 from dataclasses import asdict, replace
 from enum import StrEnum
 from pathlib import Path
@@ -38,7 +39,7 @@ from gate_model.model import GATE
 from gate_model.model_card import write_model_card
 from gate_model.prediction import predict_file
 from gate_model.report import write_report
-from gate_model.runs import open_folder, write_csv
+from gate_model.runs import RunError, open_folder, write_csv
 from gate_model.saved_model import load_model, model_of, save_model
 from gate_model.training import SETTINGS, Settings, resolve_device, train
 
@@ -359,7 +360,11 @@ def _search(
         **length,
     }
     shown = None if storage is None else without_password(storage)
-    _open(out, resume or storage is not None, kind, data, table, at_least, storage=shown, study=study, **config)
+    config |= {"storage": shown, "study": study}
+    if storage is None:
+        _open(out, resume, kind, data, table, at_least, **config)
+    else:
+        _join(out, kind, data, table, at_least, **config)
     if (out / "results.json").exists():
         _report(out)
         return
@@ -389,6 +394,19 @@ def _search(
     parameters = pairs(prepared.abbreviations)
     write_outcomes(out, "comparison", {seed: prepared}, [found], command=command, trials=frame, parameters=parameters)
     _finish(out, [found], list(prepared.abbreviations))
+
+
+def _join(out: Path, *arguments: Any, **config: Any) -> None:
+    """Open a folder that other processes may be making at the same moment."""
+    for tries_left in reversed(range(50)):
+        made = (out / "config.json").exists()
+        try:
+            _open(out, True, *arguments, **config)
+            return
+        except (RunError, FileNotFoundError):
+            if made or not tries_left:
+                raise
+        time.sleep(0.1)
 
 
 def _prepare(table: PropertyTable, seed: int, embedding: Embedding = "fingerprint") -> PreparedData:

@@ -90,8 +90,7 @@ def record(
 ) -> FrozenTrial:
     """Put a learned λ into `study` as a complete trial, beside those of the search, which it does not influence.
 
-    Values outside the study's bounds are allowed; such a trial carries its own distribution, and pictures that need
-    one distribution for all trials, `plot_param_importances` for one, then leave that parameter out.
+    Values outside the study's bounds are allowed; such a trial carries its own distribution.
 
     Args:
         study: of a search.

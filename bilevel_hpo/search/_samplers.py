@@ -6,7 +6,7 @@ from typing import Any
 import optuna
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
-from optuna.trial import FrozenTrial, create_trial
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from bilevel_hpo.search._grid import GRACE
 from bilevel_hpo.search._point import Callback, Objective
@@ -123,6 +123,7 @@ class _Proposals:
         self.kind, self.sampler, self.trials, self.epochs, self.seed = kind, sampler, trials, epochs, seed
         self.axes = as_space(space, grid=False).axes
         self.distributions = {key: axis.distribution for key, axis in self.axes.items()}
+        self._before, self._seen = optuna.create_study(), list[int]()
 
     def search(
         self,
@@ -139,15 +140,27 @@ class _Proposals:
         question |= {"log": logs} if (logs := [key for key, axis in self.axes.items() if axis.log]) else {}
         study = open_study(storage, name, question, pruner)
         search = Search(self.propose, self.distributions, self.wanted, queue=True)
-        search.run(study, objective, population=1, grace=grace, callbacks=callbacks)
+        search.run(study, objective, population=1, grace=grace, callbacks=[self.check, *callbacks])
         return study
+
+    def check(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        """ValueError if epochs are to end the search and the objective tells of none."""
+        if self.epochs is not None and epochs_of(trial) == 0:
+            raise ValueError(f"epochs={self.epochs}, but the objective did not call point.report(value, epoch)")
 
     def propose(self, slot: int, trials: Sequence[FrozenTrial]) -> dict[str, float]:
         """λ for the `slot`-th proposal. One generator each: nothing in memory has to survive an interruption."""
-        before = optuna.create_study(sampler=self.sampler((self.seed * 1_000_003 + slot) % 2**32))
-        before.add_trials(_plain(trial) for trial in trials if is_searched(trial))
-        params = before.ask(dict(self.distributions)).params
-        return {key: float(params[key]) for key in self.axes}
+        searched = [trial for trial in trials if is_searched(trial)]
+        numbers = [trial.number for trial in searched]
+        if self._seen != numbers[: len(self._seen)]:
+            self._before, self._seen = optuna.create_study(), []
+        self._before.sampler = self.sampler((self.seed * 1_000_003 + slot) % 2**32)
+        self._before.add_trials(_plain(trial) for trial in searched[len(self._seen) :])
+        # A running trial is another when it has finished: then all are copied again.
+        self._seen = numbers if all(trial.state.is_finished() for trial in searched) else [-1]
+        trial = self._before.ask(dict(self.distributions))
+        self._before.tell(trial, state=TrialState.FAIL)
+        return {key: float(trial.params[key]) for key in self.axes}
 
     def wanted(self, trials: Sequence[FrozenTrial]) -> float:
         """Slots in all; none more once the epochs are used up."""

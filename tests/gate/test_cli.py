@@ -8,10 +8,12 @@ import sys
 import time
 from pathlib import Path
 
+import optuna
 import pandas as pd
 import pytest
 from make_messy import write
 
+from bilevel_hpo import search
 from gate_model.data.features import features
 from gate_model.saved_model import load_model
 
@@ -138,6 +140,25 @@ def test_grid_killed_and_resumed_equals_an_uninterrupted_run(messy: Path, tmp_pa
     whole, cut = (pd.read_csv(tmp_path / name / "trials.csv")[columns] for name in ("whole", "cut"))
     assert whole.equals(cut)
     assert len(cut) == 6
+
+
+def test_tpe_in_a_storage_of_several_searches(messy: Path, tmp_path: Path) -> None:
+    storage = tmp_path / "shared" / "journal"
+    arguments = ("tpe", "--data", messy, "--epochs", 6, "--epoch-budget", 40, "--prune", "--storage", storage)
+    gate(*arguments, "--study", "mine", "--out", tmp_path / "first")
+    assert (tmp_path / "first" / "report.html").exists()
+    gate(*arguments, "--study", "mine", "--out", tmp_path / "second")
+    assert table(tmp_path / "second") == table(tmp_path / "first"), "every trial is in the storage"
+    backend = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(storage)))
+    study = optuna.load_study(study_name="mine", storage=backend)
+    trials = search.trials(study)
+    assert 40 <= search.epochs_used(study) < 46
+    assert all(1 <= (trial.last_step or 0) <= 6 for trial in trials)
+    complete = [trial for trial in trials if trial.state.name == "COMPLETE"]
+    assert list(pd.read_csv(tmp_path / "first" / "trials.csv")["val_rmse"]) == [trial.value for trial in complete]
+    refused = gate(*arguments, "--study", "mine", "--seed", 1, "--out", tmp_path / "third", check=False)
+    assert "'seed': 0" in refused.stderr
+    assert "another run" not in refused.stderr
 
 
 def test_predict_keeps_every_row_and_names_what_it_cannot_read(learned: Path, tmp_path: Path) -> None:
