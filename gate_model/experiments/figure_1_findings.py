@@ -1,9 +1,9 @@
-"""What the two grids of Figure 1 say: where the best λ is, how much λ matters beside chance, and what learned λ costs.
+"""What the two grids of Figure 1 say: where the best λ is, how much λ matters beside chance, how learned λ compares.
 
-Chance is what seeds (each with its own split) differ in. With RMSE y[p, s] at point p and seed s, P points and S
-seeds, the two-way layout without replication y = level of s + effect of p + rest gives the standard deviations
-`noise` = √(mean square of the rest) and `effect` = √(variance of the points' means − noise²/S), 0 where that is
-negative.
+Chance is what seeds (each with its own split, initial weights and batches) differ in. With RMSE y[p, s] at point p and
+seed s, P points and S seeds, the two-way layout without replication y = level of s + effect of p + rest gives the
+standard deviations `noise` = √(mean square of the rest) and `effect` = √(variance of the points' means − noise²/S),
+0 where that is negative.
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,11 +41,11 @@ def paragraph(facts: Mapping[str, Any]) -> str:
     for name, grid in facts["grids"].items():
         at = ", ".join(f"{pair} {value:g}" for pair, value in grid["best"].items())
         lines.append(
-            f"- Grid `{name}`: best mean over the seeds at {at}: {grid['best_rmse']:.4f}; worst point "
-            f"{grid['worst_rmse']:.4f}. λ moves RMSE by {grid['effect']:.4f} (standard deviation over the points), "
-            f"chance by {grid['noise']:.4f} (at one point, level of the seed taken out). Two seeds rank the points "
-            f"with a correlation of {grid['agreement']:.2f}. Test RMSE of the winners of single seeds: "
-            f"{grid['winner_test_mean']:.4f}."
+            f"- Grid `{name}`: within one seed the worst point lies {grid['range_within_seed']:.4f} above the best. Of "
+            f"that, {grid['effect']:.4f} is common to the seeds and {grid['noise']:.4f} is the seed's own (standard "
+            f"deviations over the points); two seeds rank the points with a correlation of {grid['agreement']:+.2f}. "
+            f"Mean over the seeds: best at {at}, {grid['best_rmse']:.4f}; worst point {grid['worst_rmse']:.4f}. Test "
+            f"RMSE of the seeds' own winners: {grid['winner_test_mean']:.4f}."
         )
     for name, method in facts["learned"].items():
         for grid, gap in method["against"].items():
@@ -73,6 +73,7 @@ def _grid(rows: pd.DataFrame, names: Sequence[str]) -> dict[str, Any]:
         "best": dict(zip(names, map(float, table.index[means.argmin()]), strict=True)),
         "best_rmse": float(means.min()),
         "worst_rmse": float(means.max()),
+        "range_within_seed": float(np.ptp(y, axis=0).mean()),
         "effect": effect,
         "noise": noise,
         "spread_of_levels": float(levels.std(ddof=1)),
