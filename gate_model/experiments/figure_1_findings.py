@@ -40,12 +40,14 @@ def paragraph(facts: Mapping[str, Any]) -> str:
     lines = [f"{len(facts['seeds'])} seeds, each with its own scaffold split; RMSE on standardised labels."]
     for name, grid in facts["grids"].items():
         at = ", ".join(f"{pair} {value:g}" for pair, value in grid["best"].items())
+        rises = ", ".join(f"{pair} {rise['mean']:+.4f} ± {rise['std']:.4f}" for pair, rise in grid["rise"].items())
         lines.append(
             f"- Grid `{name}`: within one seed the worst point lies {grid['range_within_seed']:.4f} above the best. Of "
             f"that, {grid['effect']:.4f} is common to the seeds and {grid['noise']:.4f} is the seed's own (standard "
             f"deviations over the points); two seeds rank the points with a correlation of {grid['agreement']:+.2f}. "
             f"Mean over the seeds: best at {at}, {grid['best_rmse']:.4f}; worst point {grid['worst_rmse']:.4f}. Test "
-            f"RMSE of the seeds' own winners: {grid['winner_test_mean']:.4f}."
+            f"RMSE of the seeds' own winners: {grid['winner_test_mean']:.4f}. From the smallest to the largest value "
+            f"of one λ, mean over the others: {rises}."
         )
     for name, method in facts["learned"].items():
         for grid, gap in method["against"].items():
@@ -68,6 +70,8 @@ def _grid(rows: pd.DataFrame, names: Sequence[str]) -> dict[str, Any]:
     ranks = table.rank().corr().to_numpy()
     winners = rows.loc[rows.groupby("seed")["val_rmse"].idxmin()]
     deviation = rows["val_rmse"] - rows.groupby("seed")["val_rmse"].transform("mean")
+    ends = {name: rows.groupby(["seed", name])["val_rmse"].mean().unstack() for name in names}
+    rises = {name: table.iloc[:, -1] - table.iloc[:, 0] for name, table in ends.items()}
     return {
         "points": n_points,
         "best": dict(zip(names, map(float, table.index[means.argmin()]), strict=True)),
@@ -82,6 +86,7 @@ def _grid(rows: pd.DataFrame, names: Sequence[str]) -> dict[str, Any]:
             name: {str(value): float(mean) for value, mean in deviation.groupby(rows[name]).mean().items()}
             for name in names
         },
+        "rise": {name: {"mean": float(rise.mean()), "std": float(rise.std())} for name, rise in rises.items()},
         "winners": [{name: float(row[name]) for name in names} for _, row in winners.iterrows()],
         "winner_val": winners["val_rmse"].tolist(),
         "winner_test": winners["test_rmse"].tolist(),

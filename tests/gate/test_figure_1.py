@@ -58,6 +58,11 @@ def test_findings_tell_the_effect_of_lambda_from_chance() -> None:
     assert pure["best"][NAMES[0]] == 0.0
     profile = pure["profile"][NAMES[0]]
     assert profile["2.0"] - profile["0.0"] == pytest.approx(0.5 * 2 / pd.Series(np.repeat(AXIS, 16)).std())
+    assert pure["rise"][NAMES[0]] == {
+        "mean": pytest.approx(profile["2.0"] - profile["0.0"]),
+        "std": pytest.approx(0, abs=1e-9),
+    }
+    assert pure["rise"][NAMES[1]]["mean"] == pytest.approx(0, abs=1e-12)
     chance = findings(table(0.0, 0.5, 30), learned(30), NAMES)["grids"]["g"]
     assert chance["noise"] == pytest.approx(0.5, rel=0.05)
     assert chance["effect"] < 0.05
