@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from bilevel_hpo.search import without_password
 from gate_model import cli_data, cli_experiments
 from gate_model.checkpoints import Checkpoints
+from gate_model.cli_benchmark import benchmark
 from gate_model.cli_data import (
     AtLeastOption,
     DataOption,
@@ -55,6 +56,7 @@ app = typer.Typer(
 )
 app.add_typer(cli_data.app, name="data")
 app.add_typer(cli_experiments.app, name="experiment")
+app.command()(benchmark)
 DEFAULT = Settings()
 DEFAULT_VALUES = ",".join(str(value) for value in GRID_VALUES)
 POPULATION = 9
@@ -205,7 +207,9 @@ def grid(
     prune: PruneOption = False,
     population: Annotated[
         int | None,
-        typer.Option(min=1, help=f"Points to train in one, which is quicker. Default: {POPULATION}; 1 with --prune."),
+        typer.Option(
+            min=1, help=f"Points to train in one, which is quicker. Default: {POPULATION}; 1 with --storage or --prune."
+        ),
     ] = None,
     device: DeviceOption = "auto",
     resume: ResumeOption = False,
@@ -216,7 +220,7 @@ def grid(
     axis = _numbers("--values", values)
     if prune and (population or 1) > 1:
         raise ValueError(f"--population {population}: with --prune trainings end one by one; leave one of them out")
-    population = population or (1 if prune else POPULATION)
+    population = population or (1 if prune or storage else POPULATION)
     length = {"trials": check_size(table.abbreviations, axis), "population": population}
     _search("grid", out, data, table, at_least, axis, length, epochs, seed, storage, study, prune, where, resume)
 
@@ -357,10 +361,10 @@ def _search(
         "values": list(axis),
         "settings": asdict(settings),
         "prune": prune,
-        **length,
+        "length": length,
+        "storage": None if storage is None else without_password(storage),
+        "study": study,
     }
-    shown = None if storage is None else without_password(storage)
-    config |= {"storage": shown, "study": study}
     if storage is None:
         _open(out, resume, kind, data, table, at_least, **config)
     else:
@@ -390,9 +394,10 @@ def _search(
         console.print("the search is complete; the process that began its last training writes the report to its --out")
         return
     found, frame = searched
-    command = _command() if storage is None else _command().replace(storage, str(shown))
     parameters = pairs(prepared.abbreviations)
-    write_outcomes(out, "comparison", {seed: prepared}, [found], command=command, trials=frame, parameters=parameters)
+    write_outcomes(
+        out, "comparison", {seed: prepared}, [found], command=_command(storage), trials=frame, parameters=parameters
+    )
     _finish(out, [found], list(prepared.abbreviations))
 
 
@@ -458,5 +463,9 @@ def _progress() -> Progress:
     return Progress(*columns, console=console)
 
 
-def _command() -> str:
-    return shlex.join(["gate", *sys.argv[1:]])
+def _command(storage: str | None = None) -> str:
+    """As it was given, but without the password of `storage`."""
+    given = sys.argv[1:]
+    if storage is not None:
+        given = [argument.replace(storage, without_password(storage)) for argument in given]
+    return shlex.join(["gate", *given])

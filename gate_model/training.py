@@ -72,6 +72,8 @@ class Settings:
     """Share of the validation molecules that changes place with train molecules between epochs."""
     outer_every: int = 4
     """Inner steps per outer step."""
+    warm_up: float = 0.0
+    """Share of all inner steps before the first outer step."""
     threshold: float = 0.0
     """Paths with a smaller λ are left out of the inner steps, see `ActivePairs`."""
     top_k: int | None = None
@@ -196,6 +198,7 @@ def train(
             batches.validation,
             epochs=learner.epoch + 1,
             outer_every=settings.outer_every if isinstance(method, Learned) else None,
+            warm_up=round(settings.warm_up * settings.epochs * len(batches.train)),
         )
         batches.next_epoch()
         score = float(rmse(predict(model, selection), selection_labels).mean())

@@ -1,4 +1,4 @@
-"""Figure 3 of the paper: validation over training, mean ± std over seeds, one line per method."""
+"""Figure 3 of the paper: validation over training, mean ± std over seeds, beside the best so far of searches."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,11 +8,14 @@ import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from bilevel_hpo.plots._template import DASHES, PALETTE, TEMPLATE, as_text, translucent
+from bilevel_hpo.plots._names import as_hover, as_label, as_text
+from bilevel_hpo.plots._template import DASHES, PALETTE, TEMPLATE, translucent
 
 __all__ = ["ConvergenceFacts", "Curve", "convergence", "convergence_facts"]
 
 Axis = Literal["epoch", "seconds"]
+
+_FAR = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,10 +37,26 @@ class ConvergenceFacts:
     curves: dict[str, Curve]
     """By method, in the order of the table."""
     x: Axis
+    searches: dict[str, Curve]
+    """Best value so far of each search, by its name; it changes at `x` and stays until the next `x`."""
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row per method or search and x: kind (training or search), method, epoch or seconds, mean, std, seeds."""
+        found = [("training", self.curves), ("search", self.searches)]
+        tables = [
+            pd.DataFrame({"kind": kind, "method": name, self.x: c.x, "mean": c.mean, "std": c.std, "seeds": c.seeds})
+            for kind, curves in found
+            for name, c in curves.items()
+        ]
+        return pd.concat(tables, ignore_index=True)
 
 
-def convergence_facts(history: pd.DataFrame, *, x: Axis = "epoch") -> ConvergenceFacts:
+def convergence_facts(
+    history: pd.DataFrame, *, x: Axis = "epoch", searches: pd.DataFrame | None = None
+) -> ConvergenceFacts:
     """What `convergence` draws; its arguments and errors are the same."""
+    if searches is not None and x != "seconds":
+        raise ValueError(f"searches have seconds, not epochs, and x is {x!r}; x='seconds' is wanted")
     if x not in ("epoch", "seconds"):
         raise ValueError(f"x is {x!r}; 'epoch' or 'seconds' is wanted")
     wanted = ["method", "seed", "epoch", "val", *(["seconds"] if x == "seconds" else [])]
@@ -59,10 +78,48 @@ def convergence_facts(history: pd.DataFrame, *, x: Axis = "epoch") -> Convergenc
             std=np.nan_to_num(by_epoch["val"].std().to_numpy(dtype=np.float64)),
             seeds=int(rows["seed"].nunique()),
         )
-    return ConvergenceFacts(curves, x)
+    return ConvergenceFacts(curves, x, {} if searches is None else _best_so_far(searches))
 
 
-def convergence(history: pd.DataFrame, *, x: Axis = "epoch", label: str = "validation loss") -> go.Figure:
+def _best_so_far(searches: pd.DataFrame) -> dict[str, Curve]:
+    """Mean and std over the seeds of the least value found by each moment, from when every seed has one.
+
+    A search that has ended keeps what it found, so it stays in the mean of those that go on.
+    """
+    missing = [name for name in ("method", "seed", "seconds", "val") if name not in searches.columns]
+    if missing:
+        raise ValueError(f"searches lack the columns {missing}; they have {list(searches.columns)}")
+    negative = ~(searches["seconds"] >= 0)
+    if negative.any():
+        row = searches.loc[negative].iloc[0]
+        raise ValueError(f"searches: a trial of {row['method']!r}, seed {row['seed']}, took {row['seconds']} seconds")
+    curves = {}
+    for method, rows in searches.groupby("method", sort=False):
+        seeds = []
+        for _, trials in rows.groupby("seed", sort=False):
+            best = np.fmin.accumulate(trials["val"].to_numpy(dtype=np.float64))  # NaN, a diverged training, is no best
+            at = np.cumsum(trials["seconds"].to_numpy(dtype=np.float64))
+            known = np.isfinite(best)
+            if known.any():
+                seeds.append((at[known], best[known], at[-1]))
+        if not seeds:
+            raise ValueError(f"searches: no trial of {str(method)!r} has a finite val")
+        begin, end = max(at[0] for at, _, _ in seeds), max(last for _, _, last in seeds)
+        changes = np.concatenate([at[1:][np.diff(best) < 0] for at, best, _ in seeds])
+        x = np.unique(np.concatenate([[begin, end], changes[changes > begin]]))
+        found = np.array([best[np.searchsorted(at, x, side="right") - 1] for at, best, _ in seeds])
+        std = found.std(axis=0, ddof=1) if len(seeds) > 1 else np.zeros(len(x))
+        curves[str(method)] = Curve(x=x, mean=found.mean(axis=0), std=std, seeds=len(seeds))
+    return curves
+
+
+def convergence(
+    history: pd.DataFrame,
+    *,
+    x: Axis = "epoch",
+    label: str = "validation loss",
+    searches: pd.DataFrame | None = None,
+) -> go.Figure:
     """Validation curve, a line for the mean over seeds and a band for ± one standard deviation.
 
     Args:
@@ -70,34 +127,56 @@ def convergence(history: pd.DataFrame, *, x: Axis = "epoch", label: str = "valid
             seconds since the start of that training.
         x: over epochs, or over seconds: then an epoch stands at the mean of its seconds over the seeds.
         label: title of the vertical axis.
+        searches: over seconds only, one row per trial in the order they ran, with the columns method, seed, seconds
+            (of that trial alone) and val; drawn as steps of the best value so far over the time of all trials so far.
+            A seed's trials count as run one after the other. Where a search
+            takes over five times as long as the trainings, the seconds are on a logarithmic axis.
 
     Raises:
-        ValueError: a column is missing, there is no row, or an epoch comes twice.
+        ValueError: a column is missing, there is no row, an epoch comes twice, a search is given over epochs, a trial
+            took less than no time, or a search has no finite value.
     """
-    facts = convergence_facts(history, x=x)
+    facts = convergence_facts(history, x=x, searches=searches)
     figure = go.Figure(layout={"template": TEMPLATE, "xaxis_title_text": x, "yaxis_title_text": as_text(label)})
-    for index, (method, curve) in enumerate(facts.curves.items()):
-        colour, dash = PALETTE[index % len(PALETTE)], DASHES[index % len(DASHES)]
-        shared = {"legendgroup": str(index), "mode": "lines"}
-        if curve.seeds > 1:
-            figure.add_scatter(
-                x=np.concatenate([curve.x, curve.x[::-1]]),
-                y=np.concatenate([curve.mean + curve.std, (curve.mean - curve.std)[::-1]]),
-                fill="toself",
-                fillcolor=translucent(colour, 0.16),
-                line={"width": 0},
-                hoverinfo="skip",
-                showlegend=False,
-                **shared,
-            )
-        spread = [f" ± {std:.2g} ({curve.seeds} seeds)" if curve.seeds > 1 else "" for std in curve.std]
-        figure.add_scatter(
-            x=curve.x,
-            y=curve.mean,
-            name=as_text(method),
-            line={"color": colour, "dash": dash, "width": 2},
-            customdata=spread,
-            hovertemplate=f"{x} %{{x:.4~g}}: %{{y:.4g}}%{{customdata}}",
+    longest = max(curve.x[-1] for curve in facts.curves.values())
+    if any(curve.x[-1] > _FAR * longest for curve in facts.searches.values()):
+        figure.update_xaxes(type="log")
+    drawn = [(name, curve, False) for name, curve in facts.curves.items()]
+    drawn += [(f"{name}, best so far", curve, True) for name, curve in facts.searches.items()]
+    for index, (name, curve, steps) in enumerate(drawn):
+        for trace in _band_and_line(name, curve, index, x, steps=steps):
+            figure.add_trace(trace)
+    return figure
+
+
+def _band_and_line(name: str, curve: Curve, index: int, x: Axis, *, steps: bool) -> list[go.Scatter]:
+    colour, dash = PALETTE[index % len(PALETTE)], DASHES[index % len(DASHES)]
+    shared = {"legendgroup": str(index), "mode": "lines"}
+    traces = []
+    if curve.seeds > 1:
+        edges = [
+            np.repeat(edge, 2)[:-1] if steps else edge for edge in (curve.mean + curve.std, curve.mean - curve.std)
+        ]
+        over = np.repeat(curve.x, 2)[1:] if steps else curve.x
+        band = go.Scatter(
+            x=np.concatenate([over, over[::-1]]),
+            y=np.concatenate([edges[0], edges[1][::-1]]),
+            fill="toself",
+            fillcolor=translucent(colour, 0.16),
+            line={"width": 0},
+            hoverinfo="skip",
+            showlegend=False,
             **shared,
         )
-    return figure
+        traces.append(band)
+    spread = [f" ± {std:.2g} ({curve.seeds} seeds)" if curve.seeds > 1 else "" for std in curve.std]
+    line = go.Scatter(
+        x=curve.x,
+        y=curve.mean,
+        name=as_label(name, 36),
+        line={"color": colour, "dash": dash, "width": 2, "shape": "hv" if steps else "linear"},
+        customdata=spread,
+        hovertemplate=f"{as_hover(name)}<br>{x} %{{x:.4~g}}: %{{y:.4g}}%{{customdata}}<extra></extra>",
+        **shared,
+    )
+    return [*traces, line]

@@ -10,7 +10,9 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from bilevel_hpo.plots._landscape_facts import LandscapeFacts, landscape_facts
-from bilevel_hpo.plots._template import PALETTE, SEQUENTIAL, TEMPLATE, as_scene_text, as_text
+from bilevel_hpo.plots._names import as_hover, as_label, as_scene_text
+from bilevel_hpo.plots._paths import arrow_steps, thinned
+from bilevel_hpo.plots._template import PALETTE, SEQUENTIAL, TEMPLATE
 
 __all__ = ["landscape"]
 
@@ -31,7 +33,8 @@ def landscape(
         study: an Optuna study with one objective, or facts from `LandscapeFacts.from_frame`. Only complete trials
             count; trials that `search.record` put in are learned λ and drawn as diamonds.
         learned: λ by name, a point; or a DataFrame, array `[steps, P]` or list of such points in the order of
-            training, a trajectory that is drawn as a line with its start; or a list of trajectories, one per seed.
+            training, a trajectory that is drawn as a line with its start and arrows along its way; or a list of
+            trajectories, one per seed.
         params: the names to draw. May be left out if the study has two or three numeric parameters.
 
     Raises:
@@ -44,6 +47,11 @@ def landscape(
         facts = study
     else:
         facts = landscape_facts(study, learned, params=params)
+    if len(facts.params) > 3:
+        raise ValueError(
+            f"there are {len(facts.params)} numeric parameters {list(facts.params)}; two or three can be drawn: "
+            "choose them with params=[...], or draw `slices`"
+        )
     flat = len(facts.params) == 2
     figure = go.Figure(layout={"template": TEMPLATE})
     for index, kind in enumerate(facts.best):
@@ -57,7 +65,7 @@ def landscape(
     for index, kind in enumerate(facts.best):
         for trace in _star(facts, kind, first=index == 0, flat=flat):
             figure.add_trace(trace)
-    write = as_text if flat else as_scene_text
+    write = as_label if flat else as_scene_text
     titles = [f"λ {write(name)}" for name in facts.params]
     scale = {"colorscale": SEQUENTIAL, "colorbar": _colorbar(facts)}
     if flat:
@@ -75,14 +83,8 @@ def landscape(
 
 def _points(facts: LandscapeFacts, kind: str, symbol: str, *, flat: bool) -> list[Any]:
     rows = np.array([group == kind for group in facts.groups])
-    spread = [
-        "" if np.isnan(std) else f" ± {std:.3g} (n = {count})"
-        for std, count in zip(facts.std[rows], facts.counts[rows], strict=True)
-    ]
-    hover = [
-        f"{as_text(kind)}<br>{_named(facts.params, point)}<br>{as_text(facts.objective)} {value:.5g}{after}"
-        for point, value, after in zip(facts.points[rows], facts.values[rows], spread, strict=True)
-    ]
+    hover = _hover(facts.params, as_hover(kind), flat=flat)
+    hover += f"<br>{as_hover(facts.objective)} %{{marker.color:.5g}}%{{customdata}}<extra></extra>"
     marker = {
         "color": facts.values[rows],
         "coloraxis": "coloraxis",
@@ -90,34 +92,64 @@ def _points(facts: LandscapeFacts, kind: str, symbol: str, *, flat: bool) -> lis
         "size": 9 if flat else 4.5,
         "line": {"width": 1, "color": _EDGE},
     }
-    points = _scatter(facts.points[rows], flat=flat, mode="markers", marker=marker, hovertext=hover, **_group(kind))
+    style = _group(kind) | {"hovertemplate": hover, "customdata": measured(facts, rows), "hoverinfo": None}
+    points = _scatter(facts.points[rows], flat=flat, mode="markers", marker=marker, **style)
     return [points, _key(kind, {"symbol": symbol, "size": 9, "color": _EDGE})]
 
 
 def _trajectory(
     facts: LandscapeFacts, name: str, path: NDArray[np.float64], colour: str, *, first: bool, flat: bool
 ) -> list[Any]:
-    """The way as a line, an open circle at its start, a diamond at its end; only the diamond is in the legend."""
-    shown = as_text(name)
-    shared: dict[str, Any] = {"flat": flat, "hoverinfo": "text", "name": shown, "legendgroup": shown}
+    """The way as a line with arrows, an open circle at its start, a diamond at its end, which the legend shows."""
+    legend, full = as_label(name), as_hover(name)
+    shared: dict[str, Any] = {"flat": flat, "hoverinfo": "text", "name": legend, "legendgroup": legend}
     traces = []
     if len(path) > 1:
-        steps = [f"{shown}, step {step}<br>{_named(facts.params, point)}" for step, point in enumerate(path)]
+        steps = thinned(path)
+        drawn = path[steps]
         line = {"color": colour, "width": 2 if flat else 5}
-        traces.append(_scatter(path, mode="lines", line=line, showlegend=False, hovertext=steps, **shared))
+        hover = f"{_hover(facts.params, f'{full}, step %{{customdata}}', flat=flat)}<extra></extra>"
+        way: dict[str, Any] = {"line": line, "showlegend": False, "customdata": steps, "hovertemplate": hover}
+        heads = arrow_steps(drawn)
+        if flat:
+            sizes = np.zeros(len(drawn))
+            sizes[heads] = 13
+            marker = {"symbol": "arrow", "angleref": "previous", "size": sizes, "color": colour, "opacity": 1}
+            marker["line"] = {"width": 0}
+            line["backoff"] = 0  # the line goes on under the arrow heads
+            traces.append(_scatter(drawn, mode="lines+markers", marker=marker, **way, **shared))
+        else:
+            traces.append(_scatter(drawn, mode="lines", **way, **shared))
+            if len(heads):
+                traces.append(_cones(facts, drawn, heads, colour, legend))
         start = {"symbol": "circle-open", "size": 10 if flat else 7, "color": colour, "line": {"width": 2}}
-        at = [f"{shown}, start<br>{_named(facts.params, path[0])}"]
+        at = [f"{full}, start<br>{_named(facts.params, path[0])}"]
         traces.append(_scatter(path[:1], mode="markers", marker=start, showlegend=False, hovertext=at, **shared))
     end = {"symbol": "diamond", "size": 13 if flat else 7, "color": colour, "line": {"color": "white", "width": 1}}
-    at = [f"{shown}, end<br>{_named(facts.params, path[-1])}"]
+    at = [f"{full}, end<br>{_named(facts.params, path[-1])}"]
     traces.append(_scatter(path[-1:], mode="markers", marker=end, showlegend=first, hovertext=at, **shared))
     return traces
+
+
+def _cones(
+    facts: LandscapeFacts, path: NDArray[np.float64], heads: NDArray[np.int64], colour: str, group: str
+) -> go.Cone:
+    """Arrow heads of one length, that of 0.06 of the cube's edge; plotly stretches them with the axes."""
+    shown = np.concatenate([facts.points, *facts.trajectories])
+    extent = np.ptp(shown, axis=0)
+    extent[extent == 0] = 1
+    way = (path[heads] - path[heads - 1]) / extent
+    vectors = way / np.linalg.norm(way, axis=1, keepdims=True) * extent
+    at = dict(zip(("x", "y", "z", "u", "v", "w"), (*path[heads].T, *vectors.T), strict=True))
+    scale = {"colorscale": [[0, colour], [1, colour]], "showscale": False, "sizemode": "raw", "sizeref": 0.06}
+    return go.Cone(**at, **scale, anchor="center", hoverinfo="skip", legendgroup=group, showlegend=False)
 
 
 def _star(facts: LandscapeFacts, kind: str, *, first: bool, flat: bool) -> list[Any]:
     row = facts.best[kind]
     point = facts.points[row : row + 1]
-    hover = [f"best of {as_text(kind)}<br>{_named(facts.params, point[0])}<br>{facts.values[row]:.5g}"]
+    found = f"{as_hover(facts.objective)} {facts.values[row]:.5g}{measured(facts, np.array([row]))[0]}"
+    hover = [f"best of {as_hover(kind)}<br>{_named(facts.params, point[0])}<br>{found}"]
     marker = {"symbol": "star", "size": 17, "color": _BEST, "line": {"color": "white", "width": 1}}
     if flat:
         star = _scatter(point, flat=True, mode="markers", marker=marker, hovertext=hover, **_group("best"))
@@ -128,7 +160,7 @@ def _star(facts: LandscapeFacts, kind: str, *, first: bool, flat: bool) -> list[
 
 
 def _group(name: str) -> dict[str, Any]:
-    return {"name": as_text(name), "legendgroup": as_text(name), "showlegend": False, "hoverinfo": "text"}
+    return {"name": as_label(name), "legendgroup": as_label(name), "showlegend": False, "hoverinfo": "text"}
 
 
 def _key(name: str, marker: Mapping[str, Any]) -> go.Scatter:
@@ -142,13 +174,28 @@ def _scatter(points: NDArray[np.float64], *, flat: bool, **style: Any) -> Any:
     return go.Scatter3d(x=points[:, 0], y=points[:, 1], z=points[:, 2], **style)
 
 
+def measured(facts: LandscapeFacts, rows: NDArray[Any]) -> list[str]:
+    """What follows the value of a point on hover: ± its std, how many evaluations, seconds of each."""
+    texts = []
+    for std, count, seconds in zip(facts.std[rows], facts.counts[rows], facts.seconds[rows], strict=True):
+        spread = "" if np.isnan(std) else f" ± {std:.3g} (n = {count})"
+        texts.append(spread + ("" if np.isnan(seconds) else f"<br>{seconds:.3g} s"))
+    return texts
+
+
+def _hover(params: Sequence[str], what: str, *, flat: bool) -> str:
+    """Template with λ by name; `what` is its first line."""
+    axes = zip(params, "xy" if flat else "xyz", strict=True)
+    return "<br>".join([what, *(f"λ {as_hover(name)} = %{{{axis}:.3g}}" for name, axis in axes)])
+
+
 def _named(params: Sequence[str], point: NDArray[np.float64]) -> str:
-    return "<br>".join(f"λ {as_text(name)} = {value:.3g}" for name, value in zip(params, point, strict=True))
+    return "<br>".join(f"λ {as_hover(name)} = {value:.3g}" for name, value in zip(params, point, strict=True))
 
 
 def _colorbar(facts: LandscapeFacts) -> dict[str, Any]:
     return {
-        "title": {"text": as_text(facts.objective), "side": "right"},
+        "title": {"text": as_label(facts.objective, 40), "side": "right"},
         "thickness": 12,
         "len": 0.75,
         "outlinewidth": 0,

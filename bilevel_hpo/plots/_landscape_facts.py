@@ -1,4 +1,4 @@
-"""What the figure of the search landscape shows: points, their values, the best, and where λ went."""
+"""What the figures of the search landscape show: points, their values, the best, and where λ went."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ __all__ = ["LandscapeFacts", "landscape_facts"]
 
 @dataclass(frozen=True, eq=False)
 class LandscapeFacts:
-    """Everything that `landscape` draws.
+    """Everything that `landscape` draws, and what `slices` cuts.
 
-    The λ drawn are `params`, P = 2 or 3 of them; N points; trajectories of any length.
+    The λ drawn are `params`, P of them; N points; trajectories of any length.
     """
 
     params: tuple[str, ...]
@@ -31,6 +31,8 @@ class LandscapeFacts:
     """Sample standard deviation (ddof = 1) of those evaluations, `[N]`; NaN where there was one."""
     counts: NDArray[np.int64]
     """Evaluations behind each point, `[N]`."""
+    seconds: NDArray[np.float64]
+    """Seconds of one evaluation, `[N]`, the mean of those known; NaN where none is."""
     groups: tuple[str, ...]
     """What each point came from, `[N]`, such as "grid" or "tpe"; one name for a study."""
     best: Mapping[str, int]
@@ -41,6 +43,27 @@ class LandscapeFacts:
     """Of the trajectories; those of one name share a colour."""
     objective: str = "objective"
     """What the colour means."""
+    maximize: bool = False
+    """Larger values are better."""
+
+    @property
+    def optimum(self) -> int:
+        """Index of the best point of all."""
+        return max(self.best.values(), key=lambda row: self.values[row] if self.maximize else -self.values[row])
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row per point and per step of a trajectory: what, group, step, λ:<name>, objective, std, n, seconds."""
+        points = pd.DataFrame(self.points, columns=[f"λ:{name}" for name in self.params])
+        points = points.assign(objective=self.values, std=self.std, n=self.counts, seconds=self.seconds)
+        points.insert(0, "what", ["best" if row in self.best.values() else "point" for row in range(len(self.values))])
+        points.insert(1, "group", self.groups)
+        steps = [
+            pd.DataFrame(path, columns=points.columns[2 : 2 + len(self.params)]).assign(
+                what="trajectory", group=name, trajectory=number, step=np.arange(len(path))
+            )
+            for number, (name, path) in enumerate(zip(self.names, self.trajectories, strict=True))
+        ]
+        return pd.concat([points, *steps], ignore_index=True)
 
     @classmethod
     def from_frame(
@@ -50,6 +73,7 @@ class LandscapeFacts:
         value: str,
         *,
         group: str | None = None,
+        seconds: str | None = None,
         learned: object = None,
         names: Sequence[str] | None = None,
         maximize: bool = False,
@@ -59,19 +83,20 @@ class LandscapeFacts:
 
         Args:
             trials: columns `params`, `value` and, if named, `group`. Rows with a value that is not finite are left out.
-            params: the two or three columns to draw.
+            params: the columns to draw, at least two; `landscape` draws two or three, `slices` up to six.
             value: the objective's column.
             group: a column that tells kinds of trials apart, each of which has its own best point.
+            seconds: a column with the seconds that each trial took.
             learned: as in `landscape`.
             names: one for each trajectory in `learned`, for instance its method; "learned λ" if left out.
             maximize: larger values are better.
             objective: the colour bar's title; the column's name if left out.
 
         Raises:
-            ValueError: a column is missing, no trial is finite, or `params` are not two or three.
+            ValueError: a column is missing, no trial is finite, or `params` are not different names.
         """
-        axes = _two_or_three(params)
-        missing = [name for name in (*axes, value, *([group] if group else [])) if name not in trials.columns]
+        axes = _different(params)
+        missing = [name for name in (*axes, value, *filter(None, (group, seconds))) if name not in trials.columns]
         if missing:
             raise ValueError(f"trials lack the columns {missing}; they have {list(trials.columns)}")
         return _facts(
@@ -79,6 +104,7 @@ class LandscapeFacts:
             trials[list(axes)].to_numpy(dtype=np.float64),
             trials[value].to_numpy(dtype=np.float64),
             [str(kind) for kind in trials[group]] if group else ["trials"] * len(trials),
+            trials[seconds].to_numpy(dtype=np.float64) if seconds else np.full(len(trials), np.nan),
             learned,
             names=names,
             maximize=maximize,
@@ -104,6 +130,7 @@ def landscape_facts(
         np.array([[trial.params[name] for name in axes] for trial in trials], dtype=np.float64),
         np.array([trial.value for trial in trials], dtype=np.float64),
         ["trials"] * len(trials),
+        np.array([_seconds(trial) for trial in trials]),
         [*_trajectories(learned, axes), *beside],
         names=None,
         maximize=study.direction is StudyDirection.MAXIMIZE,
@@ -116,6 +143,7 @@ def _facts(
     points: NDArray[np.float64],
     values: NDArray[np.float64],
     kinds: Sequence[str],
+    seconds: NDArray[np.float64],
     learned: object,
     *,
     names: Sequence[str] | None,
@@ -123,14 +151,14 @@ def _facts(
     objective: str,
 ) -> LandscapeFacts:
     """Merge equal points of one kind, find the best of each kind."""
-    found: dict[tuple[str, tuple[float, ...]], list[float]] = {}
-    for kind, point, value in zip(kinds, points, values, strict=True):
-        if np.isfinite(point).all() and np.isfinite(value):
-            found.setdefault((kind, tuple(map(float, point))), []).append(float(value))
+    found: dict[tuple[str, tuple[float, ...]], list[int]] = {}
+    for row, (kind, point) in enumerate(zip(kinds, points, strict=True)):
+        if np.isfinite(point).all() and np.isfinite(values[row]):
+            found.setdefault((kind, tuple(map(float, point))), []).append(row)
     if not found:
         raise ValueError(f"none of the {len(points)} trials has a finite objective and finite {list(axes)}")
     groups = tuple(kind for kind, _ in found)
-    means = np.array([np.mean(each) for each in found.values()])
+    means = np.array([np.mean(values[rows]) for rows in found.values()])
     best: dict[str, int] = {}
     for row, kind in enumerate(groups):
         if kind not in best or (means[row] > means[best[kind]] if maximize else means[row] < means[best[kind]]):
@@ -142,34 +170,44 @@ def _facts(
         params=axes,
         points=np.array([point for _, point in found]),
         values=means,
-        std=np.array([np.std(each, ddof=1) if len(each) > 1 else np.nan for each in found.values()]),
-        counts=np.array([len(each) for each in found.values()]),
+        std=np.array([np.std(values[rows], ddof=1) if len(rows) > 1 else np.nan for rows in found.values()]),
+        counts=np.array([len(rows) for rows in found.values()]),
+        seconds=np.array([_mean_of_known(seconds[rows]) for rows in found.values()]),
         groups=groups,
         best=best,
         trajectories=trajectories,
         names=tuple(names) if names is not None else ("learned λ",) * len(trajectories),
         objective=objective,
+        maximize=maximize,
     )
+
+
+def _seconds(trial: FrozenTrial) -> float:
+    """NaN for a trial that was added by hand: Optuna writes both of its times when it is added."""
+    taken = trial.duration
+    return taken.total_seconds() if taken else np.nan
+
+
+def _mean_of_known(seconds: NDArray[np.float64]) -> float:
+    known = seconds[np.isfinite(seconds)]
+    return float(known.mean()) if len(known) else np.nan
 
 
 def _chosen(trials: Sequence[FrozenTrial], params: Sequence[str] | None) -> tuple[str, ...]:
     numeric = [name for name in trials[0].params if all(_is_number(trial.params.get(name)) for trial in trials)]
     if params is None:
-        if len(numeric) not in (2, 3):
-            raise ValueError(
-                f"study has {len(numeric)} numeric parameters {numeric}; two or three can be drawn: "
-                "choose them with params=[...]"
-            )
+        if len(numeric) < 2:
+            raise ValueError(f"study has the numeric parameters {numeric}; at least two are wanted")
         return tuple(numeric)
     unknown = [name for name in params if name not in numeric]
     if unknown:
         raise ValueError(f"params {unknown} are not numeric in every complete trial; those that are: {numeric}")
-    return _two_or_three(params)
+    return _different(params)
 
 
-def _two_or_three(params: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(params, str) or len(params) not in (2, 3) or len(set(params)) != len(params):
-        raise ValueError(f"params is {params!r}; two or three different names are wanted")
+def _different(params: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(params, str) or len(params) < 2 or len(set(params)) != len(params):
+        raise ValueError(f"params is {params!r}; two or more different names are wanted")
     return tuple(params)
 
 

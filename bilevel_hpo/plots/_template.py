@@ -1,10 +1,8 @@
 """One template for every figure: transparent, in greys and hues that can be read on white and on black."""
 
-import html
-
 import plotly.graph_objects as go
 
-__all__ = ["DASHES", "PALETTE", "SEQUENTIAL", "TEMPLATE", "as_scene_text", "as_text", "translucent"]
+__all__ = ["DASHES", "DIVERGING", "GREY", "PALETTE", "SEQUENTIAL", "TEMPLATE", "translucent"]
 
 PALETTE: tuple[str, ...] = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe and Ito (2008), told apart by colour-blind eyes; without yellow and black, which vanish on white and black."""
@@ -14,6 +12,12 @@ DASHES: tuple[str, ...] = ("solid", "dash", "dot", "dashdot", "longdash", "longd
 
 SEQUENTIAL = "Cividis"
 """Lightness rises evenly, and looks alike to colour-blind eyes."""
+
+DIVERGING = "RdBu_r"
+"""Blue below the middle, red above it: told apart by colour-blind eyes (ColorBrewer)."""
+
+GREY = "#868e9a"
+"""For what stands back: it can be seen on white and on black."""
 
 _TEXT = "#767b85"  # contrast 4.2 on white, 4.6 on #111418
 _GRID = "rgba(128, 134, 146, 0.25)"
@@ -44,18 +48,6 @@ TEMPLATE: go.layout.Template = go.layout.Template(
         "modebar": {"bgcolor": "rgba(0, 0, 0, 0)", "color": _GRID, "activecolor": _TEXT},
     }
 )
-
-
-def as_text(name: object) -> str:
-    """`name` so that plotly shows it letter by letter: `<b>` and `&amp;` in it are text, not markup."""
-    return html.escape(str(name), quote=False)
-
-
-def as_scene_text(name: object, length: int = 28) -> str:
-    """`name` for axis titles of 3-D scenes, which know tags but no entities, and cut long titles off anywhere."""
-    text = str(name)
-    shown = text if len(text) <= length else f"{text[: length - 1]}…"
-    return shown.replace("<", "<\u2060")  # an invisible joiner: no longer a tag
 
 
 def translucent(colour: str, alpha: float) -> str:

@@ -7,7 +7,8 @@ import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from bilevel_hpo.plots._template import DASHES, PALETTE, TEMPLATE, as_text, translucent
+from bilevel_hpo.plots._names import as_hover, as_label
+from bilevel_hpo.plots._template import DASHES, PALETTE, TEMPLATE, translucent
 
 __all__ = ["TrajectoryFacts", "trajectory", "trajectory_facts"]
 
@@ -27,6 +28,11 @@ class TrajectoryFacts:
     """Above 12 λ: their quantile over the names at each epoch, `[E]` each, by probability; then there are no lines."""
     names: int
     """Number of λ."""
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row per epoch; a column per λ, or per quantile, as drawn."""
+        columns = self.lines or {f"quantile {p:g}": values for p, values in self.quantiles.items()}
+        return pd.DataFrame({"epoch": self.epochs} | columns)
 
 
 def trajectory_facts(history: pd.DataFrame) -> TrajectoryFacts:
@@ -63,7 +69,12 @@ def trajectory(history: pd.DataFrame) -> go.Figure:
     for index, (name, values) in enumerate(facts.lines.items()):
         line = {"color": PALETTE[index % len(PALETTE)], "dash": DASHES[index // len(PALETTE)], "width": 2}
         figure.add_scatter(
-            x=facts.epochs, y=values, mode="lines", name=as_text(name), line=line, hovertemplate="%{y:.3g}"
+            x=facts.epochs,
+            y=values,
+            mode="lines",
+            name=as_label(name),
+            line=line,
+            hovertemplate=f"{as_hover(name)} %{{y:.3g}}<extra></extra>",
         )
     if facts.quantiles:
         labels = (f"all {facts.names} λ", "middle 80 %", "middle 50 %")

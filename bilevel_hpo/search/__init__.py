@@ -6,9 +6,11 @@ from bilevel_hpo.search._records import best, epochs_used, is_ours_to_finish, re
 from bilevel_hpo.search._samplers import gp, random, tpe
 from bilevel_hpo.search._space import Axis, Space, space
 from bilevel_hpo.search._storage import without_password
+from bilevel_hpo.search.hypergradient_sampler import HypergradientSampler
 
 __all__ = [
     "Axis",
+    "HypergradientSampler",
     "Objective",
     "Point",
     "PopulationObjective",

@@ -123,7 +123,7 @@ class _Proposals:
         self.kind, self.sampler, self.trials, self.epochs, self.seed = kind, sampler, trials, epochs, seed
         self.axes = as_space(space, grid=False).axes
         self.distributions = {key: axis.distribution for key, axis in self.axes.items()}
-        self._before, self._seen = optuna.create_study(), list[int]()
+        self._before, self._seen = _silent_study(), list[int]()
 
     def search(
         self,
@@ -153,7 +153,7 @@ class _Proposals:
         searched = [trial for trial in trials if is_searched(trial)]
         numbers = [trial.number for trial in searched]
         if self._seen != numbers[: len(self._seen)]:
-            self._before, self._seen = optuna.create_study(), []
+            self._before, self._seen = _silent_study(), []
         self._before.sampler = self.sampler((self.seed * 1_000_003 + slot) % 2**32)
         self._before.add_trials(_plain(trial) for trial in searched[len(self._seen) :])
         # A running trial is another when it has finished: then all are copied again.
@@ -167,6 +167,16 @@ class _Proposals:
         if self.epochs is not None and sum(epochs_of(trial) for trial in trials if is_searched(trial)) >= self.epochs:
             return 0
         return float("inf") if self.trials is None else self.trials
+
+
+def _silent_study() -> optuna.Study:
+    """In memory, and without Optuna's announcement of a new study, which is not the user's."""
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        return optuna.create_study()
+    finally:
+        optuna.logging.set_verbosity(verbosity)
 
 
 def _plain(trial: FrozenTrial) -> FrozenTrial:

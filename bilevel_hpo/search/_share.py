@@ -41,7 +41,7 @@ class Search:
     """Slot, all trials so far ↦ λ by name."""
     distributions: Mapping[str, FloatDistribution]
     wanted: Callable[[Sequence[FrozenTrial]], float]
-    """Slots wanted in all, given the trials so far that have not failed."""
+    """All trials so far ↦ slots wanted in all."""
     queue: bool
     """Enqueued λ come before proposals; otherwise they are refused."""
 
@@ -140,7 +140,8 @@ class Search:
             seconds = (time.perf_counter() - began) / len(claimed)
             for trial, (state, value) in zip(claimed, told, strict=True):
                 if len(claimed) > 1:
-                    self._worker.call(trial.set_user_attr, SECONDS, seconds)
+                    with suppress(optuna.exceptions.UpdateFinishedTrialError):  # it was given up
+                        self._worker.call(trial.set_user_attr, SECONDS, seconds)
                 frozen = self._finish(trial, state, value)
                 if frozen is not None:
                     for callback in callbacks:

@@ -46,19 +46,21 @@ def prepare(
     seed: int,
     embedding: Embedding = "fingerprint",
     depth: int = 3,
+    split: Split | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> PreparedData:
-    """Inputs, the scaffold split of `seed`, and scaling learned from its training molecules alone.
+    """Inputs, a split, and scaling learned from its training molecules alone.
 
     Args:
         table: molecules and labels.
         seed: of the split.
         embedding: what is to read the molecules.
         depth: of message passing, for graphs.
+        split: of the table's molecules; the scaffold split of `seed` when left out.
         progress: called with (molecules done, N); for graphs once more from the start.
     """
     raw = features(table.smiles, progress=progress)
-    split = scaffold_split(table.smiles, table.labels, seed=seed)
+    split = scaffold_split(table.smiles, table.labels, seed=seed) if split is None else split
     featurizer = Featurizer(embedding, FeatureScaler.fit(raw[split.train]), depth)
     standardizer = Standardizer.fit(table.labels[split.train])
     labels = standardizer.transform(table.labels)

@@ -96,7 +96,7 @@ class TestLandscape:
         assert plots.landscape_facts(study, params=["d", "a", "b"]).params == ("d", "a", "b")
         with pytest.raises(ValueError, match="'e'"):
             plots.landscape(study, params=["a", "b", "e"])
-        with pytest.raises(ValueError, match="two or three different"):
+        with pytest.raises(ValueError, match="two or more different"):
             plots.landscape(study, params=["a", "a", "b"])
 
     def test_study_without_trials(self) -> None:

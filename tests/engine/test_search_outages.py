@@ -169,6 +169,21 @@ def test_a_worker_that_was_given_up_drops_its_value():
     assert [trial.value for trial in search.trials(study)] == [0.0, 0.5, 1.0]
 
 
+def test_a_population_member_that_was_given_up_costs_the_others_nothing():
+    storage, seen = InMemoryStorage(), []
+
+    def objective(points):
+        seen.append([point["a"] for point in points])
+        if len(seen) == 1:
+            optuna.load_study(study_name="grid", storage=storage).tell(1, state=TrialState.FAIL)
+            points[1].report(0.0, 1)
+        return [point["a"] for point in points]
+
+    study = search.grid(objective, SPACE, storage, population=3)
+    assert seen == [[0.0, 0.5, 1.0], [0.5]]
+    assert [trial.value for trial in search.trials(study)] == [0.0, 0.5, 1.0]
+
+
 def test_who_finishes():
     study = search.grid(lambda point: point["a"], SPACE)
     assert search.is_ours_to_finish(study)

@@ -1,0 +1,127 @@
+"""`gate benchmark`: learned λ and its rivals on the same splits and seeds."""
+
+import os
+import shlex
+import sys
+from dataclasses import asdict, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from gate_model.cli_data import (
+    AtLeastOption,
+    DataOption,
+    DerivedOption,
+    JoinOption,
+    SmilesOption,
+    TasksOption,
+    console,
+    load_table,
+)
+from gate_model.data.inputs import Embedding
+from gate_model.data.prepared import PreparedData, prepare
+from gate_model.data.random_split import fewer, random_split
+from gate_model.data.splits import scaffold_split
+from gate_model.data.table import PropertyTable
+from gate_model.experiments.leaderboard._outside import imported
+from gate_model.experiments.leaderboard.benchmark import Benchmark, run_benchmark
+from gate_model.experiments.leaderboard.board import rows_of, write_board
+from gate_model.experiments.leaderboard.table import ENTRIES, UNIFORM, entries_of
+from gate_model.runs import open_folder
+from gate_model.training import SETTINGS, Settings
+
+__all__ = ["benchmark"]
+
+_DEFAULT = "budget,direct,lambda=1,lambda=0,decay"
+
+
+class SplitKind(StrEnum):
+    """Ways of splitting molecules."""
+
+    scaffold = "scaffold"
+    random = "random"
+
+
+class Reader(StrEnum):
+    """Embeddings of molecules."""
+
+    fingerprint = "fingerprint"
+    graph = "graph"
+
+
+def benchmark(
+    out: Annotated[Path, typer.Option("--out", help="The run folder; must not hold another run.")],
+    data: DataOption = "chemicals",
+    tasks: TasksOption = None,
+    smiles_column: SmilesOption = None,
+    at_least: AtLeastOption = 1,
+    derived: DerivedOption = False,
+    join: JoinOption = None,
+    methods: Annotated[
+        str, typer.Option(help=f"Comma-separated, or 'all'. Known: {', '.join([UNIFORM, *ENTRIES])}.")
+    ] = _DEFAULT,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds; each has its own split.")] = 5,
+    seed: Annotated[int, typer.Option(help="The first one.")] = 0,
+    split: Annotated[SplitKind, typer.Option(help="Of the molecules.")] = SplitKind.scaffold,
+    fraction: Annotated[
+        float, typer.Option(min=0.01, max=1.0, help="Share of the train and validation molecules that is kept.")
+    ] = 1.0,
+    embedding: Annotated[Reader, typer.Option(help="What reads the molecules in GATE.")] = Reader.fingerprint,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs of each training.")] = Settings().epochs,
+    workers: Annotated[int, typer.Option(min=1, help="Trainings at a time, one thread each.")] = os.cpu_count() or 1,
+    python: Annotated[Path | None, typer.Option(help="An interpreter that can import chemprop 2.3.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in --out; rows and seeds may differ.")
+    ] = False,
+) -> None:
+    """Learned λ and what one could do instead, side by side: the leaderboard."""
+    names = [UNIFORM, *ENTRIES] if methods == "all" else [name.strip() for name in methods.split(",")]
+    if methods == "all" and python is None:
+        names = [name for name in names if not name.startswith("chemprop")]
+        console.print("without --python there are no rows of chemprop")
+    entries = entries_of(names)
+    if python is None and any(entry.name.startswith("chemprop") for entry in entries):
+        raise ValueError("--methods: chemprop needs --python, an interpreter that can import chemprop 2.3")
+    for entry in entries:
+        if entry.needs is not None:
+            imported(entry.needs)
+    table = load_table(data, tasks, smiles_column, at_least, derived=derived, join=join)
+    settings = replace(SETTINGS[embedding.value], epochs=epochs)
+    asked = {"data": data, "source": table.source, "at_least": at_least, "tasks": list(table.abbreviations)}
+    asked |= {"molecules": len(table.smiles), "split": str(split), "fraction": fraction, "settings": asdict(settings)}
+    open_folder(out, {"command": "benchmark", **asked}, resume=resume)
+    datasets = {each: _prepared(table, each, split, fraction, embedding.value) for each in range(seed, seed + seeds)}
+    columns = (TextColumn("trainings"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("trainings", total=None)
+        results = run_benchmark(
+            out / "jobs",
+            datasets,
+            Benchmark(tuple(names), settings, workers, python),
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    facts = {
+        **asked,
+        "epochs": epochs,
+        "units": {one.abbreviation: one.unit for one in table.tasks},
+        "labels": {
+            one.abbreviation: int(count)
+            for one, count in zip(table.tasks, np.isfinite(table.labels).sum(0), strict=True)
+        },
+        "sizes": {name: len(rows) for name, rows in vars(next(iter(datasets.values())).split).items()},
+        "command": shlex.join(["gate", *sys.argv[1:]]),
+    }
+    write_board(out, rows_of(results, names), facts)
+    console.print((out / "leaderboard.md").read_text(encoding="utf-8"), markup=False, highlight=False, soft_wrap=True)
+
+
+def _prepared(table: PropertyTable, seed: int, kind: SplitKind, fraction: float, embedding: Embedding) -> PreparedData:
+    if kind is SplitKind.scaffold:
+        whole = scaffold_split(table.smiles, table.labels, seed=seed)
+    else:
+        whole = random_split(table.labels, seed=seed)
+    return prepare(table, seed=seed, embedding=embedding, split=fewer(whole, table.labels, fraction, seed=seed))

@@ -1,0 +1,97 @@
+"""Methods inside GATE: the same network, optimizer and batches; only the weights of the losses differ."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from gate_model.data.batches import LabelledMolecules
+from gate_model.data.prepared import PreparedData
+from gate_model.data.splits import Split
+from gate_model.experiments.leaderboard._answer import Answer, Assignment, Predict, columns, of_model
+from gate_model.methods import Constant, Method, relative
+from gate_model.training import train
+from gate_model.weighted_training import train_weighted
+from gate_model.weighting import Rule
+
+__all__ = ["GateTraining", "SingleTasks", "WeightedByRule", "only_task"]
+
+
+@dataclass(frozen=True)
+class GateTraining:
+    """One training with λ constant or learned.
+
+    Args:
+        method: how λ is chosen.
+        changes: fields of `Settings` that are this method's own.
+        once_per_epoch: one outer step per epoch, not as often as the settings say.
+    """
+
+    method: Method
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    once_per_epoch: bool = False
+
+    def __call__(self, assignment: Assignment) -> Answer:
+        """λ as it is at the end."""
+        data, settings = assignment.data, replace(assignment.settings, **self.changes)
+        if self.once_per_epoch:
+            settings = replace(settings, outer_every=steps_per_epoch(data, settings.batch_size))
+        trained = train(data, self.method, settings, seed=assignment.seed)
+        curve = [row["val_rmse"] for row in trained.history]
+        return Answer(of_model(data, trained.model), trained.seconds, lambda_=relative(trained.ratios), curve=curve)
+
+
+@dataclass(frozen=True)
+class WeightedByRule:
+    """One training under a weighting rule; `rule` makes it from the number of tasks."""
+
+    rule: Callable[[int], Rule]
+
+    def __call__(self, assignment: Assignment) -> Answer:
+        """Without λ: the rule weights targets."""
+        trained = train_weighted(assignment.data, self.rule, assignment.settings, seed=assignment.seed)
+        curve = [row["val_rmse"] for row in trained.history]
+        return Answer(of_model(assignment.data, trained.model), trained.seconds, curve=curve)
+
+
+@dataclass(frozen=True)
+class SingleTasks:
+    """One network per task, trained on that task's molecules alone.
+
+    Every one has as many steps as the training of all tasks together, since as many epochs would leave the small tasks
+    untrained: five steps an epoch there are one here.
+    """
+
+    def __call__(self, assignment: Assignment) -> Answer:
+        """T trainings."""
+        data, settings = assignment.data, assignment.settings
+        steps = settings.epochs * steps_per_epoch(data, settings.batch_size)
+        seconds, models = 0.0, list[Predict]()
+        for column in range(len(data.abbreviations)):
+            alone = only_task(data, column)
+            epochs = -(-steps // steps_per_epoch(alone, settings.batch_size))
+            trained = train(alone, Constant("single", "", 0.0), replace(settings, epochs=epochs), seed=assignment.seed)
+            models.append(of_model(data, trained.model))
+            seconds += trained.seconds
+            if column:
+                assignment.tick()
+        return Answer(columns(models), seconds, training_runs=len(models))
+
+
+def steps_per_epoch(data: PreparedData, batch_size: int) -> int:
+    """Batches of an epoch: a last one of a single molecule is joined to the one before."""
+    full, rest = divmod(len(data.split.train), batch_size)
+    return max(full + (rest > 1), 1)
+
+
+def only_task(data: PreparedData, column: int) -> PreparedData:
+    """One task with the molecules that carry its label; the split and the scaling stay."""
+    keep = np.isfinite(data.labels[:, column])
+    place = np.cumsum(keep) - 1
+    split = Split(*(place[rows[keep[rows]]] for rows in vars(data.split).values()))
+    rows = np.flatnonzero(keep)
+    labels = data.labels[rows][:, [column]]
+    molecules = LabelledMolecules.from_labels(data.some(rows)[0], labels)
+    table = data.table.select([data.abbreviations[column]])
+    return replace(data, table=table, molecules=molecules, labels=labels, split=split)

@@ -1,0 +1,116 @@
+"""Methods outside GATE: trees for each task on the same features, and chemprop in an environment of its own."""
+
+import importlib
+import json
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gate_model.data.features import features
+from gate_model.data.prepared import PreparedData
+from gate_model.experiments.leaderboard._answer import Answer, Assignment, Predict, columns
+
+__all__ = ["Chemprop", "Trees", "extra_trees", "imported", "lightgbm"]
+
+
+def extra_trees(seed: int) -> Any:
+    """scikit-learn's ExtraTreesRegressor (Geurts and others, 2006) at its defaults: 100 trees."""
+    return imported("sklearn.ensemble").ExtraTreesRegressor(random_state=seed, n_jobs=1)
+
+
+def lightgbm(seed: int) -> Any:
+    """LightGBM's regressor (Ke and others, 2017) at its defaults: 100 trees."""
+    return imported("lightgbm").LGBMRegressor(random_state=seed, n_jobs=1, deterministic=True, verbosity=-1)
+
+
+@dataclass(frozen=True)
+class Trees:
+    """One model per task on fingerprints and descriptors of the train and validation molecules.
+
+    Both parts, since molecules change places between them while GATE trains, so that it sees both.
+
+    Args:
+        model: from a seed, a regressor with `fit` and `predict`.
+    """
+
+    model: Callable[[int], Any]
+
+    def __call__(self, assignment: Assignment) -> Answer:
+        """T models; nothing is chosen."""
+        data = assignment.data
+        rows = np.concatenate([data.split.train, data.split.validation])
+        x, y = _features(data), data.labels[rows]
+        models, seconds = [], 0.0
+        for column in range(y.shape[1]):
+            some, model, started = np.isfinite(y[:, column]), self.model(assignment.seed), time.perf_counter()
+            model.fit(x[rows[some]], y[some, column])
+            seconds += time.perf_counter() - started
+            models.append(model)
+            if column:
+                assignment.tick()
+
+        def predict(of: Any) -> Predict:
+            return lambda rows: np.asarray(of.predict(x[rows]), dtype=float)[:, None]
+
+        return Answer(columns([predict(model) for model in models]), seconds, training_runs=len(models))
+
+
+@dataclass(frozen=True)
+class Chemprop:
+    """chemprop's multi-task D-MPNN at the defaults of its command line, as many epochs as GATE, or as many seconds.
+
+    It trains on the train molecules, and keeps the epoch that is best on the validation molecules: its default too.
+
+    Args:
+        timed: train for as long as constant λ = 1 did; the schedule is laid out for the epochs that fit in.
+    """
+
+    timed: bool = False
+
+    def __call__(self, assignment: Assignment) -> Answer:
+        """In a process of the interpreter that has chemprop; ValueError with its last words if it fails."""
+        if assignment.python is None:
+            raise ValueError("chemprop needs --python, an interpreter that can import chemprop 2.3")
+        data, wanted = assignment.data, np.concatenate([assignment.data.split.selection, assignment.data.split.test])
+        question = {
+            "smiles": list(data.table.smiles),
+            "labels": [[v if np.isfinite(v) else None for v in row] for row in data.labels.tolist()],
+            "train": data.split.train.tolist(),
+            "validation": data.split.validation.tolist(),
+            "predict": wanted.tolist(),
+            "epochs": assignment.settings.epochs,
+            "seconds": assignment.seconds if self.timed else None,
+            "seed": assignment.seed,
+        }
+        with tempfile.TemporaryDirectory() as folder:
+            asked, told = Path(folder, "question.json"), Path(folder, "answer.json")
+            asked.write_text(json.dumps(question))
+            script = Path(__file__).with_name("chemprop_script.py")
+            command = [str(assignment.python), "-P", str(script), str(asked), str(told)]
+            done = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
+            if done.returncode:
+                raise ValueError(f"chemprop failed: {done.stderr.strip()[-500:]}")
+            answer = json.loads(told.read_text())
+        place = {int(row): number for number, row in enumerate(wanted)}
+        predicted = np.array(answer["predictions"])
+        return Answer(lambda rows: predicted[[place[int(row)] for row in rows]], answer["seconds"])
+
+
+def _features(data: PreparedData) -> NDArray[np.float32]:
+    """Scaled fingerprints and descriptors of all molecules `[N, F]`, whatever the embedding."""
+    return data.featurizer.scaler.transform(features(data.table.smiles))
+
+
+def imported(module: str) -> Any:
+    """An optional package; ValueError that says how to get it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ValueError(f"{module} is not installed: pip install 'bilevel-hpo[leaderboard]'") from error

@@ -1,0 +1,130 @@
+"""The methods of the leaderboard by name; docs/leaderboard.md says what each is and where it comes from."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+from gate_model.experiments.leaderboard._answer import Runner
+from gate_model.experiments.leaderboard._gate import GateTraining, SingleTasks, WeightedByRule
+from gate_model.experiments.leaderboard._learners import (
+    AutoLambdaLearner,
+    FreeLearner,
+    ImplicitLearner,
+    LiteralSum,
+)
+from gate_model.experiments.leaderboard._outside import Chemprop, Trees, extra_trees, lightgbm
+from gate_model.experiments.leaderboard._search import TpeSearch
+from gate_model.methods import LEARNED, Constant
+from gate_model.weighting import Decay, DynamicWeightAverage, GradNorm, PCGrad, Uncertainty
+
+__all__ = ["ENTRIES", "UNIFORM", "UNIFORM_VALUES", "Entry", "entries_of"]
+
+Group = Literal["learned", "constant", "weighting", "search", "outside"]
+
+UNIFORM = "uniform"
+"""The row of the best uniform λ: no method of its own, but a choice among the constant ones."""
+UNIFORM_VALUES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One method."""
+
+    name: str
+    title: str
+    group: Group
+    run: Runner
+    waits_for: str | None = None
+    """The method whose seconds are its time limit."""
+    trainings: int | None = 1
+    """As the progress bar counts them; None: one for each task."""
+    needs: str | None = None
+    """A module that is not installed with the rest."""
+
+
+def _constant(value: float, title: str | None = None) -> Entry:
+    name = f"lambda={value:g}"
+    return Entry(name, title or f"constant λ = {value:g}", "constant", GateTraining(Constant(name, "", value)))
+
+
+def _implicit(name: str, title: str) -> Entry:
+    learner = ImplicitLearner(name, title, "one_step", outer_lr=0.2)
+    return Entry(name, title, "learned", GateTraining(learner, {"warm_up": 0.25}, once_per_epoch=True))
+
+
+_ALL = [
+    Entry("budget", "learned: one step on a budget", "learned", GateTraining(LEARNED["budget"])),
+    Entry("direct", "learned: Direct, as published", "learned", GateTraining(LEARNED["direct"])),
+    Entry(
+        "free",
+        "learned: one step on a free λ",
+        "learned",
+        GateTraining(FreeLearner("free", "", "one_step", outer_lr=0.05)),
+    ),
+    Entry(
+        "auto-lambda",
+        "learned: Auto-λ's finite difference on a free λ",
+        "learned",
+        GateTraining(AutoLambdaLearner("auto-lambda", "", "one_step", outer_lr=0.02)),
+    ),
+    _implicit("neumann", "learned: Neumann series on a budget, once an epoch"),
+    _implicit("conjugate-gradient", "learned: conjugate gradient on a budget, once an epoch"),
+    _implicit("nystrom", "learned: Nyström on a budget, once an epoch"),
+    _constant(1.0, "constant λ = 1 (GATE, mean over sources)"),
+    Entry(
+        "lambda=1-sum",
+        "constant λ = 1, the paper's literal sum over sources",
+        "constant",
+        GateTraining(LiteralSum("lambda=1-sum", "", 1.0)),
+    ),
+    _constant(0.0, "constant λ = 0 (no mapping losses)"),
+    *(_constant(value) for value in UNIFORM_VALUES[1:-1]),
+    Entry("decay", "λ falls by a schedule, without validation data", "weighting", WeightedByRule(Decay)),
+    Entry("uncertainty", "uncertainty weighting, λ = 1", "weighting", WeightedByRule(Uncertainty)),
+    Entry("dwa", "dynamic weight average, λ = 1", "weighting", WeightedByRule(DynamicWeightAverage)),
+    Entry("gradnorm", "GradNorm, λ = 1", "weighting", WeightedByRule(GradNorm)),
+    Entry("pcgrad", "PCGrad, λ = 1", "weighting", WeightedByRule(PCGrad)),
+    Entry(
+        "uncertainty-0", "uncertainty weighting, λ = 0", "weighting", WeightedByRule(partial(Uncertainty, lambda_=0.0))
+    ),
+    Entry(
+        "dwa-0",
+        "dynamic weight average, λ = 0",
+        "weighting",
+        WeightedByRule(partial(DynamicWeightAverage, lambda_=0.0)),
+    ),
+    Entry("gradnorm-0", "GradNorm, λ = 0", "weighting", WeightedByRule(partial(GradNorm, lambda_=0.0))),
+    Entry("pcgrad-0", "PCGrad, λ = 0", "weighting", WeightedByRule(partial(PCGrad, lambda_=0.0))),
+    Entry("tpe", "TPE, 20 trainings, λ by the targets' number of labels", "search", TpeSearch(20), trainings=21),
+    Entry("single", "single-task networks", "outside", SingleTasks(), trainings=None),
+    Entry(
+        "extra-trees", "ExtraTrees per task", "outside", Trees(extra_trees), trainings=None, needs="sklearn.ensemble"
+    ),
+    Entry("lightgbm", "LightGBM per task", "outside", Trees(lightgbm), trainings=None, needs="lightgbm"),
+    Entry("chemprop", "chemprop multi-task, as many epochs", "outside", Chemprop()),
+    Entry(
+        "chemprop-timed", "chemprop multi-task, as many seconds", "outside", Chemprop(timed=True), waits_for="lambda=1"
+    ),
+]
+
+ENTRIES = {entry.name: entry for entry in _ALL}
+
+
+def entries_of(names: list[str]) -> list[Entry]:
+    """The methods to run for these rows, in the order of the table; the row `uniform` needs one per value.
+
+    Raises:
+        ValueError: a name that is not known, or a time limit whose measure is not among the rows.
+    """
+    unknown = [name for name in names if name not in ENTRIES and name != UNIFORM]
+    if unknown:
+        raise ValueError(
+            f"--methods: no method is called {', '.join(unknown)}; known are {UNIFORM}, {', '.join(ENTRIES)}"
+        )
+    wanted = set(names)
+    if UNIFORM in wanted:
+        wanted |= {f"lambda={value:g}" for value in UNIFORM_VALUES}
+    for entry in (ENTRIES[name] for name in wanted if name != UNIFORM):
+        if entry.waits_for is not None and entry.waits_for not in wanted:
+            raise ValueError(f"--methods: {entry.name} trains as long as {entry.waits_for} did; name that too")
+    return [entry for entry in ENTRIES.values() if entry.name in wanted]
