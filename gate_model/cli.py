@@ -15,7 +15,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from bilevel_hpo.search import without_password
-from gate_model import cli_data
+from gate_model import cli_data, cli_experiments
 from gate_model.checkpoints import Checkpoints
 from gate_model.cli_benchmark import benchmark
 from gate_model.cli_data import (
@@ -55,9 +55,11 @@ app = typer.Typer(
     epilog="Start with:  [bold]gate compare --tasks DS,HV,BP --at-least 3 --out runs/demo[/bold]",
 )
 app.add_typer(cli_data.app, name="data")
+app.add_typer(cli_experiments.app, name="experiment")
 app.command()(benchmark)
 DEFAULT = Settings()
 DEFAULT_VALUES = ",".join(str(value) for value in GRID_VALUES)
+POPULATION = 9
 CORES = os.cpu_count() or 1
 
 
@@ -203,14 +205,23 @@ def grid(
     storage: StorageOption = None,
     study: StudyOption = None,
     prune: PruneOption = False,
+    population: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help=f"Points to train in one, which is quicker. Default: {POPULATION}; 1 with --storage or --prune."
+        ),
+    ] = None,
     device: DeviceOption = "auto",
     resume: ResumeOption = False,
 ) -> None:
-    """Search symmetric λ on a grid, one training a point; the rival that learned λ has to beat."""
+    """Search symmetric λ on a grid; the rival that learned λ has to beat."""
     where = resolve_device(device)
     table = load_table(data, tasks, smiles_column, at_least, derived=derived, join=join)
     axis = _numbers("--values", values)
-    length = {"trials": check_size(table.abbreviations, axis)}
+    if prune and (population or 1) > 1:
+        raise ValueError(f"--population {population}: with --prune trainings end one by one; leave one of them out")
+    population = population or (1 if prune or storage else POPULATION)
+    length = {"trials": check_size(table.abbreviations, axis), "population": population}
     _search("grid", out, data, table, at_least, axis, length, epochs, seed, storage, study, prune, where, resume)
 
 
@@ -374,6 +385,7 @@ def _search(
             trials=length.get("trials"),
             epochs=length.get("epochs"),
             prune=prune,
+            population=length.get("population", 1),
             study_name=study,
             device=device,
             after_trial=lambda done: bar.update(task, completed=done),

@@ -33,6 +33,7 @@ __all__ = [
     "Settings",
     "Trained",
     "build_model",
+    "epoch_report",
     "evaluated",
     "predict",
     "resolve_device",
@@ -207,7 +208,9 @@ def train(
                 f"lower the learning rate, lr={settings.lr:g}"
             )
         best.add(learner.epoch, score, model)
-        report = _report(learner, score)
+        row, lr = learner.epochs.iloc[-1], float(learner.inner_optimizer.param_groups[0]["lr"])
+        ratios = cast(Tensor, learner.weights()).detach()
+        report = epoch_report(learner.epoch, float(row["seconds"]), float(row["train_loss"]), score, lr, ratios)
         history.append(asdict(report))
         over = learner.epoch == settings.epochs or best.exhausted(learner.epoch)
         if checkpoints is not None and (over or checkpoints.due()):
@@ -257,18 +260,18 @@ def _learner(model: GATE, method: Method, settings: Settings, tasks: tuple[str, 
     return learner
 
 
-def _report(learner: BilevelLearner, score: float) -> EpochReport:
-    row = learner.epochs.iloc[-1]
-    lambda_ = relative(cast(Tensor, learner.weights()).detach())
+def epoch_report(epoch: int, seconds: float, train_loss: float, score: float, lr: float, ratios: Tensor) -> EpochReport:
+    """The report of an epoch after which λ or W is `ratios` `[T, T]` and the selection RMSE `score`."""
+    lambda_ = relative(ratios)
     off = lambda_[~torch.eye(len(lambda_), dtype=torch.bool, device=lambda_.device)]
     if len(off) == 0:  # one task alone has nobody to learn from
         off = lambda_.new_zeros(1)
     return EpochReport(
-        epoch=learner.epoch,
-        seconds=float(row["seconds"]),
-        train_loss=float(row["train_loss"]),
+        epoch=epoch,
+        seconds=seconds,
+        train_loss=train_loss,
         val_rmse=score,
-        lr=float(learner.inner_optimizer.param_groups[0]["lr"]),
+        lr=lr,
         lambda_mean=float(off.mean()),
         lambda_min=float(off.min()),
         lambda_max=float(off.max()),

@@ -16,6 +16,7 @@ from bilevel_hpo import search
 from gate_model.data.prepared import PreparedData
 from gate_model.experiments.outcome import Outcome, outcome
 from gate_model.methods import SHARED, Constant, pairs, symmetric_matrix
+from gate_model.population import train_population
 from gate_model.training import EpochReport, Settings, train
 
 __all__ = ["MAX_POINTS", "Searched", "check_size", "run_search", "shared_values", "too_many", "trials_frame"]
@@ -64,6 +65,7 @@ def run_search(
     shared: bool = False,
     epochs: int | None = None,
     prune: bool = False,
+    population: int = 1,
     study_name: str | None = None,
     device: torch.device | None = None,
     after_trial: Callable[[int], object] = lambda done: None,
@@ -84,6 +86,7 @@ def run_search(
         shared: search one λ for all pairs instead of one for each: the way for many tasks.
         epochs: of TPE, epochs of all trainings together after which none is begun.
         prune: end a training whose RMSE after an epoch is worse than the median of the trials before it.
+        population: most points of a grid to train in one, see `train_population`; 1 with `prune`.
         study_name: `kind` when left out.
         device: CPU when left out.
         after_trial: called after every training with the number of finished trials.
@@ -105,6 +108,13 @@ def run_search(
 
         return train(data, method(point), settings, seed=seed, device=device, progress=report).val_rmse
 
+    def together(points: Sequence[search.Point]) -> list[float]:
+        members = train_population(data, [method(point) for point in points], settings, seed=seed, device=device)
+        for point, member in zip(points, members, strict=True):
+            for row in member.history:
+                point.report(row["val_rmse"], int(row["epoch"]))
+        return [member.val_rmse for member in members]
+
     def done(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
         after_trial(len(search.trials(study)))
 
@@ -113,7 +123,9 @@ def run_search(
     pruner = MedianPruner(n_warmup_steps=settings.epochs // 3) if prune else None
     common: dict[str, Any] = {"name": study_name or kind, "pruner": pruner, "callbacks": [done], "about": about}
     if kind == "grid":
-        study = search.grid(objective, {name: list(values) for name in names}, storage, **common)
+        axes = {name: list(values) for name in names}
+        asked = together if population > 1 else objective
+        study = search.grid(asked, axes, storage, population=population, **common)
     else:
         bounds = {name: (min(values), max(values)) for name in names}
         study = search.tpe(objective, bounds, storage, trials=trials, epochs=epochs, seed=seed, **common)

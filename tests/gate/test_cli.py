@@ -130,7 +130,8 @@ def test_learn_killed_and_resumed_equals_an_uninterrupted_run(messy: Path, learn
 
 
 def test_grid_killed_and_resumed_equals_an_uninterrupted_run(messy: Path, tmp_path: Path) -> None:
-    arguments = ("grid", "--data", messy, "--epochs", 10, "--values", "0,0.2,0.4,0.6,0.8,1", "--out")
+    arguments = ("grid", "--data", messy, "--epochs", 10, "--values", "0,0.2,0.4,0.6,0.8,1")
+    arguments += ("--population", 1, "--out")  # a population is trained again as a whole
     gate(*arguments, tmp_path / "whole")
     killed(tmp_path / "cut" / "study.journal", 12, *arguments, tmp_path / "cut")
     gate(*arguments, tmp_path / "cut", "--resume")
@@ -196,6 +197,7 @@ def test_compare_puts_every_method_side_by_side(messy: Path, tmp_path: Path) -> 
         (("learn", "--tasks", "HV,XY", "--out", "x"), "'XY' is not in the chemicals table"),
         (("learn", "--tasks", "HV,BP", "--device", "warp", "--out", "x"), "--device warp"),
         (("grid", "--values", "0.2,a", "--out", "x"), "'0.2,a'"),
+        (("grid", "--tasks", "HV,BP", "--prune", "--population", "4", "--out", "x"), "--population 4"),
         (("report", "none"), "none"),
         (("predict", "none", "none.csv"), "none"),
         (("learn", "--patience", "0", "--out", "x"), "--patience"),
