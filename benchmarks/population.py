@@ -8,13 +8,13 @@ epoch, in turns, so that all see the same machine; the least of the repetitions 
 
 Wall-clock time means something only if nothing else runs. CPU time (of all threads and processes together) also
 does on a busy machine: "ratio_cpu" is the CPU time of the separate trainings over that of the population, both in one
-thread, hence how much more a machine trains that is kept busy. "ratio_wall" is the best rival's time over the best
-population's. "difference" is the largest between a member and its separate training. The last line is JSON.
+thread, hence how much more a machine trains that is kept busy. "ratio_one_process" is wall-clock time of one process,
+each side with the better number of threads; "ratio_wall" the same where each side may also be two processes.
+"difference" is the largest between a member and its separate training. The last line is JSON.
 """
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import time
@@ -62,11 +62,7 @@ class Child:
 
     def __init__(self, at_least: int) -> None:
         command = [sys.executable, __file__, "--child", str(at_least)]
-        # Threads that spin while they wait would take the other process's core.
-        environment = os.environ | {"OMP_WAIT_POLICY": "PASSIVE"}
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-        )
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def ask(self, **asked: Any) -> None:
         assert self._process.stdin is not None
@@ -110,6 +106,11 @@ def differences(data: PreparedData, n: int, settings: Settings) -> dict[str, flo
     return found
 
 
+def best_single(wall: dict[tuple[str, bool], float], together: bool) -> float:
+    """Wall-clock seconds of one process with the better number of threads."""
+    return min(wall[way, together] for way, (processes, _) in WAYS.items() if processes == 1)
+
+
 def measured(at_least: int, sizes: list[int], epochs: int, repetitions: int) -> dict[str, Any]:
     """One data set."""
     children = []
@@ -133,6 +134,7 @@ def measured(at_least: int, sizes: list[int], epochs: int, repetitions: int) -> 
         row: dict[str, Any] = {
             "n": n,
             "ratio_cpu": round(cpu["1 thread", False] / cpu["1 thread", True], 2),
+            "ratio_one_process": round(best_single(wall, False) / best_single(wall, True), 2),
             "ratio_wall": round(min(wall[way, False] for way in WAYS) / min(wall[way, True] for way in WAYS), 2),
         }
         for name, values in (("wall_s", wall), ("cpu_s", cpu)):
