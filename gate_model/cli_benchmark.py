@@ -107,7 +107,7 @@ def benchmark(
             one.abbreviation: int(count)
             for one, count in zip(table.tasks, np.isfinite(table.labels).sum(0), strict=True)
         },
-        "sizes": {name: len(rows) for name, rows in vars(next(iter(datasets.values())).split).items()},
+        "sizes": next(iter(datasets.values())).split.sizes(),
         "command": command_typed(),
     }
     write_board(out, rows_of(results, names), facts)
