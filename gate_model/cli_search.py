@@ -72,7 +72,7 @@ class _Search:
     device: torch.device
 
     def config(self) -> dict[str, Any]:
-        """For `config.json`: nothing that other processes on the same search may have otherwise, and no password."""
+        """For `config.json`: what must be the same to go on or to share the work; the storage without its password."""
         return {
             "seed": self.seed,
             "values": list(self.values),
