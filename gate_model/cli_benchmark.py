@@ -1,8 +1,5 @@
 """`gate benchmark`: learned λ and its rivals on the same splits and seeds."""
 
-import os
-import shlex
-import sys
 from dataclasses import asdict, replace
 from enum import StrEnum
 from pathlib import Path
@@ -10,18 +7,24 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from gate_model.cli_data import (
+from gate_model.cli_data import load_table
+from gate_model.cli_options import (
+    CORES,
+    DEFAULT,
     AtLeastOption,
     DataOption,
     DerivedOption,
+    EpochsOption,
     JoinOption,
+    OutOption,
+    Reader,
+    SeedsOption,
     SmilesOption,
     TasksOption,
-    console,
-    load_table,
+    WorkersOption,
 )
+from gate_model.cli_run import about_data, command_typed, console, progress_bar
 from gate_model.data.inputs import Embedding
 from gate_model.data.prepared import PreparedData, prepare
 from gate_model.data.random_split import fewer, random_split
@@ -32,7 +35,7 @@ from gate_model.experiments.leaderboard.benchmark import Benchmark, run_benchmar
 from gate_model.experiments.leaderboard.board import rows_of, write_board
 from gate_model.experiments.leaderboard.table import ENTRIES, UNIFORM, entries_of
 from gate_model.runs import open_folder
-from gate_model.training import SETTINGS, Settings
+from gate_model.training import SETTINGS
 
 __all__ = ["benchmark"]
 
@@ -46,15 +49,8 @@ class SplitKind(StrEnum):
     random = "random"
 
 
-class Reader(StrEnum):
-    """Embeddings of molecules."""
-
-    fingerprint = "fingerprint"
-    graph = "graph"
-
-
 def benchmark(
-    out: Annotated[Path, typer.Option("--out", help="The run folder; must not hold another run.")],
+    out: OutOption,
     data: DataOption = "chemicals",
     tasks: TasksOption = None,
     smiles_column: SmilesOption = None,
@@ -64,15 +60,15 @@ def benchmark(
     methods: Annotated[
         str, typer.Option(help=f"Comma-separated, or 'all'. Known: {', '.join([UNIFORM, *ENTRIES])}.")
     ] = _DEFAULT,
-    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds; each has its own split.")] = 5,
+    seeds: SeedsOption = 5,
     seed: Annotated[int, typer.Option(help="The first one.")] = 0,
     split: Annotated[SplitKind, typer.Option(help="Of the molecules.")] = SplitKind.scaffold,
     fraction: Annotated[
         float, typer.Option(min=0.01, max=1.0, help="Share of the train and validation molecules that is kept.")
     ] = 1.0,
     embedding: Annotated[Reader, typer.Option(help="What reads the molecules in GATE.")] = Reader.fingerprint,
-    epochs: Annotated[int, typer.Option(min=1, help="Epochs of each training.")] = Settings().epochs,
-    workers: Annotated[int, typer.Option(min=1, help="Trainings at a time, one thread each.")] = os.cpu_count() or 1,
+    epochs: EpochsOption = DEFAULT.epochs,
+    workers: WorkersOption = CORES,
     python: Annotated[Path | None, typer.Option(help="An interpreter that can import chemprop 2.3.")] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in --out; rows and seeds may differ.")
@@ -91,12 +87,11 @@ def benchmark(
             imported(entry.needs)
     table = load_table(data, tasks, smiles_column, at_least, derived=derived, join=join)
     settings = replace(SETTINGS[embedding.value], epochs=epochs)
-    asked = {"data": data, "source": table.source, "at_least": at_least, "tasks": list(table.abbreviations)}
-    asked |= {"molecules": len(table.smiles), "split": str(split), "fraction": fraction, "settings": asdict(settings)}
+    asked = about_data(data, table, at_least)
+    asked |= {"split": str(split), "fraction": fraction, "settings": asdict(settings)}
     open_folder(out, {"command": "benchmark", **asked}, resume=resume)
     datasets = {each: _prepared(table, each, split, fraction, embedding.value) for each in range(seed, seed + seeds)}
-    columns = (TextColumn("trainings"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as bar:
+    with progress_bar() as bar:
         task = bar.add_task("trainings", total=None)
         results = run_benchmark(
             out / "jobs",
@@ -112,8 +107,8 @@ def benchmark(
             one.abbreviation: int(count)
             for one, count in zip(table.tasks, np.isfinite(table.labels).sum(0), strict=True)
         },
-        "sizes": {name: len(rows) for name, rows in vars(next(iter(datasets.values())).split).items()},
-        "command": shlex.join(["gate", *sys.argv[1:]]),
+        "sizes": next(iter(datasets.values())).split.sizes(),
+        "command": command_typed(),
     }
     write_board(out, rows_of(results, names), facts)
     console.print((out / "leaderboard.md").read_text(encoding="utf-8"), markup=False, highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""`gate data`: build and describe the property table; and the options by which every command chooses its data."""
+"""`gate data`: build and describe the property table; and how every command loads the one that its options name."""
 
 import sys
 from pathlib import Path
@@ -9,6 +9,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from gate_model.cli_options import AtLeastOption, DataOption, DerivedOption, JoinOption, SmilesOption, TasksOption
+from gate_model.cli_run import console
 from gate_model.data.chemicals_table import load_chemicals
 from gate_model.data.declarations import AVAILABLE
 from gate_model.data.join import load_joined
@@ -17,19 +19,8 @@ from gate_model.data.tasks import CATALOGUE
 from gate_model.data.user_csv import read_csv
 from gate_model.runs import write_csv
 
-__all__ = [
-    "AtLeastOption",
-    "DataOption",
-    "DerivedOption",
-    "JoinOption",
-    "SmilesOption",
-    "TasksOption",
-    "app",
-    "console",
-    "load_table",
-]
+__all__ = ["app", "load_table"]
 
-console = Console(stderr=True)
 app = typer.Typer(help="Build, describe and write the property table.", no_args_is_help=True)
 
 _DEFAULT = ("DS", "HV", "BP")
@@ -38,23 +29,6 @@ _WIDTH = 160  # of the description in a pipe or a file
 _PARTNERS = 3
 _AT_LEAST = (1, 2, 5, 10, 20)
 
-DataOption = Annotated[str, typer.Option("--data", help="'chemicals', or a CSV file with a SMILES column.")]
-TasksOption = Annotated[
-    str | None,
-    typer.Option(
-        "--tasks",
-        help="Abbreviations or column names, comma-separated, or 'all'. Default: all of a file; DS,HV,BP of chemicals.",
-    ),
-]
-SmilesOption = Annotated[str | None, typer.Option(help="The SMILES column, if it is not called smiles (in any case).")]
-AtLeastOption = Annotated[int, typer.Option(min=1, help="Keep molecules with at least this many labels.")]
-DerivedOption = Annotated[
-    bool, typer.Option("--derived", help="With labels computed from labels of other tasks; they leak between tasks.")
-]
-JoinOption = Annotated[
-    Path | None,
-    typer.Option("--join", help="CSV whose columns (named by abbreviation) and molecules join those of chemicals."),
-]
 RebuildOption = Annotated[bool, typer.Option("--rebuild", help="Build the chemicals table anew.")]
 
 

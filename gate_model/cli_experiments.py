@@ -1,15 +1,12 @@
 """`gate experiment`: figures of the paper, repeated."""
 
-import shlex
-import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from gate_model.cli_data import console
+from gate_model.cli_options import DEFAULT, EpochsOption, OutOption, ResumeOption
+from gate_model.cli_run import command_typed, console, progress_bar
 from gate_model.data.chemicals_table import load_chemicals
 from gate_model.data.prepared import prepare
 from gate_model.experiments.figure_1 import GRIDS, TASKS, figure_1
@@ -28,12 +25,12 @@ def experiments() -> None:
 
 @app.command("figure-1")
 def figure_1_command(
-    out: Annotated[Path, typer.Option("--out", help="The run folder; must not hold another run.")],
+    out: OutOption,
     seeds: Annotated[int, typer.Option(min=2, help="Number of seeds; each has its own split.")] = 5,
     at_least: Annotated[int, typer.Option(min=1, max=3, help="Keep molecules with at least this many labels.")] = 3,
-    epochs: Annotated[int, typer.Option(min=1, help="Epochs of each training.")] = Settings().epochs,
+    epochs: EpochsOption = DEFAULT.epochs,
     population: Annotated[int, typer.Option(min=1, help="Grid points that are trained in one.")] = 25,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out where it stopped.")] = False,
+    resume: ResumeOption = False,
 ) -> None:
     """RMSE over symmetric λ of DS, HV and BP: the paper's 125 points, 125 from 0 to 3, and learned λ among them."""
     table = load_chemicals(list(TASKS)).with_at_least(at_least)
@@ -42,21 +39,14 @@ def figure_1_command(
     config = {"at_least": at_least, "molecules": len(table.smiles), "grids": grids, "settings": asdict(settings)}
     open_folder(out, {"command": "experiment figure-1", "seeds": seeds, **config}, resume=resume)
     datasets = {seed: prepare(table, seed=seed) for seed in range(seeds)}
-    columns = (
-        TextColumn("trainings"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as bar:
+    with progress_bar() as bar:
         task = bar.add_task("trainings")
         figure_1(
             out,
             datasets,
             settings,
             population=population,
-            command=shlex.join(["gate", *sys.argv[1:]]),
+            command=command_typed(),
             progress=lambda done, trainings: bar.update(task, completed=done, total=trainings),
         )
     console.print((out / "findings.md").read_text(encoding="utf-8"), markup=False, highlight=False)

@@ -58,7 +58,7 @@ def write_model_card(folder: Path, model: SavedModel, data: PreparedData, method
     text = environment.get_template("model_card.md.j2").render(
         model=model,
         data=data,
-        split={name: len(rows) for name, rows in vars(data.split).items()},
+        split=data.split.sizes(),
         split_method=SPLIT_METHOD,
         method=method,
         lines=list(_lines(model, data, mean, sigma, labels)),

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
-from gate_model.data.batches import Batch, ExchangingBatches
+from gate_model.data.batches import Batch
 from gate_model.data.prepared import PreparedData
 from gate_model.early_stopping import BestModel
 from gate_model.losses import TrainLoss
@@ -58,14 +58,7 @@ def train_population(
     members = [copy.deepcopy(initial) for _ in methods]
     population = _Population(members, settings.geometry_share, methods[0].train_loss())
     ratios = [method.ratios(data.abbreviations)().detach().to(device) for method in methods]
-    batches = ExchangingBatches(
-        data.molecules.to(device),
-        data.split.train,
-        data.split.validation,
-        batch_size=settings.batch_size,
-        exchange=settings.exchange,
-        seed=seed,
-    )
+    batches = data.batches(settings.batch_size, settings.exchange, seed=seed, device=device)
     parameters = population.parameters.values()
     optimizer = torch.optim.AdamW(parameters, lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
     schedule = scheduler(settings.schedule, optimizer, settings.epochs * len(batches.train))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from bilevel_hpo import BilevelLearner
 from gate_model.checkpoints import Checkpoints
-from gate_model.data.batches import Batch, ExchangingBatches, Inputs
+from gate_model.data.batches import Batch, Inputs
 from gate_model.data.inputs import Embedding
 from gate_model.data.prepared import PreparedData
 from gate_model.early_stopping import BestModel
@@ -174,14 +174,7 @@ def train(
     torch.manual_seed(seed)
     device = device or torch.device("cpu")
     model = build_model(data.featurizer.width, len(data.abbreviations), settings).to(device)
-    batches = ExchangingBatches(
-        data.molecules.to(device),
-        data.split.train,
-        data.split.validation,
-        batch_size=settings.batch_size,
-        exchange=settings.exchange,
-        seed=seed,
-    )
+    batches = data.batches(settings.batch_size, settings.exchange, seed=seed, device=device)
     learner = _learner(model, method, settings, data.abbreviations, settings.epochs * len(batches.train))
     best = BestModel(settings.patience)
     history: list[dict[str, float]] = []

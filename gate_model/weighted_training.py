@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gate_model.data.batches import ExchangingBatches
 from gate_model.data.prepared import PreparedData
 from gate_model.losses import TrainLoss
 from gate_model.model import GATE
@@ -58,14 +57,7 @@ def train_weighted(
         raise ValueError("weighting rules know neither patience nor half precision")
     torch.manual_seed(seed)
     model = build_model(data.featurizer.width, len(data.abbreviations), settings)
-    batches = ExchangingBatches(
-        data.molecules,
-        data.split.train,
-        data.split.validation,
-        batch_size=settings.batch_size,
-        exchange=settings.exchange,
-        seed=seed,
-    )
+    batches = data.batches(settings.batch_size, settings.exchange, seed=seed)
     weighting = rule(len(data.abbreviations))
     groups = [{"params": list(model.parameters())}, *weighting.groups()]
     optimizer = torch.optim.AdamW(groups, lr=settings.lr, weight_decay=settings.weight_decay)

@@ -51,6 +51,15 @@ def test_the_adapter_uses_public_names_of_the_engine(path):
             assert not [name for name in names if name.startswith("_")]
 
 
+@pytest.mark.parametrize("path", ADAPTER, ids=short)
+def test_commands_stand_on_top(path):
+    """Only commands import commands, and only `gate_model.__main__` the whole of them."""
+    found = {module for module, _ in imports(path)}
+    found |= {f"gate_model.{name}" for module, names in imports(path) if module == "gate_model" for name in names}
+    assert "gate_model.cli" not in found or path.name == "__main__.py"
+    assert not [name for name in found if name.startswith("gate_model.cli_")] or path.name.startswith("cli")
+
+
 def test_every_public_name_is_there():
     for name in bilevel_hpo.__all__:
         assert getattr(bilevel_hpo, name) is not None

@@ -9,15 +9,17 @@ import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from bilevel_hpo.plots._landscape_facts import LandscapeFacts, landscape_facts
+from bilevel_hpo.plots._landscape_facts import LandscapeFacts, drawn_facts
 from bilevel_hpo.plots._names import as_hover, as_label, as_scene_text
 from bilevel_hpo.plots._paths import arrow_steps, thinned
 from bilevel_hpo.plots._template import PALETTE, SEQUENTIAL, TEMPLATE
 
-__all__ = ["landscape"]
+__all__ = ["BEST", "colorbar", "landscape", "learned_colour", "measured"]
 
 _SYMBOLS = ("circle", "square", "cross")
-_BEST, _LEARNED = PALETTE[1], (PALETTE[3], PALETTE[2], PALETTE[5], PALETTE[4])
+BEST = PALETTE[1]
+"""Colour of the best point."""
+_LEARNED = (PALETTE[3], PALETTE[2], PALETTE[5], PALETTE[4])
 _EDGE = "rgba(128, 134, 146, 0.9)"
 
 
@@ -41,12 +43,7 @@ def landscape(
         ValueError: no complete trial; other than two or three parameters and no `params`; learned λ that lacks a
             name or has another shape.
     """
-    if isinstance(study, LandscapeFacts):
-        if learned is not None or params is not None:
-            raise ValueError("learned and params are part of LandscapeFacts; give them to LandscapeFacts.from_frame")
-        facts = study
-    else:
-        facts = landscape_facts(study, learned, params=params)
+    facts = drawn_facts(study, learned, params)
     if len(facts.params) > 3:
         raise ValueError(
             f"there are {len(facts.params)} numeric parameters {list(facts.params)}; two or three can be drawn: "
@@ -57,9 +54,8 @@ def landscape(
     for index, kind in enumerate(facts.best):
         for trace in _points(facts, kind, _SYMBOLS[index % len(_SYMBOLS)], flat=flat):
             figure.add_trace(trace)
-    named = list(dict.fromkeys(facts.names))
     for index, (name, path) in enumerate(zip(facts.names, facts.trajectories, strict=True)):
-        colour = _LEARNED[named.index(name) % len(_LEARNED)]
+        colour = learned_colour(facts, name)
         for trace in _trajectory(facts, name, path, colour, first=facts.names.index(name) == index, flat=flat):
             figure.add_trace(trace)
     for index, kind in enumerate(facts.best):
@@ -67,7 +63,7 @@ def landscape(
             figure.add_trace(trace)
     write = as_label if flat else as_scene_text
     titles = [f"λ {write(name)}" for name in facts.params]
-    scale = {"colorscale": SEQUENTIAL, "colorbar": _colorbar(facts)}
+    scale = {"colorscale": SEQUENTIAL, "colorbar": colorbar(facts)}
     if flat:
         figure.update_layout(xaxis_title_text=titles[0], yaxis_title_text=titles[1], coloraxis=scale)
     else:
@@ -75,10 +71,17 @@ def landscape(
             f"{axis}axis": {"title": {"text": title}} for axis, title in zip("xyz", titles, strict=True)
         }
         hidden = {"visible": False, "fixedrange": True}
-        scene = axes | {"camera": {"eye": {"x": 1.55, "y": -1.55, "z": 0.75}}, "aspectmode": "cube"}
+        # Looking a little below the middle leaves room for the ticks of the nearest corner.
+        camera = {"eye": {"x": 1.55, "y": -1.55, "z": 0.75}, "center": {"x": 0, "y": 0, "z": -0.12}}
+        scene = axes | {"camera": camera, "aspectmode": "cube"}
         figure.update_layout(scene=scene, coloraxis=scale, xaxis=hidden, yaxis=hidden)
         figure.update_layout(margin={"l": 0, "r": 0, "t": 40, "b": 0})
     return figure
+
+
+def learned_colour(facts: LandscapeFacts, name: str) -> str:
+    """Of the trajectories called `name`."""
+    return _LEARNED[list(dict.fromkeys(facts.names)).index(name) % len(_LEARNED)]
 
 
 def _points(facts: LandscapeFacts, kind: str, symbol: str, *, flat: bool) -> list[Any]:
@@ -150,11 +153,11 @@ def _star(facts: LandscapeFacts, kind: str, *, first: bool, flat: bool) -> list[
     point = facts.points[row : row + 1]
     found = f"{as_hover(facts.objective)} {facts.values[row]:.5g}{measured(facts, np.array([row]))[0]}"
     hover = [f"best of {as_hover(kind)}<br>{_named(facts.params, point[0])}<br>{found}"]
-    marker = {"symbol": "star", "size": 17, "color": _BEST, "line": {"color": "white", "width": 1}}
+    marker = {"symbol": "star", "size": 17, "color": BEST, "line": {"color": "white", "width": 1}}
     if flat:
         star = _scatter(point, flat=True, mode="markers", marker=marker, hovertext=hover, **_group("best"))
     else:  # scatter3d has no star symbol, so it is a letter
-        style = {"text": ["★"], "textfont": {"color": _BEST, "size": 34}, "textposition": "middle center"}
+        style = {"text": ["★"], "textfont": {"color": BEST, "size": 34}, "textposition": "middle center"}
         star = _scatter(point, flat=False, mode="text", hovertext=hover, **style, **_group("best"))
     return [star, _key("best", marker)] if first else [star]
 
@@ -193,7 +196,8 @@ def _named(params: Sequence[str], point: NDArray[np.float64]) -> str:
     return "<br>".join(f"λ {as_hover(name)} = {value:.3g}" for name, value in zip(params, point, strict=True))
 
 
-def _colorbar(facts: LandscapeFacts) -> dict[str, Any]:
+def colorbar(facts: LandscapeFacts) -> dict[str, Any]:
+    """The scale of the objective, to the right of the figure."""
     return {
         "title": {"text": as_label(facts.objective, 40), "side": "right"},
         "thickness": 12,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-__all__ = ["LandscapeFacts", "landscape_facts"]
+__all__ = ["LandscapeFacts", "drawn_facts", "landscape_facts"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +110,15 @@ class LandscapeFacts:
             maximize=maximize,
             objective=value if objective is None else objective,
         )
+
+
+def drawn_facts(study: optuna.Study | LandscapeFacts, learned: object, params: Sequence[str] | None) -> LandscapeFacts:
+    """`landscape_facts` of a study, or facts as they are."""
+    if not isinstance(study, LandscapeFacts):
+        return landscape_facts(study, learned, params=params)
+    if learned is not None or params is not None:
+        raise ValueError("learned and params are part of LandscapeFacts; give them to LandscapeFacts.from_frame")
+    return study
 
 
 def landscape_facts(

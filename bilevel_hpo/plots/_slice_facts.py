@@ -9,7 +9,7 @@ import optuna
 import pandas as pd
 from numpy.typing import NDArray
 
-from bilevel_hpo.plots._landscape_facts import LandscapeFacts, landscape_facts
+from bilevel_hpo.plots._landscape_facts import LandscapeFacts, drawn_facts
 
 __all__ = ["Plane", "SliceFacts", "slice_facts"]
 
@@ -66,12 +66,7 @@ def slice_facts(
     """What `slices` draws; its arguments and errors are the same."""
     if not 0 <= width <= 1:
         raise ValueError(f"width is {width}; a share of the range of each λ, 0 to 1, is wanted")
-    if isinstance(study, LandscapeFacts):
-        if learned is not None or params is not None:
-            raise ValueError("learned and params are part of LandscapeFacts; give them to LandscapeFacts.from_frame")
-        facts = study
-    else:
-        facts = landscape_facts(study, learned, params=params)
+    facts = drawn_facts(study, learned, params)
     P = len(facts.params)
     if P > _MAX_PARAMS:
         raise ValueError(f"there are {P} λ {list(facts.params)}; up to {_MAX_PARAMS} can be drawn: choose with params")

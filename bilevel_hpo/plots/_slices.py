@@ -10,16 +10,17 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
-from bilevel_hpo.plots._landscape import measured
+from bilevel_hpo.plots._landscape import BEST, colorbar, learned_colour, measured
 from bilevel_hpo.plots._landscape_facts import LandscapeFacts
 from bilevel_hpo.plots._names import as_hover, as_label
 from bilevel_hpo.plots._paths import thinned
 from bilevel_hpo.plots._slice_facts import SliceFacts, slice_facts
-from bilevel_hpo.plots._template import GREY, PALETTE, SEQUENTIAL, TEMPLATE
+from bilevel_hpo.plots._template import GREY, SEQUENTIAL, TEMPLATE
 
 __all__ = ["slices"]
 
-_BEST, _LEARNED = PALETTE[1], (PALETTE[3], PALETTE[2], PALETTE[5], PALETTE[4])
+_CLEAR = 40
+"""Pixels between the figure and its scale: the ticks of the last diagonal panel are there."""
 
 
 def slices(
@@ -121,7 +122,7 @@ def _trials(
 
 
 def _star(land: LandscapeFacts, x: float, y: float, *, first: bool) -> go.Scatter:
-    marker = {"symbol": "star", "size": 15, "color": _BEST, "line": {"color": "white", "width": 1}}
+    marker = {"symbol": "star", "size": 15, "color": BEST, "line": {"color": "white", "width": 1}}
     legend = {"name": "best", "legendgroup": "best", "showlegend": first, "hoverinfo": "skip"}
     return go.Scatter(x=[x], y=[y], mode="markers", marker=marker, **legend)
 
@@ -132,7 +133,7 @@ def _ends(land: LandscapeFacts, i: int) -> list[Any]:
     traces = []
     for index, (name, path) in enumerate(zip(land.names, land.trajectories, strict=True)):
         end, legend = float(path[-1, i]), as_label(name)
-        line = {"color": _colour(land, name), "width": 1.5}
+        line = {"color": learned_colour(land, name), "width": 1.5}
         style = {"hovertext": f"{as_hover(name)}, end<br>λ {as_hover(land.params[i])} = {end:.3g}", "hoverinfo": "text"}
         first = i == 0 and land.names.index(name) == index
         group = {"name": legend, "legendgroup": f"way {legend}", "showlegend": first}
@@ -146,17 +147,13 @@ def _ways(land: LandscapeFacts, i: int, j: int) -> list[Any]:
         steps = thinned(path, 60)
         drawn, sizes = path[steps][:, [i, j]].astype(np.float32), np.zeros(len(steps), dtype=np.uint8)
         sizes[-1] = 11
-        marker = {"symbol": "diamond", "size": sizes, "opacity": 1, "color": _colour(land, name)}
+        marker = {"symbol": "diamond", "size": sizes, "opacity": 1, "color": learned_colour(land, name)}
         marker["line"] = {"color": "white", "width": (sizes > 0).astype(np.uint8)}
-        style = {"line": {"color": _colour(land, name), "width": 1.5}, "marker": marker, "showlegend": False}
+        style = {"line": {"color": learned_colour(land, name), "width": 1.5}, "marker": marker, "showlegend": False}
         said = f"{as_hover(name)}, step %{{customdata}}<br>%{{x:.3g}}, %{{y:.3g}}<extra></extra>"
         group = {"legendgroup": f"way {as_label(name)}", "customdata": steps, "hovertemplate": said}
         traces.append(go.Scatter(x=drawn[:, 0], y=drawn[:, 1], mode="lines+markers", **style, **group))
     return traces
-
-
-def _colour(land: LandscapeFacts, name: str) -> str:
-    return _LEARNED[list(dict.fromkeys(land.names)).index(name) % len(_LEARNED)]
 
 
 def _link(figure: go.Figure, land: LandscapeFacts) -> None:
@@ -198,7 +195,6 @@ def _say(figure: go.Figure, facts: SliceFacts) -> None:
         lines += ["no colour: no trial within", f"{100 * max(reaches):.0f} % of the range"]
     where = {"x": 1, "y": 1, "xref": "paper", "yref": "paper", "xanchor": "right", "yanchor": "top", "align": "right"}
     figure.add_annotation(text="<br>".join(lines), showarrow=False, font={"size": 12}, **where)
-    scale = {"title": {"text": as_label(facts.landscape.objective, 40), "side": "right"}, "thickness": 12, "len": 0.75}
     low, high = _ends_of_scale(facts.landscape)
-    bar = scale | {"outlinewidth": 0}
+    bar = colorbar(facts.landscape) | {"xpad": _CLEAR}
     figure.update_layout(coloraxis={"colorscale": SEQUENTIAL, "cmin": low, "cmax": high, "colorbar": bar})

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gate_model.data.batches import LabelledMolecules
+from gate_model.data.batches import ExchangingBatches, LabelledMolecules
 from gate_model.data.features import FeatureScaler, features
 from gate_model.data.inputs import Embedding, Featurizer, Rows
 from gate_model.data.scaling import Standardizer
@@ -38,6 +38,14 @@ class PreparedData:
     def some(self, rows: NDArray[np.int64]) -> tuple[Rows, NDArray[np.float64]]:
         """Inputs of n molecules, and their standardised labels `[n, T]` (NaN = none)."""
         return Rows(self.molecules.x, torch.from_numpy(rows)), self.labels[rows]
+
+    def batches(
+        self, batch_size: int, exchange: float, *, seed: int, device: torch.device | None = None
+    ) -> ExchangingBatches:
+        """Train and validation batches on `device` (None: where the molecules are); see `ExchangingBatches`."""
+        molecules = self.molecules if device is None else self.molecules.to(device)
+        train, validation = self.split.train, self.split.validation
+        return ExchangingBatches(molecules, train, validation, batch_size=batch_size, exchange=exchange, seed=seed)
 
 
 def prepare(

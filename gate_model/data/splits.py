@@ -30,6 +30,10 @@ class Split:
     test: Rows
     """Looked at once."""
 
+    def sizes(self) -> dict[str, int]:
+        """Molecules in each part, by its name."""
+        return {name: len(rows) for name, rows in vars(self).items()}
+
 
 def scaffold_split(
     smiles: Sequence[str],

@@ -1,22 +1,16 @@
 """Learned λ, constant λ, grid and TPE on the same splits and seeds, side by side."""
 
-import multiprocessing
-import os
-import threading
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import asdict, dataclass
-from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
-from typing import Any
 
-import optuna
 import pandas as pd
-import torch
 
 from gate_model.data.prepared import PreparedData
 from gate_model.experiments.outcome import Outcome, outcome, write_outcomes
 from gate_model.experiments.search import run_search
+from gate_model.experiments.workers import count_training, worker_pool
 from gate_model.methods import LEARNED, SHARED, Constant, Method, pairs
 from gate_model.runs import RunError, read_json, write_csv, write_json
 from gate_model.training import Settings, train
@@ -78,19 +72,14 @@ def compare(
     # Long jobs first, so that no worker is left with a whole search at the end.
     jobs = [(name, seed) for name in ("tpe", "grid", *(m.name for m in METHODS)) for seed in comparison.seeds]
     waiting = [(name, seed) for name, seed in jobs if not _path(folder, name, seed).exists()]
-    context = multiprocessing.get_context("spawn")
-    counter: Any = context.Value("i", sum(comparison.cost(name) for name, seed in jobs if (name, seed) not in waiting))
-    with ProcessPoolExecutor(comparison.workers, context, _start, (folder, datasets, comparison, counter)) as pool:
+    before = sum(comparison.cost(name) for name, seed in jobs if (name, seed) not in waiting)
+    with worker_pool(comparison.workers, _keep, (folder, datasets, comparison), done=before) as (pool, trainings):
         pending = {pool.submit(_job, name, seed) for name, seed in waiting}
-        try:
-            while pending:
-                done, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
-                for future in done:
-                    future.result()
-                progress(counter.value)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        while pending:
+            done, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
+            for future in done:
+                future.result()
+            progress(trainings())
 
     outcomes = [_read(folder, m.name, seed) for m in METHODS for seed in comparison.seeds]
     outcomes += [_read(folder, name, seed) for name in ("grid", "tpe") for seed in comparison.seeds]
@@ -115,24 +104,10 @@ class _Worker:
     folder: Path
     datasets: dict[int, PreparedData]
     comparison: Comparison
-    counter: "Synchronized[int]"
 
 
-def _start(
-    folder: Path, datasets: dict[int, PreparedData], comparison: Comparison, counter: "Synchronized[int]"
-) -> None:
-    torch.set_num_threads(1)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    _Worker.folder, _Worker.datasets, _Worker.comparison, _Worker.counter = folder, datasets, comparison, counter
-
-
-def _end_with_parent() -> None:
-    """A killed main process must not leave workers behind that go on writing into its folder."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+def _keep(folder: Path, datasets: dict[int, PreparedData], comparison: Comparison) -> None:
+    _Worker.folder, _Worker.datasets, _Worker.comparison = folder, datasets, comparison
 
 
 def _job(name: str, seed: int) -> None:
@@ -147,7 +122,7 @@ def _job(name: str, seed: int) -> None:
             values=comparison.values,
             trials=comparison.trials,
             shared=comparison.shared,
-            after_trial=lambda done: _count(),
+            after_trial=lambda done: count_training(),
         )
         if searched is None:
             raise RunError(f"{folder}: another process is at work on the comparison in this folder")
@@ -156,13 +131,8 @@ def _job(name: str, seed: int) -> None:
     else:
         method = next(m for m in METHODS if m.name == name)
         found = outcome(data, method, train(data, method, comparison.settings, seed=seed), seed=seed)
-    _count()
+    count_training()
     write_json(_path(folder, name, seed), asdict(found))
-
-
-def _count() -> None:
-    with _Worker.counter.get_lock():
-        _Worker.counter.value += 1
 
 
 def _path(folder: Path, name: str, seed: int) -> Path:

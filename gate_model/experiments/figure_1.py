@@ -86,7 +86,7 @@ def figure_1(
     about = {
         "command": command,
         "molecules": len(data.table.smiles),
-        "split": {name: len(rows) for name, rows in vars(data.split).items()},
+        "split": data.split.sizes(),
         "settings": asdict(settings),
         "versions": versions(),
     }

@@ -99,7 +99,7 @@ def write_outcomes(
             for column, task in enumerate(table.tasks)
         },
         "data": {"source": table.source, "molecules": len(table.smiles), "set_aside": len(table.set_aside)},
-        "split": {name: len(rows) for name, rows in vars(data.split).items()} | {"method": SPLIT_METHOD},
+        "split": data.split.sizes() | {"method": SPLIT_METHOD},
         "methods": [_method(tasks, [o for o in outcomes if o.method == name]) for name in _ordered(outcomes)],
         "command": command,
         "versions": versions(),

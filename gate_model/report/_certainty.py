@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from gate_model.signed_rank import log_ratios_by_task, signed_rank_p
+
 __all__ = ["LEAST_TASKS", "LEVEL", "Certainty", "certainty"]
 
 LEVEL = 0.95
@@ -21,7 +23,7 @@ class Certainty:
     high: float
     """95 % interval of the mean difference with another seed; NaN for one seed."""
     p_tasks: float
-    """Wilcoxon's signed-rank test, two-sided, over the tasks; NaN below six tasks."""
+    """Wilcoxon's signed-rank test, two-sided, over the tasks; NaN below six that differ."""
 
     @property
     def holds_for_seeds(self) -> bool | None:
@@ -40,7 +42,7 @@ def certainty(mine: NDArray[np.float64], theirs: NDArray[np.float64], *, test_sh
     Over seeds: Student's interval of the mean difference with the variance of Nadeau and Bengio, Machine Learning 52
     (2003), doi:10.1023/A:1024068626366: seeds share molecules, so their differences are not independent, and s² counts
     (1/S + test molecules / training molecules) times instead of 1/S times. It takes the differences between seeds for
-    normal. Over tasks: exact signed-rank test of the logarithm of the RMSE ratios, means over the seeds.
+    normal. Over tasks: `signed_rank_p` of the logarithm of the RMSE ratios, means over the seeds.
 
     Args:
         mine: RMSE `[S, T]`; NaN = no test label of the task in that seed.
@@ -53,9 +55,7 @@ def certainty(mine: NDArray[np.float64], theirs: NDArray[np.float64], *, test_sh
     if S > 1:
         half = stats.t.ppf((1 + LEVEL) / 2, S - 1) * by_seed.std(ddof=1) * np.sqrt(1 / S + test_share)
         low, high = float(by_seed.mean() - half), float(by_seed.mean() + half)
-    labelled = np.isfinite(mine).any(axis=0)
-    logs = np.nanmean(np.log(mine / theirs)[:, labelled], axis=0)
-    logs = logs[logs != 0]
-    if len(logs) >= LEAST_TASKS:
-        p_tasks = float(stats.wilcoxon(logs, method="exact" if len(logs) <= 50 else "approx").pvalue)
+    logs = log_ratios_by_task(mine, theirs)
+    if np.count_nonzero(logs) >= LEAST_TASKS:
+        p_tasks = signed_rank_p(logs)
     return Certainty(low, high, p_tasks)

@@ -41,26 +41,22 @@ def search_figures(facts: ReportFacts) -> Iterator[PageFigure]:
     notes = (_LEVELS if found.counts.max() > 1 else "") + (_PATHS if found.trajectories else "")
     P = len(found.params)
     if P <= 3:
-        landscape = plots.landscape(found)
-        landscape.update_scenes(camera_center={"x": 0, "y": 0, "z": -0.12})  # room for the ticks of the nearest corner
         yield PageFigure(
             "landscape",
             "Where the search went, and where λ went by itself",
             f"Each point is one choice of {P} symmetric λ; its colour is the RMSE on the selection molecules. "
             f"Stars: {'; '.join(best)}.{notes}",
-            landscape,
+            plots.landscape(found),
             found.to_frame(),
             560,
         )
-    slices = plots.slices(found)
-    slices.update_layout(coloraxis_colorbar_x=1.07)  # clear of the axis on the right
     yield PageFigure(
         "slices",
         "Slices through the best point",
         "Diagonal: RMSE on the selection molecules over one λ, the others at the best point. Below it: over two λ. "
         "Trials near the slice are coloured, the others grey; between them the values are interpolated, which the "
         f"dotted lines and contours show. Zooming one panel zooms its row and column.{'' if P <= 3 else notes}",
-        slices,
+        plots.slices(found),
         plots.slice_facts(found).to_frame(),
         height=max(420, 190 * P),
         min_width=max(520, 170 * P),

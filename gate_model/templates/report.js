@@ -19,7 +19,7 @@
     template.hoverlabel.font.color = light ? "#1d2129" : "#e4e7ec";
     if (touch.matches && !now.scene) now.dragmode = false; // a finger scrolls the page, it does not zoom the figure
     if (narrow) {
-      const below = { orientation: "h", y: -0.02, yanchor: "top", x: 0.5, len: 0.9 };
+      const below = { orientation: "h", y: -0.02, yanchor: "top", x: 0.5, xpad: 10, len: 0.9 };
       if (now.coloraxis) Object.assign(now.coloraxis.colorbar, below, { title: { ...now.coloraxis.colorbar.title, side: "top" } });
       if (now.scene) now.scene.camera = { eye: { x: 2, y: -2, z: 0.95 } };
     }

@@ -26,9 +26,10 @@ from gate_model.experiments.leaderboard._outside import Chemprop, Trees
 from gate_model.experiments.leaderboard._search import TpeSearch, by_labels, of_groups
 from gate_model.experiments.leaderboard.board import rows_of, write_board
 from gate_model.experiments.leaderboard.jobs import Result, job_file, run_job
-from gate_model.experiments.leaderboard.paired import paired, rank_biserial
+from gate_model.experiments.leaderboard.paired import paired
 from gate_model.experiments.leaderboard.table import ENTRIES, UNIFORM, UNIFORM_VALUES, entries_of
 from gate_model.methods import Constant
+from gate_model.signed_rank import rank_biserial
 from gate_model.training import Settings, predict, rmse, train
 
 SHORT = Settings(epochs=2)

@@ -97,6 +97,22 @@ def test_search_figures_show_the_trials(three: Any, many: Any) -> None:
     assert {"grid", "TPE"} < set(shown)
 
 
+@pytest.mark.parametrize("width", [600, 1150])
+def test_scale_of_the_slices_is_clear_of_the_axes(browser: Any, three: Any, width: int) -> None:
+    """In a figure as wide as the page, and in one as narrow as it gets before it scrolls."""
+    code = """() => {
+        const place = document.querySelector('[data-figure="slices"]');
+        const edges = (what, side) => [...place.querySelectorAll(what)].map((at) => at.getBoundingClientRect()[side]);
+        const ticks = edges('.cartesianlayer [class$="tick"] text', "right");
+        return [Math.max(...ticks), Math.min(...edges(".cbfills", "left"))];
+    }"""
+    folder, _, _ = three
+    with opened(browser, folder / "report.html", viewport={"width": width, "height": 900}) as found:
+        draw_all(found.page)
+        ticks, scale = found.page.evaluate(code)
+        assert 0 < ticks < scale < width
+
+
 def test_hover_and_legend(many: Any) -> None:
     _, _, found = many
     page = found.page

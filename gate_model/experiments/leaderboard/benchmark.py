@@ -1,21 +1,14 @@
 """All jobs of a leaderboard in worker processes of one thread each; goes on where it stopped."""
 
-import multiprocessing
-import os
-import threading
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
-from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
-from typing import Any
-
-import optuna
-import torch
 
 from gate_model.data.prepared import PreparedData
 from gate_model.experiments.leaderboard.jobs import Result, job_file, read_result, run_job
 from gate_model.experiments.leaderboard.table import ENTRIES, Entry, entries_of
+from gate_model.experiments.workers import count_training, worker_pool
 from gate_model.training import Settings
 
 __all__ = ["Benchmark", "run_benchmark"]
@@ -60,24 +53,18 @@ def run_benchmark(
     jobs = [(entry, seed) for seed in datasets for entry in entries]
     done = [job for job in jobs if job_file(folder, job[0].name, job[1]).exists()]
     total = sum(_cost(entry, tasks) for entry, _ in jobs)
-    context = multiprocessing.get_context("spawn")
-    counter: Any = context.Value("i", sum(_cost(entry, tasks) for entry, _ in done))
-    initial = (folder, datasets, benchmark, counter)
-    with ProcessPoolExecutor(benchmark.workers, context, _start, initial) as pool:
+    before = sum(_cost(entry, tasks) for entry, _ in done)
+    with worker_pool(benchmark.workers, _keep, (folder, datasets, benchmark), done=before) as (pool, trainings):
         todo = [job for job in jobs if job not in done]
         pending: set[Future[None]] = set()
-        try:
-            while todo or pending:
-                ready = [job for job in todo if _ready(folder, *job)][: benchmark.workers - len(pending)]
-                pending |= {pool.submit(_job, entry.name, seed) for entry, seed in ready}
-                todo = [job for job in todo if job not in ready]
-                finished, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    future.result()
-                progress(counter.value, total)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        while todo or pending:
+            ready = [job for job in todo if _ready(folder, *job)][: benchmark.workers - len(pending)]
+            pending |= {pool.submit(_job, entry.name, seed) for entry, seed in ready}
+            todo = [job for job in todo if job not in ready]
+            finished, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
+            for future in finished:
+                future.result()
+            progress(trainings(), total)
     return [read_result(folder, entry.name, seed) for entry, seed in jobs]
 
 
@@ -95,22 +82,10 @@ class _Worker:
     folder: Path
     datasets: dict[int, PreparedData]
     benchmark: Benchmark
-    counter: "Synchronized[int]"
 
 
-def _start(folder: Path, datasets: dict[int, PreparedData], benchmark: Benchmark, counter: "Synchronized[int]") -> None:
-    torch.set_num_threads(1)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    _Worker.folder, _Worker.datasets, _Worker.benchmark, _Worker.counter = folder, datasets, benchmark, counter
-
-
-def _end_with_parent() -> None:
-    """A killed main process must not leave workers behind that go on writing into its folder."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+def _keep(folder: Path, datasets: dict[int, PreparedData], benchmark: Benchmark) -> None:
+    _Worker.folder, _Worker.datasets, _Worker.benchmark = folder, datasets, benchmark
 
 
 def _job(name: str, seed: int) -> None:
@@ -122,10 +97,5 @@ def _job(name: str, seed: int) -> None:
         seed=seed,
         folder=_Worker.folder,
         python=benchmark.python,
-        tick=_count,
+        tick=count_training,
     )
-
-
-def _count() -> None:
-    with _Worker.counter.get_lock():
-        _Worker.counter.value += 1

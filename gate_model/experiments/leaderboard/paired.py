@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata, wilcoxon
 
-__all__ = ["Paired", "paired", "rank_biserial"]
+from gate_model.signed_rank import log_ratios_by_task, rank_biserial, signed_rank_p
+
+__all__ = ["Paired", "paired"]
 
 Array = NDArray[np.float64]
 
@@ -39,32 +40,16 @@ def paired(method: Array, reference: Array) -> Paired:
     if method.shape != reference.shape or method.ndim != 2:
         raise ValueError(f"RMSE of shape {method.shape} and {reference.shape}; both must be [seeds, tasks]")
     ratio, log = method / reference, np.log(method / reference)
-    by_seed, by_task = ratio.mean(1), log.mean(0)
+    by_seed, by_task = ratio.mean(1), log_ratios_by_task(method, reference)
     return Paired(
         ratio=float(ratio.mean()),
         ratio_std=float(by_seed.std(ddof=1)) if len(by_seed) > 1 else 0.0,
         geometric=float(np.exp(log.mean())),
         wins=int((method.mean(0) < reference.mean(0)).sum()),
         tasks=method.shape[1],
-        p_tasks=_p(by_task),
+        p_tasks=signed_rank_p(by_task),
         effect=rank_biserial(by_task),
-        p_pairs=_p(log.ravel()),
+        p_pairs=signed_rank_p(log.ravel()),
         wins_pairs=int((log < 0).sum()),
         pairs=log.size,
     )
-
-
-def rank_biserial(differences: Array) -> float:
-    """(ranks of the negative − ranks of the positive) / all ranks of |difference|, zeros left out; 0 if all are zero.
-
-    Source: Kerby (2014), the simple difference formula.
-    """
-    nonzero = differences[differences != 0]
-    if not len(nonzero):
-        return 0.0
-    ranks = rankdata(np.abs(nonzero))
-    return float(-(np.sign(nonzero) * ranks).sum() / ranks.sum())
-
-
-def _p(differences: Array) -> float:
-    return float(wilcoxon(differences).pvalue) if np.any(differences) else 1.0

@@ -1,0 +1,99 @@
+"""What every run of `gate` does: open its folder, prepare its data, show how far it is, and end with a report."""
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from bilevel_hpo.search import without_password
+from gate_model.data.inputs import Embedding
+from gate_model.data.prepared import PreparedData, prepare
+from gate_model.data.table import PropertyTable
+from gate_model.experiments.outcome import Outcome
+from gate_model.report import write_report
+from gate_model.runs import open_folder
+
+__all__ = [
+    "about_data",
+    "command_typed",
+    "console",
+    "finish",
+    "open_run",
+    "prepare_shown",
+    "progress_bar",
+    "report_shown",
+]
+
+console = Console(stderr=True)
+
+
+def open_run(
+    out: Path, command: str, data: str, table: PropertyTable, at_least: int, *, resume: bool, **config: Any
+) -> None:
+    """Make `out` the folder of a run of `command`, or go on with the same run there.
+
+    Raises:
+        RunError: `out` holds another run or other files; or this one, without `resume`.
+    """
+    content = {"command": command, **about_data(data, table, at_least), **config}
+    open_folder(out, content | {"threads": torch.get_num_threads()}, resume=resume)
+
+
+def about_data(data: str, table: PropertyTable, at_least: int) -> dict[str, Any]:
+    """What was asked for and what came of it, for the files of a run: by it a later run is told from this one."""
+    return {
+        "data": data,
+        "source": table.source,
+        "tasks": list(table.abbreviations),
+        "at_least": at_least,
+        "molecules": len(table.smiles),
+    }
+
+
+def prepare_shown(table: PropertyTable, seed: int, embedding: Embedding = "fingerprint") -> PreparedData:
+    """`prepare`, with a progress bar for the features."""
+    with progress_bar() as bar:
+        task = bar.add_task("features", total=len(table.smiles))
+
+        def show(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        return prepare(table, seed=seed, embedding=embedding, progress=show)
+
+
+def progress_bar() -> Progress:
+    """What is counted, a bar, how many of how many, time passed and time left."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, console=console)
+
+
+def command_typed(storage: str | None = None) -> str:
+    """As it was given, but without the password of `storage`."""
+    given = sys.argv[1:]
+    if storage is not None:
+        given = [argument.replace(storage, without_password(storage)) for argument in given]
+    return shlex.join(["gate", *given])
+
+
+def finish(out: Path, found: Sequence[Outcome], tasks: Sequence[str]) -> None:
+    """Print the test RMSE of each outcome, and write the report."""
+    for run in found:
+        scores = ", ".join(f"{task} {score:.3f}" for task, score in zip(tasks, run.test_rmse, strict=True))
+        console.print(f"{run.title}: test RMSE (standardised) {scores}", markup=False, highlight=False)
+    report_shown(out)
+
+
+def report_shown(folder: Path) -> None:
+    """Write report.html from the files of a run folder, and say where it is."""
+    console.print(f"report: {write_report(folder).resolve()}", markup=False, highlight=False, soft_wrap=True)
