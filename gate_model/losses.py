@@ -105,6 +105,11 @@ class TrainLoss:
             molecules, at least one. Batches are shuffled, so that the mean stays the same and only its noise grows;
             these terms are half of a step's work.
 
+        relative: take log(l + 10⁻³) of every l_reg[t] and l_map[t, s]: what counts is by which share a loss falls, not
+            by how much, so that tasks that are hard to fit do not drown the others. The gradient is that of weights
+            W / (l + 10⁻³); λ weighs the logarithms. The sum of logarithms over the tasks is the geometric loss strategy
+            of Chennupati et al. (2019). Leave it off to repeat the paper.
+
     The paper prints none of α, β, δ, M and ε: the defaults are our own choice. A term whose weight is 0 is not
     computed.
     """
@@ -117,6 +122,7 @@ class TrainLoss:
     epsilon: float = 0.05
     geometry: Pairs | None = None
     geometry_share: float = 1.0
+    relative: bool = False
 
     def __post_init__(self) -> None:
         _refuse_unknown("mapping", self.mapping)
@@ -134,7 +140,7 @@ class TrainLoss:
         z = gate.embed(batch.x)
         z_t = gate.encode(z)
         m = gate.to_manifold(z_t)
-        total = _weighted_paths(gate, weights, z_t, m, batch, self.mapping, pairs)
+        total = self._paths(gate, weights, z_t, m, batch, pairs)
         share = _share(self.geometry or self.mapping, gate.n_tasks)
         n = max(1, round(self.geometry_share * len(z)))
         z, z_t, m = z[:n], z_t[:, :n], m[:, :n]
@@ -150,16 +156,27 @@ class TrainLoss:
         """The terms of l_tot that name W, which are all that a hypergradient's directional derivative needs."""
         gate = cast(GATE, model)
         z_t = gate.encode(gate.embed(batch.x))
-        return _weighted_paths(gate, weights, z_t, gate.to_manifold(z_t), batch, self.mapping, pairs)
+        return self._paths(gate, weights, z_t, gate.to_manifold(z_t), batch, pairs)
+
+    def _paths(self, gate: GATE, weights: Tensor, z_t: Tensor, m: Tensor, batch: Batch, pairs: Tensor | None) -> Tensor:
+        paths = _relative_paths if self.relative else _weighted_paths
+        return paths(gate, weights, z_t, m, batch, self.mapping, pairs)
 
 
 @dataclass(frozen=True)
 class DirectPathLoss:
-    """Σ_t l_reg[t], the validation loss of the true hypergradients: what is wanted of the model in the end."""
+    """Σ_t l_reg[t], the validation loss of the true hypergradients: what is wanted of the model in the end.
+
+    Args:
+        relative: Σ_t log(l_reg[t] + 10⁻³) instead, which goes with a `TrainLoss` of that kind.
+    """
+
+    relative: bool = False
 
     def __call__(self, model: nn.Module, weights: Tensor, batch: Batch) -> Tensor:
         """L_val(θ), a scalar that does not depend on `weights`."""
-        return direct_losses(cast(GATE, model), batch).sum()
+        losses = direct_losses(cast(GATE, model), batch)
+        return (_log(losses) if self.relative else losses).sum()
 
 
 @dataclass(frozen=True)
@@ -190,10 +207,28 @@ def _weighted_paths(
 ) -> Tensor:
     """Σ_t W[t, t] l_reg[t] + c Σ_{t≠s} W[t, s] l_map[t, s]."""
     n_tasks = model.n_tasks
-    if weights.shape != (n_tasks, n_tasks):
-        raise ValueError(f"weights have shape {tuple(weights.shape)}; the model needs [{n_tasks}, {n_tasks}]")
+    _refuse_shape(weights, n_tasks)
     direct = weights.diagonal() @ _regression(model, z_t, batch)
     return direct + _share(mapping, n_tasks) * weighted_mapping(model, weights, m, batch, pairs)
+
+
+def _relative_paths(
+    model: GATE, weights: Tensor, z_t: Tensor, m: Tensor, batch: Batch, mapping: Pairs, pairs: Tensor | None = None
+) -> Tensor:
+    """The same of the logarithms."""
+    n_tasks = model.n_tasks
+    _refuse_shape(weights, n_tasks)
+    direct = weights.diagonal() @ _log(_regression(model, z_t, batch))
+    if pairs is None:
+        pairs = torch.ones_like(weights, dtype=torch.bool)
+    if not torch._C._are_functorch_transforms_active() and not weights.requires_grad:
+        pairs = pairs & (weights != 0)
+    return direct + _share(mapping, n_tasks) * (weights * _log(mapping_losses(model, m, batch, pairs))).sum()
+
+
+def _log(losses: Tensor) -> Tensor:
+    """log(l + 10⁻³), and 0 where nothing is measured: the least loss is that of a label known to 3 % of its spread."""
+    return torch.where(losses > 0, torch.log(losses + 1e-3), 0)
 
 
 def _regression(model: GATE, z_t: Tensor, batch: Batch) -> Tensor:
@@ -214,6 +249,11 @@ def _pair_sum(values: Tensor) -> Tensor:
 def _share(pairs: Pairs, n_tasks: int) -> float:
     """c: 1/(T−1) for the mean over partners, 1 for the sum."""
     return 1 / max(n_tasks - 1, 1) if pairs == "mean" else 1.0
+
+
+def _refuse_shape(weights: Tensor, n_tasks: int) -> None:
+    if weights.shape != (n_tasks, n_tasks):
+        raise ValueError(f"weights have shape {tuple(weights.shape)}; the model needs [{n_tasks}, {n_tasks}]")
 
 
 def _refuse_unknown(name: str, value: str) -> None:

@@ -20,15 +20,16 @@ from gate_model.modules import Affine, apply_residual_chain, per_task, residual_
 __all__ = ["mapping_losses", "weighted_mapping"]
 
 
-def mapping_losses(model: GATE, m: Tensor, batch: Batch) -> Tensor:
+def mapping_losses(model: GATE, m: Tensor, batch: Batch, pairs: Tensor | None = None) -> Tensor:
     """l_map `[T, T]` without λ, Eq. 8; the diagonal is 0.
 
     Args:
         model: the network.
         m: φ_s(encoder_s(z)) on M for every source s, `[T, B, k]`.
         batch: labels `[B, T]`.
+        pairs: bool `[T, T]`, the pairs to compute; all when left out. The others are 0.
     """
-    return _path_losses(_blocks(batch, None), _points(m), _layers(model), model.n_tasks)
+    return _path_losses(_blocks(batch, pairs), _points(m), _layers(model), model.n_tasks)
 
 
 def weighted_mapping(model: GATE, weights: Tensor, m: Tensor, batch: Batch, pairs: Tensor | None = None) -> Tensor:

@@ -4,7 +4,7 @@ import copy
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any, cast
 
 import torch
@@ -17,7 +17,7 @@ from gate_model.early_stopping import BestModel
 from gate_model.losses import TrainLoss
 from gate_model.methods import Constant
 from gate_model.schedules import scheduler
-from gate_model.training import Settings, Trained, build_model, epoch_report, predict, rmse
+from gate_model.training import Settings, Trained, build_model, epoch_report, predict, rmse, train_loss
 
 __all__ = ["train_population"]
 
@@ -56,7 +56,7 @@ def train_population(
     torch.manual_seed(seed)
     initial = build_model(data.featurizer.width, len(data.abbreviations), settings).to(device)
     members = [copy.deepcopy(initial) for _ in methods]
-    population = _Population(members, settings.geometry_share, methods[0].train_loss())
+    population = _Population(members, train_loss(methods[0], settings))
     ratios = [method.ratios(data.abbreviations)().detach().to(device) for method in methods]
     batches = data.batches(settings.batch_size, settings.exchange, seed=seed, device=device)
     parameters = population.parameters.values()
@@ -105,12 +105,12 @@ def train_population(
 class _Population:
     """N networks whose parameters are views of stacked ones, `[N, ...]`."""
 
-    def __init__(self, members: Sequence[nn.Module], geometry_share: float, loss: TrainLoss) -> None:
+    def __init__(self, members: Sequence[nn.Module], loss: TrainLoss) -> None:
         self.parameters, self._buffers = stack_module_state(list(members))
         for i, member in enumerate(members):
             for name, parameter in member.named_parameters():
                 parameter.data = self.parameters[name].data[i]
-        self._module = _LossModule(members[0], replace(loss, geometry_share=geometry_share))
+        self._module = _LossModule(members[0], loss)
 
     def losses(self, weights: Tensor, batch: Batch) -> Tensor:
         """L_train of every member `[N]`, for weights `[N, T, T]`; all draw the same random numbers."""

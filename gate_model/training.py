@@ -17,7 +17,7 @@ from gate_model.data.inputs import Embedding
 from gate_model.data.prepared import PreparedData
 from gate_model.early_stopping import BestModel
 from gate_model.embeddings import FeatureMLP
-from gate_model.losses import DirectPathLoss
+from gate_model.losses import DirectPathLoss, PathLoss, TrainLoss
 from gate_model.message_passing import DirectedMPNN
 from gate_model.methods import Learned, Method, relative
 from gate_model.model import GATE
@@ -39,6 +39,7 @@ __all__ = [
     "resolve_device",
     "rmse",
     "train",
+    "train_loss",
 ]
 
 SMALL_LAMBDA = 0.1
@@ -81,6 +82,8 @@ class Settings:
     rotation: int = 10
     """A path that is left out takes part in one of so many outer steps."""
     geometry_share: float = 1.0
+    relative_losses: bool = False
+    """Losses enter as logarithms, see `TrainLoss`."""
     """Share of a batch on which the geometric terms are evaluated, see `TrainLoss`."""
 
 
@@ -223,10 +226,24 @@ def train(
     return Trained(model, epoch, trajectory[epoch], trajectory, history, history[-1]["seconds"])
 
 
+def train_loss(method: Method, settings: Settings) -> TrainLoss:
+    """L_train of a training."""
+    return replace(method.train_loss(), geometry_share=settings.geometry_share, relative=settings.relative_losses)
+
+
+def _val_loss(method: Method, settings: Settings) -> DirectPathLoss | PathLoss:
+    loss = method.val_loss() if isinstance(method, Learned) else DirectPathLoss()
+    if isinstance(loss, PathLoss):
+        if settings.relative_losses:
+            raise ValueError(f"relative_losses: {method.name} differentiates the losses themselves; leave it off there")
+        return loss
+    return replace(loss, relative=settings.relative_losses)
+
+
 def _learner(model: GATE, method: Method, settings: Settings, tasks: tuple[str, ...], steps: int) -> BilevelLearner:
     learned = method if isinstance(method, Learned) else None
     ratios = method.ratios(tasks).to(next(model.parameters()).device)
-    loss = replace(method.train_loss(), geometry_share=settings.geometry_share)
+    loss = train_loss(method, settings)
     # A constant λ is used as it is.
     active = ActivePairs(settings.threshold, settings.rotation, settings.top_k) if learned else ActivePairs(0.0)
 
@@ -244,7 +261,7 @@ def _learner(model: GATE, method: Method, settings: Settings, tasks: tuple[str, 
         ratios,
         train_loss=in_precision(on_pairs(loss), settings.precision),
         lambda_terms=in_precision(on_pairs(loss.lambda_terms), settings.precision),
-        val_loss=in_precision(learned.val_loss() if learned else DirectPathLoss(), settings.precision),
+        val_loss=in_precision(_val_loss(method, settings), settings.precision),
         hypergradient=learned.hypergradient(half=settings.precision != "float32") if learned else None,
         outer_optimizer=torch.optim.Adam(ratios.parameters(), lr=learned.outer_lr if learned else 0.0),
         inner_scheduler=scheduler(settings.schedule, optimizer, steps),

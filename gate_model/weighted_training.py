@@ -51,10 +51,10 @@ def train_weighted(
         seed: of the initial weights, the batches, the exchange and dropout.
 
     Raises:
-        ValueError: the training diverged, or `settings` ask for early stopping or half precision.
+        ValueError: the training diverged, or `settings` ask for early stopping, half precision or relative losses.
     """
-    if settings.patience is not None or settings.precision != "float32":
-        raise ValueError("weighting rules know neither patience nor half precision")
+    if settings.patience is not None or settings.precision != "float32" or settings.relative_losses:
+        raise ValueError("weighting rules know neither patience nor half precision nor relative losses")
     torch.manual_seed(seed)
     model = build_model(data.featurizer.width, len(data.abbreviations), settings)
     batches = data.batches(settings.batch_size, settings.exchange, seed=seed)

@@ -78,9 +78,10 @@ def distance(model: GATE, batch: Batch, perturbations: int, epsilon: float) -> T
     return total / perturbations
 
 
-def weighted_paths(model: GATE, weights: Tensor, batch: Batch, c: float) -> Tensor:
+def weighted_paths(model: GATE, weights: Tensor, batch: Batch, c: float, *, relative: bool = False) -> Tensor:
     total = weights.new_zeros(())
     for t, row in enumerate(paths(model, batch)):
         for s, loss in enumerate(row):
-            total = total + (1 if s == t else c) * weights[t, s] * loss
+            value = torch.log(loss + 0.001) if relative and batch.mask[:, t].any() else loss
+            total = total + (1 if s == t else c) * weights[t, s] * value
     return total

@@ -51,7 +51,7 @@ def literal(model: GATE, weights: Tensor, batch: Batch, loss: TrainLoss) -> Tens
     share = 1 / others if (loss.geometry or loss.mapping) == "mean" else 1.0
     torch.manual_seed(1)
     return (
-        oracle.weighted_paths(model, weights, batch, c)
+        oracle.weighted_paths(model, weights, batch, c, relative=loss.relative)
         + loss.alpha * oracle.autoencoder(model, batch)
         + loss.beta * share * oracle.consistency(model, batch)
         + loss.delta * share * oracle.distance(model, batch, loss.perturbations, loss.epsilon)
@@ -91,6 +91,8 @@ def test_distance_equals_the_explicit_pair_sum(case, perturbations):
     TrainLoss("sum", alpha=0.7, beta=0.3, delta=0.4, perturbations=3, epsilon=0.2),
     TrainLoss("sum", geometry="mean", beta=0.5),
     TrainLoss("mean", alpha=0, beta=0, delta=0),
+    TrainLoss("mean", relative=True),
+    TrainLoss("sum", geometry="mean", relative=True),
 ], ids=repr)  # fmt: skip
 def test_train_loss_and_its_gradient_equal_the_double_loop(case, loss):
     model, weights, batch = case
@@ -107,7 +109,9 @@ def test_validation_losses_equal_the_double_loop(case, mapping_rule):
     c = 1 / max(model.n_tasks - 1, 1) if mapping_rule == "mean" else 1.0
     close(PathLoss(mapping_rule)(model, weights, batch), oracle.weighted_paths(model, weights, batch, c))
     eye = torch.eye(model.n_tasks, dtype=torch.float64)
-    close(DirectPathLoss()(model, weights, batch), oracle.weighted_paths(model, eye, batch, c))
+    for loss in (DirectPathLoss(), DirectPathLoss(relative=True)):
+        want = oracle.weighted_paths(model, eye, batch, c, relative=loss.relative)
+        close(loss(model, weights, batch), want)
 
 
 def test_gradient_in_the_weights_is_the_path_matrix(case):
@@ -148,7 +152,9 @@ def test_permuting_the_tasks_permutes_everything():
     close(values[0], values[1])
 
 
-@pytest.mark.parametrize("loss", [TrainLoss(perturbations=2), PathLoss(), DirectPathLoss()], ids=repr)
+@pytest.mark.parametrize(
+    "loss", [TrainLoss(perturbations=2), TrainLoss(relative=True), PathLoss(), DirectPathLoss()], ids=repr
+)
 def test_forward_mode_equals_the_reverse_mode_directional_derivative(case, loss):
     model, weights, batch = case
     params = {name: p.detach() for name, p in model.named_parameters()}
@@ -231,6 +237,19 @@ def test_leaving_out_pairs_of_weight_zero_is_exact(case, density):
         close(g, w)
     with torch.no_grad():
         close(PathLoss()(model, weights, batch), want.detach())
+
+
+def test_relative_losses_of_weight_zero_are_left_out_and_those_of_learned_weights_are_not():
+    model, batch, loss = gate_cases.gate(3), gate_cases.batch(3), TrainLoss("sum", 0, 0, 0, relative=True)
+    weights = torch.eye(3, dtype=torch.float64, requires_grad=True)
+    value = loss(model, weights, batch)
+    close(value.detach(), loss(model, weights.detach(), batch).detach())
+    value.backward()
+    close(weights.grad, torch.log(losses.path_matrix(model, batch).detach() + 0.001))
+    only = torch.tensor([[False, True, False], [False] * 3, [False] * 3])
+    some = torch.ones(3, 3, dtype=torch.float64)
+    kept = torch.eye(3, dtype=torch.float64) + only
+    close(loss(model, some, batch, only), loss(model, kept, batch))
 
 
 def test_weight_zero_costs_no_mapping_path(monkeypatch):

@@ -50,8 +50,9 @@ def assert_same(a: Trained, b: Trained) -> None:
         (LEARNED["budget"], replace(SHORT, precision="bfloat16")),
         (LEARNED["budget"], replace(SHORT, lr=0.02, patience=2, epochs=12)),
         (LEARNED["budget"], replace(SHORT, top_k=1, rotation=2, geometry_share=0.5)),
+        (LEARNED["budget"], replace(SHORT, relative_losses=True)),
     ],
-    ids=["budget", "direct", "lambda=1", "one-cycle", "bfloat16", "early stopping", "top 1"],
+    ids=["budget", "direct", "lambda=1", "one-cycle", "bfloat16", "early stopping", "top 1", "relative"],
 )
 def test_a_seed_gives_the_same_bits_and_resume_equals_an_uninterrupted_run(
     small_data: PreparedData, method: Method, settings: Settings, tmp_path: Path
@@ -297,3 +298,8 @@ def test_unknown_device_is_named() -> None:
     assert resolve_device("auto").type in ("cpu", "cuda")
     with pytest.raises(ValueError, match="--device warp"):
         resolve_device("warp")
+
+
+def test_relative_losses_do_not_go_with_direct(small_data: PreparedData) -> None:
+    with pytest.raises(ValueError, match="relative_losses: direct differentiates the losses themselves"):
+        train(small_data, LEARNED["direct"], replace(SHORT, relative_losses=True), seed=0)
