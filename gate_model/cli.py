@@ -88,6 +88,12 @@ def learn(
     threshold: Annotated[
         float, typer.Option(min=0, help="Leave sources with a smaller λ out of training steps; they take turns.")
     ] = DEFAULT.threshold,
+    relative_losses: Annotated[
+        bool,
+        typer.Option(
+            "--relative-losses", help="Tasks count by the share by which their loss falls: for many tasks (not direct)."
+        ),
+    ] = False,
     epochs: EpochsOption = DEFAULT.epochs,
     schedule: Annotated[LearningRate, typer.Option(help="Of the learning rate.")] = LearningRate.cosine,
     patience: Annotated[
@@ -105,6 +111,8 @@ def learn(
 ) -> None:
     """Train GATE and learn λ on the way; leave a model that `gate predict` can use."""
     where = resolve_device(device)
+    if relative_losses and method is Learner.direct:
+        raise ValueError("--relative-losses does not go with --method direct, which differentiates the losses themselves")
     table = load_table(data, tasks, smiles_column, at_least, derived=derived, join=join)
     settings = replace(
         SETTINGS[embedding.value],
@@ -114,6 +122,7 @@ def learn(
         precision=precision.value,
         top_k=top_k,
         threshold=threshold,
+        relative_losses=relative_losses,
     )
     config = {"seed": seed, "seeds": seeds, "method": str(method), "settings": asdict(settings)}
     open_run(out, "learn", data, table, at_least, resume=resume, **config)

@@ -14,7 +14,7 @@ from gate_model.experiments.leaderboard._learners import (
 )
 from gate_model.experiments.leaderboard._outside import Chemprop, Trees, extra_trees, lightgbm
 from gate_model.experiments.leaderboard._search import TpeSearch
-from gate_model.methods import LEARNED, Constant
+from gate_model.methods import LEARNED, Constant, Method
 from gate_model.weighting import Decay, DynamicWeightAverage, GradNorm, PCGrad, Uncertainty
 
 __all__ = ["ENTRIES", "UNIFORM", "UNIFORM_VALUES", "Entry", "entries_of"]
@@ -45,6 +45,10 @@ class Entry:
 def _constant(value: float, title: str | None = None) -> Entry:
     name = f"lambda={value:g}"
     return Entry(name, title or f"constant λ = {value:g}", "constant", GateTraining(Constant(name, "", value)))
+
+
+def _log(method: Method) -> GateTraining:
+    return GateTraining(method, {"relative_losses": True})
 
 
 def _implicit(name: str, title: str) -> Entry:
@@ -79,6 +83,9 @@ _ALL = [
     ),
     _constant(0.0, "constant λ = 0 (no mapping losses)"),
     *(_constant(value) for value in UNIFORM_VALUES[1:-1]),
+    Entry("budget-log", "learned: one step on a budget, logarithms of the losses", "learned", _log(LEARNED["budget"])),
+    Entry("lambda=1-log", "constant λ = 1, logarithms of the losses", "weighting", _log(Constant("", "", 1.0))),
+    Entry("lambda=0-log", "constant λ = 0, logarithms of the losses", "weighting", _log(Constant("", "", 0.0))),
     Entry("decay", "λ falls by a schedule, without validation data", "weighting", WeightedByRule(Decay)),
     Entry("uncertainty", "uncertainty weighting, λ = 1", "weighting", WeightedByRule(Uncertainty)),
     Entry("dwa", "dynamic weight average, λ = 1", "weighting", WeightedByRule(DynamicWeightAverage)),
