@@ -112,7 +112,9 @@ def learn(
     """Train GATE and learn λ on the way; leave a model that `gate predict` can use."""
     where = resolve_device(device)
     if relative_losses and method is Learner.direct:
-        raise ValueError("--relative-losses does not go with --method direct, which differentiates the losses themselves")
+        raise ValueError(
+            "--relative-losses does not go with --method direct, which differentiates the losses themselves"
+        )
     table = load_table(data, tasks, smiles_column, at_least, derived=derived, join=join)
     settings = replace(
         SETTINGS[embedding.value],
