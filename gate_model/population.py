@@ -1,7 +1,6 @@
 """Many trainings of GATE that differ in nothing but their constant λ, in one."""
 
 import copy
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -17,7 +16,7 @@ from gate_model.early_stopping import BestModel
 from gate_model.losses import TrainLoss
 from gate_model.methods import Constant
 from gate_model.schedules import scheduler
-from gate_model.training import Settings, Trained, build_model, epoch_report, predict, rmse, train_loss
+from gate_model.training import Settings, Trained, build_model, epoch_report, finite_score, train_loss
 
 __all__ = ["train_population"]
 
@@ -81,12 +80,7 @@ def train_population(
         for i, model in enumerate(members):
             if best[i].exhausted(epoch - 1):
                 continue
-            score = float(rmse(predict(model, selection), selection_labels).mean())
-            if not math.isfinite(score):
-                raise ValueError(
-                    f"the training of {methods[i].name} diverged in epoch {epoch} (RMSE on the selection molecules: "
-                    f"{score}); lower the learning rate, lr={settings.lr:g}"
-                )
+            score = finite_score(model, selection, selection_labels, epoch, settings, of=methods[i].name)
             best[i].add(epoch, score, model)
             histories[i].append(asdict(epoch_report(epoch, seconds, train_losses[i], score, lr, ratios[i])))
         if all(each.exhausted(epoch) for each in best):

@@ -35,6 +35,7 @@ __all__ = [
     "build_model",
     "epoch_report",
     "evaluated",
+    "finite_score",
     "predict",
     "resolve_device",
     "rmse",
@@ -197,12 +198,7 @@ def train(
             warm_up=round(settings.warm_up * settings.epochs * len(batches.train)),
         )
         batches.next_epoch()
-        score = float(rmse(predict(model, selection), selection_labels).mean())
-        if not math.isfinite(score):
-            raise ValueError(
-                f"the training diverged in epoch {learner.epoch} (RMSE on the selection molecules: {score}); "
-                f"lower the learning rate, lr={settings.lr:g}"
-            )
+        score = finite_score(model, selection, selection_labels, learner.epoch, settings)
         best.add(learner.epoch, score, model)
         row, lr = learner.epochs.iloc[-1], float(learner.inner_optimizer.param_groups[0]["lr"])
         ratios = cast(Tensor, learner.weights()).detach()
@@ -224,6 +220,23 @@ def train(
     epoch = best.epoch or learner.epoch
     trajectory = cast(Tensor, learner.trajectory)
     return Trained(model, epoch, trajectory[epoch], trajectory, history, history[-1]["seconds"])
+
+
+def finite_score(
+    model: GATE, x: Inputs, labels: NDArray[np.float64], epoch: int, settings: Settings, *, of: str = ""
+) -> float:
+    """RMSE on the selection molecules after `epoch`, mean over tasks.
+
+    Raises:
+        ValueError: the training (`of` a method, if there are several) diverged.
+    """
+    score = float(rmse(predict(model, x), labels).mean())
+    if not math.isfinite(score):
+        raise ValueError(
+            f"the training{of and f' of {of}'} diverged in epoch {epoch} (RMSE on the selection molecules: {score}); "
+            f"lower the learning rate, lr={settings.lr:g}"
+        )
+    return score
 
 
 def train_loss(method: Method, settings: Settings) -> TrainLoss:

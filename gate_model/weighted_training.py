@@ -1,6 +1,5 @@
 """One training of GATE under a weighting rule: that of `gate_model.training.train`, but for the weights."""
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from gate_model.data.prepared import PreparedData
 from gate_model.losses import TrainLoss
 from gate_model.model import GATE
 from gate_model.schedules import scheduler
-from gate_model.training import Settings, build_model, predict, rmse
+from gate_model.training import Settings, build_model, finite_score
 from gate_model.weighting import Rule
 
 __all__ = ["WeightedTraining", "train_weighted"]
@@ -77,9 +76,7 @@ def train_weighted(
         weighting.after_epoch()
         seconds += time.perf_counter() - started
         batches.next_epoch()
-        score = float(rmse(predict(model, selection), labels).mean())
-        if not math.isfinite(score):
-            raise ValueError(f"the training diverged in epoch {epoch} (RMSE on the selection molecules: {score})")
+        score = finite_score(model, selection, labels, epoch, settings)
         weights.append(weighting.weights.clone())
         row = {"epoch": float(epoch), "seconds": seconds, "train_loss": float(torch.stack(losses).mean())}
         history.append(row | {"val_rmse": score})
