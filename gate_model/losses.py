@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from gate_model.data.batches import Batch
-from gate_model.mapping import mapping_losses, weighted_mapping
+from gate_model.mapping import counting_pairs, mapping_losses, weighted_mapping
 from gate_model.model import GATE
 
 __all__ = [
@@ -219,11 +219,8 @@ def _relative_paths(
     n_tasks = model.n_tasks
     _refuse_shape(weights, n_tasks)
     direct = weights.diagonal() @ _log(_regression(model, z_t, batch))
-    if pairs is None:
-        pairs = torch.ones_like(weights, dtype=torch.bool)
-    if not torch._C._are_functorch_transforms_active() and not weights.requires_grad:
-        pairs = pairs & (weights != 0)
-    return direct + _share(mapping, n_tasks) * (weights * _log(mapping_losses(model, m, batch, pairs))).sum()
+    paths = mapping_losses(model, m, batch, counting_pairs(weights, pairs))
+    return direct + _share(mapping, n_tasks) * (weights * _log(paths)).sum()
 
 
 def _log(losses: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from gate_model.data.batches import Batch
 from gate_model.model import GATE
 from gate_model.modules import Affine, apply_residual_chain, per_task, residual_chain
 
-__all__ = ["mapping_losses", "weighted_mapping"]
+__all__ = ["counting_pairs", "mapping_losses", "weighted_mapping"]
 
 
 def mapping_losses(model: GATE, m: Tensor, batch: Batch, pairs: Tensor | None = None) -> Tensor:
@@ -49,16 +49,21 @@ def weighted_mapping(model: GATE, weights: Tensor, m: Tensor, batch: Batch, pair
     """
     points, layers = _points(m), _layers(model)
     tensors = [points, *(tensor for affine in layers for tensor in affine)]
-    in_transform = torch._C._are_functorch_transforms_active()
-    if not in_transform and not weights.requires_grad:
-        pairs = weights != 0 if pairs is None else pairs & (weights != 0)
-    blocks = _blocks(batch, pairs)
-    if in_transform or _has_tangent([weights, *tensors]):
+    blocks = _blocks(batch, counting_pairs(weights, pairs))
+    if torch._C._are_functorch_transforms_active() or _has_tangent([weights, *tensors]):
         return (weights * _path_losses(blocks, points, layers, model.n_tasks)).sum()
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
         total: Tensor = _ValueWithGradient.apply(weights, blocks, *tensors)  # type: ignore[no-untyped-call]
         return total
     return (weights * _constant_losses(blocks, points, tensors[1:], model.n_tasks)).sum()
+
+
+def counting_pairs(weights: Tensor, pairs: Tensor | None) -> Tensor | None:
+    """Those of `pairs` (None: of all) that have to be computed: without weights of exactly 0, unless W takes part in
+    differentiation."""
+    if torch._C._are_functorch_transforms_active() or weights.requires_grad:
+        return pairs
+    return weights != 0 if pairs is None else pairs & (weights != 0)
 
 
 class _Block(NamedTuple):
