@@ -24,9 +24,9 @@ from gate_model.cli_options import (
     TasksOption,
     WorkersOption,
 )
-from gate_model.cli_run import about_data, command_typed, console, progress_bar
+from gate_model.cli_run import about_data, command_typed, console, prepare_shown, progress_bar
 from gate_model.data.inputs import Embedding
-from gate_model.data.prepared import PreparedData, prepare
+from gate_model.data.prepared import PreparedData
 from gate_model.data.random_split import fewer, random_split
 from gate_model.data.splits import scaffold_split
 from gate_model.data.table import PropertyTable
@@ -119,4 +119,4 @@ def _prepared(table: PropertyTable, seed: int, kind: SplitKind, fraction: float,
         whole = scaffold_split(table.smiles, table.labels, seed=seed)
     else:
         whole = random_split(table.labels, seed=seed)
-    return prepare(table, seed=seed, embedding=embedding, split=fewer(whole, table.labels, fraction, seed=seed))
+    return prepare_shown(table, seed, embedding, fewer(whole, table.labels, fraction, seed=seed))

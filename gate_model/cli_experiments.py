@@ -6,9 +6,8 @@ from typing import Annotated
 import typer
 
 from gate_model.cli_options import DEFAULT, EpochsOption, OutOption, ResumeOption
-from gate_model.cli_run import command_typed, console, progress_bar
+from gate_model.cli_run import command_typed, console, prepare_shown, progress_bar
 from gate_model.data.chemicals_table import load_chemicals
-from gate_model.data.prepared import prepare
 from gate_model.experiments.figure_1 import GRIDS, TASKS, figure_1
 from gate_model.runs import open_folder
 from gate_model.training import Settings
@@ -38,7 +37,7 @@ def figure_1_command(
     grids = {name: list(values) for name, values in GRIDS.items()}
     config = {"at_least": at_least, "molecules": len(table.smiles), "grids": grids, "settings": asdict(settings)}
     open_folder(out, {"command": "experiment figure-1", "seeds": seeds, **config}, resume=resume)
-    datasets = {seed: prepare(table, seed=seed) for seed in range(seeds)}
+    datasets = {seed: prepare_shown(table, seed) for seed in range(seeds)}
     with progress_bar() as bar:
         task = bar.add_task("trainings")
         figure_1(

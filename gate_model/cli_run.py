@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from bilevel_hpo.search import without_password
 from gate_model.data.inputs import Embedding
 from gate_model.data.prepared import PreparedData, prepare
+from gate_model.data.splits import Split
 from gate_model.data.table import PropertyTable
 from gate_model.experiments.outcome import Outcome
 from gate_model.report import write_report
@@ -55,7 +56,9 @@ def about_data(data: str, table: PropertyTable, at_least: int) -> dict[str, Any]
     }
 
 
-def prepare_shown(table: PropertyTable, seed: int, embedding: Embedding = "fingerprint") -> PreparedData:
+def prepare_shown(
+    table: PropertyTable, seed: int, embedding: Embedding = "fingerprint", split: Split | None = None
+) -> PreparedData:
     """`prepare`, with a progress bar for the features."""
     with progress_bar() as bar:
         task = bar.add_task("features", total=len(table.smiles))
@@ -63,7 +66,7 @@ def prepare_shown(table: PropertyTable, seed: int, embedding: Embedding = "finge
         def show(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
 
-        return prepare(table, seed=seed, embedding=embedding, progress=show)
+        return prepare(table, seed=seed, embedding=embedding, progress=show, split=split)
 
 
 def progress_bar() -> Progress:
