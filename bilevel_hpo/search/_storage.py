@@ -9,11 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-import optuna
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import BaseJournalBackend, JournalFileBackend, JournalFileSymlinkLock
-from sqlalchemy import exc
-from sqlalchemy.engine import URL, make_url
 
 __all__ = ["PATIENCE", "Storage", "open_storage", "patiently", "without_password"]
 
@@ -48,12 +45,18 @@ def open_storage(storage: Storage) -> BaseStorage | None:
     if "://" not in str(storage):
         Path(storage).parent.mkdir(parents=True, exist_ok=True)
         return JournalStorage(_JournalFile(str(storage)))
-    return _database(_url(str(storage)))
+    from bilevel_hpo.search._database import open_database, read_url  # noqa: PLC0415  SQLAlchemy takes long to import
+
+    return open_database(read_url(str(storage)))
 
 
 def without_password(storage: str) -> str:
     """A URL as it may be shown and written to files; a path stays as it is."""
-    return _url(storage).set(query={}).render_as_string(hide_password=True) if "://" in storage else storage
+    if "://" not in storage:
+        return storage
+    from bilevel_hpo.search._database import read_url  # noqa: PLC0415
+
+    return read_url(storage).set(query={}).render_as_string(hide_password=True)
 
 
 def patiently(call: Callable[[], _T], outage: Callable[[], object] = lambda: None) -> _T:
@@ -111,42 +114,11 @@ class _JournalFile(BaseJournalBackend):
             self._lock.release()
 
 
-def _url(text: str) -> URL:
-    try:
-        url = make_url(text)
-    except (exc.ArgumentError, ValueError):
-        raise ValueError(
-            f"storage {text.partition('://')[0]}://…: not a URL; postgresql://USER:PASSWORD@HOST:5432/NAME is wanted "
-            "(characters such as @ and / in a password are written %40 and %2F)"
-        ) from None
-    return url.set(drivername="postgresql+psycopg") if url.drivername in ("postgresql", "postgres") else url
-
-
-def _database(url: URL, tries: int = 5) -> RDBStorage:
-    text = url.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
-    while True:
-        tries -= 1
-        try:
-            return RDBStorage(text, engine_kwargs={"pool_pre_ping": True})
-        except ImportError as error:
-            raise ImportError(
-                f"no driver for {url.drivername} is installed; for PostgreSQL: pip install 'bilevel-hpo[postgresql]'"
-            ) from error
-        # Workers that start together find no tables, and all but one fail to make them.
-        except (exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-            if not tries:
-                reason = str(error.__cause__ or error).strip().splitlines()[0]
-                raise ValueError(f"storage {url.set(query={}).render_as_string()}: {reason}") from error
-        time.sleep(0.2 + os.getpid() % 7 / 10)
-
-
 def _is_away(error: BaseException | None) -> bool:
+    from bilevel_hpo.search._database import is_connection_lost  # noqa: PLC0415
+
     while error is not None:
-        if isinstance(error, exc.OperationalError | exc.InterfaceError):
-            return True
-        if isinstance(error, exc.DBAPIError) and error.connection_invalidated:
-            return True
-        if isinstance(error, OSError) and error.errno in _AWAY:
+        if is_connection_lost(error) or (isinstance(error, OSError) and error.errno in _AWAY):
             return True
         error = error.__cause__
     return False
