@@ -91,9 +91,10 @@ def learn(
     relative_losses: Annotated[
         bool,
         typer.Option(
-            "--relative-losses", help="Tasks count by the share by which their loss falls: for many tasks (not direct)."
+            "--relative-losses/--plain-losses",
+            help="Tasks count by the share by which their loss falls, or by the loss itself, as in the paper.",
         ),
-    ] = False,
+    ] = DEFAULT.relative_losses,
     epochs: EpochsOption = DEFAULT.epochs,
     schedule: Annotated[LearningRate, typer.Option(help="Of the learning rate.")] = LearningRate.cosine,
     patience: Annotated[
@@ -111,10 +112,6 @@ def learn(
 ) -> None:
     """Train GATE and learn λ on the way; leave a model that `gate predict` can use."""
     where = resolve_device(device)
-    if relative_losses and method is Learner.direct:
-        raise ValueError(
-            "--relative-losses does not go with --method direct, which differentiates the losses themselves"
-        )
     table = load_table(data, tasks, smiles_column, at_least, derived=derived, join=join)
     settings = replace(
         SETTINGS[embedding.value],

@@ -39,7 +39,7 @@ from gate_model.training import SETTINGS
 
 __all__ = ["benchmark"]
 
-_DEFAULT = "budget,direct,lambda=1,lambda=0,decay"
+_DEFAULT = "budget,lambda=1,lambda=0,direct,lambda=1-plain,lambda=0-plain"
 
 
 class SplitKind(StrEnum):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from gate_model.data.batches import Batch
-from gate_model.mapping import counting_pairs, mapping_losses, weighted_mapping
+from gate_model.mapping import logarithm, mapping_losses, weighted_mapping
 from gate_model.model import GATE
 
 __all__ = [
@@ -79,7 +79,8 @@ def distance(model: GATE, z: Tensor, m: Tensor, perturbations: int = 1, epsilon:
     total = z.new_zeros(())
     for _ in range(perturbations):
         z_p = z + epsilon * torch.randn(z.shape, dtype=z.dtype, device=z.device)
-        total = total + _pair_sum((m - model.to_manifold(model.encode(z_p))).square().sum(-1).sqrt())
+        # vector_norm has gradient 0 at 0, where √ has none: a displacement of 0 happens where units are saturated.
+        total = total + _pair_sum(torch.linalg.vector_norm(m - model.to_manifold(model.encode(z_p)), dim=-1))
     return total / perturbations
 
 
@@ -104,11 +105,10 @@ class TrainLoss:
         geometry_share: share of the batch on which autoencoder, consistency and distance are evaluated: its first
             molecules, at least one. Batches are shuffled, so that the mean stays the same and only its noise grows;
             these terms are half of a step's work.
-
         relative: take log(l + 10⁻³) of every l_reg[t] and l_map[t, s]: what counts is by which share a loss falls, not
             by how much, so that tasks that are hard to fit do not drown the others. The gradient is that of weights
             W / (l + 10⁻³); λ weighs the logarithms. The sum of logarithms over the tasks is the geometric loss strategy
-            of Chennupati et al. (2019). Leave it off to repeat the paper.
+            of Chennupati et al. (2019). False: as the paper prints it.
 
     The paper prints none of α, β, δ, M and ε: the defaults are our own choice. A term whose weight is 0 is not
     computed.
@@ -159,8 +159,7 @@ class TrainLoss:
         return self._paths(gate, weights, z_t, gate.to_manifold(z_t), batch, pairs)
 
     def _paths(self, gate: GATE, weights: Tensor, z_t: Tensor, m: Tensor, batch: Batch, pairs: Tensor | None) -> Tensor:
-        paths = _relative_paths if self.relative else _weighted_paths
-        return paths(gate, weights, z_t, m, batch, self.mapping, pairs)
+        return _weighted_paths(gate, weights, z_t, m, batch, self.mapping, pairs, relative=self.relative)
 
 
 @dataclass(frozen=True)
@@ -176,14 +175,15 @@ class DirectPathLoss:
     def __call__(self, model: nn.Module, weights: Tensor, batch: Batch) -> Tensor:
         """L_val(θ), a scalar that does not depend on `weights`."""
         losses = direct_losses(cast(GATE, model), batch)
-        return (_log(losses) if self.relative else losses).sum()
+        return (logarithm(losses) if self.relative else losses).sum()
 
 
 @dataclass(frozen=True)
 class PathLoss:
     """Σ_t W[t, t] P[t, t] + c Σ_{t≠s} W[t, s] P[t, s]: the validation loss of Algorithm 3 as printed.
 
-    Its gradient in W at fixed θ is never negative (estimator `Direct`). Use `DirectPathLoss` with every other
+    Its gradient in W at fixed θ is never negative (estimator `Direct`); that of logarithms would be, which is why it
+    takes the losses themselves beside a `TrainLoss` of either kind. Use `DirectPathLoss` with every other
     estimator.
 
     Args:
@@ -203,29 +203,23 @@ class PathLoss:
 
 
 def _weighted_paths(
-    model: GATE, weights: Tensor, z_t: Tensor, m: Tensor, batch: Batch, mapping: Pairs, pairs: Tensor | None = None
+    model: GATE,
+    weights: Tensor,
+    z_t: Tensor,
+    m: Tensor,
+    batch: Batch,
+    mapping: Pairs,
+    pairs: Tensor | None = None,
+    *,
+    relative: bool = False,
 ) -> Tensor:
-    """Σ_t W[t, t] l_reg[t] + c Σ_{t≠s} W[t, s] l_map[t, s]."""
+    """Σ_t W[t, t] l_reg[t] + c Σ_{t≠s} W[t, s] l_map[t, s], or the same of logarithms."""
     n_tasks = model.n_tasks
     _refuse_shape(weights, n_tasks)
-    direct = weights.diagonal() @ _regression(model, z_t, batch)
-    return direct + _share(mapping, n_tasks) * weighted_mapping(model, weights, m, batch, pairs)
-
-
-def _relative_paths(
-    model: GATE, weights: Tensor, z_t: Tensor, m: Tensor, batch: Batch, mapping: Pairs, pairs: Tensor | None = None
-) -> Tensor:
-    """The same of the logarithms."""
-    n_tasks = model.n_tasks
-    _refuse_shape(weights, n_tasks)
-    direct = weights.diagonal() @ _log(_regression(model, z_t, batch))
-    paths = mapping_losses(model, m, batch, counting_pairs(weights, pairs))
-    return direct + _share(mapping, n_tasks) * (weights * _log(paths)).sum()
-
-
-def _log(losses: Tensor) -> Tensor:
-    """log(l + 10⁻³), and 0 where nothing is measured: the least loss is that of a label known to 3 % of its spread."""
-    return torch.where(losses > 0, torch.log(losses + 1e-3), 0)
+    losses = _regression(model, z_t, batch)
+    direct = weights.diagonal() @ (logarithm(losses) if relative else losses)
+    mapped = weighted_mapping(model, weights, m, batch, pairs, relative=relative)
+    return direct + _share(mapping, n_tasks) * mapped
 
 
 def _regression(model: GATE, z_t: Tensor, batch: Batch) -> Tensor:

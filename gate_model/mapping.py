@@ -17,7 +17,9 @@ from gate_model.data.batches import Batch
 from gate_model.model import GATE
 from gate_model.modules import Affine, apply_residual_chain, per_task, residual_chain
 
-__all__ = ["counting_pairs", "mapping_losses", "weighted_mapping"]
+__all__ = ["logarithm", "mapping_losses", "weighted_mapping"]
+
+_LEAST = 1e-3
 
 
 def mapping_losses(model: GATE, m: Tensor, batch: Batch, pairs: Tensor | None = None) -> Tensor:
@@ -32,7 +34,14 @@ def mapping_losses(model: GATE, m: Tensor, batch: Batch, pairs: Tensor | None = 
     return _path_losses(_blocks(batch, pairs), _points(m), _layers(model), model.n_tasks)
 
 
-def weighted_mapping(model: GATE, weights: Tensor, m: Tensor, batch: Batch, pairs: Tensor | None = None) -> Tensor:
+def logarithm(losses: Tensor) -> Tensor:
+    """log(l + 10⁻³), and 0 where nothing is measured: the least loss is that of a label known to 3 % of its spread."""
+    return torch.where(losses == 0, 0, torch.log(losses + _LEAST))
+
+
+def weighted_mapping(
+    model: GATE, weights: Tensor, m: Tensor, batch: Batch, pairs: Tensor | None = None, *, relative: bool = False
+) -> Tensor:
     """Σ_{t≠s} W[t, s] l_map[t, s], a scalar, for weights `[T, T]`; the diagonal is not used.
 
     Pairs of weight exactly 0 cost nothing, unless W takes part in differentiation. In a training step (reverse mode)
@@ -46,19 +55,22 @@ def weighted_mapping(model: GATE, weights: Tensor, m: Tensor, batch: Batch, pair
         batch: labels `[B, T]`.
         pairs: bool `[T, T]`, the pairs to sum over; all when left out. Others count as pairs of weight 0 whose
             derivative in W is 0 too.
+        relative: the `logarithm` of every l_map[t, s] in its place.
     """
     points, layers = _points(m), _layers(model)
     tensors = [points, *(tensor for affine in layers for tensor in affine)]
-    blocks = _blocks(batch, counting_pairs(weights, pairs))
+    blocks = _blocks(batch, _counting_pairs(weights, pairs))
     if torch._C._are_functorch_transforms_active() or _has_tangent([weights, *tensors]):
-        return (weights * _path_losses(blocks, points, layers, model.n_tasks)).sum()
-    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
-        total: Tensor = _ValueWithGradient.apply(weights, blocks, *tensors)  # type: ignore[no-untyped-call]
+        losses = _path_losses(blocks, points, layers, model.n_tasks)
+    elif torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
+        total: Tensor = _ValueWithGradient.apply(weights, blocks, relative, *tensors)  # type: ignore[no-untyped-call]
         return total
-    return (weights * _constant_losses(blocks, points, tensors[1:], model.n_tasks)).sum()
+    else:
+        losses = _constant_losses(blocks, points, tensors[1:], model.n_tasks)
+    return (weights * (logarithm(losses) if relative else losses)).sum()
 
 
-def counting_pairs(weights: Tensor, pairs: Tensor | None) -> Tensor | None:
+def _counting_pairs(weights: Tensor, pairs: Tensor | None) -> Tensor | None:
     """Those of `pairs` (None: of all) that have to be computed: without weights of exactly 0, unless W takes part in
     differentiation."""
     if torch._C._are_functorch_transforms_active() or weights.requires_grad:
@@ -192,7 +204,7 @@ def _has_tangent(tensors: Sequence[Tensor]) -> bool:
 
 
 class _ValueWithGradient(torch.autograd.Function):
-    """Σ W[t, s] l_map[t, s] and, in the same pass, its gradient.
+    """Σ W[t, s] l_map[t, s], or the same of logarithms, and, in the same pass, its gradient.
 
     A block's rows and activations are a few megabytes and are used up while they are in the cache. Kept for a
     backward pass they would be hundreds, and getting, writing and reading those takes longer than the matrix
@@ -200,7 +212,9 @@ class _ValueWithGradient(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, weights: Tensor, blocks: list[_Block], points: Tensor, *affine: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, weights: Tensor, blocks: list[_Block], relative: bool, points: Tensor, *affine: Tensor
+    ) -> Tensor:
         gradients = [torch.zeros_like(tensor) for tensor in (points, *affine)]
         buffers = _Buffers(blocks, points, _pairs(affine))
         losses = torch.zeros_like(weights)
@@ -214,9 +228,10 @@ class _ValueWithGradient(torch.autograd.Function):
                 rows,
                 _pairs([tensor[t] for tensor in affine]),
                 _pairs([tensor[t] for tensor in of_affine]),
+                relative=relative,
             )
             of_points.index_add_(0, block.rows, of_rows)
-        ctx.blocks, ctx.gradients = blocks, [losses, *gradients]
+        ctx.blocks, ctx.relative, ctx.gradients = blocks, relative, [losses, *gradients]
         ctx.save_for_backward(weights, points, *affine)
         return (weights * losses).sum()
 
@@ -224,14 +239,15 @@ class _ValueWithGradient(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         if not torch.is_grad_enabled():
             of_weights, *of_tensors = (grad * gradient for gradient in ctx.gradients)
-            return (of_weights, None, *of_tensors)
+            return (of_weights, None, None, *of_tensors)
         weights, points, *affine = ctx.saved_tensors
         tensors = [weights, points, *affine]
         wanted = [tensor for tensor in tensors if tensor.requires_grad]
-        total = (weights * _path_losses(ctx.blocks, points, _pairs(affine), len(weights))).sum()
+        losses = _path_losses(ctx.blocks, points, _pairs(affine), len(weights))
+        total = (weights * (logarithm(losses) if ctx.relative else losses)).sum()
         found = iter(torch.autograd.grad(total, wanted, grad, create_graph=True, materialize_grads=True))
         of_weights, *of_tensors = (next(found) if tensor.requires_grad else None for tensor in tensors)
-        return (of_weights, None, *of_tensors)
+        return (of_weights, None, None, *of_tensors)
 
 
 def _block_gradient(
@@ -241,10 +257,12 @@ def _block_gradient(
     rows: _Rows,
     layers: Sequence[Affine],
     gradients: Sequence[Affine],
+    *,
+    relative: bool,
 ) -> tuple[Tensor, Tensor]:
     """l_map[t, sources] of one target t `[S]`, and the gradient of Σ_s W[t, s] l_map[t, s] in the points `[n*S, k]`.
 
-    Without new memory.
+    Or the same of logarithms. Without new memory.
 
     Args:
         block: the rows.
@@ -253,10 +271,13 @@ def _block_gradient(
         rows: memory to work in.
         layers: h_t∘ψ_t, as `residual_chain` gives it.
         gradients: where the gradients in `layers` are written, of the same shapes.
+        relative: whether it is logarithms.
     """
     (w, _), (v, _), (u, _) = layers
     errors = _errors(block, points, rows, layers)
     value = errors.square().mean(0)
+    if relative:
+        weights, value = weights / (value + _LEAST), logarithm(value)
     grad = errors.mul_(weights * (2 / len(block.y))).view(-1, 1)
     of_hidden, of_joint, of_last = gradients
     _of_layer(of_last, rows.head_activated, grad)

@@ -201,7 +201,6 @@ def test_compare_puts_every_method_side_by_side(messy: Path, tmp_path: Path) -> 
         (("report", "none"), "none"),
         (("predict", "none", "none.csv"), "none"),
         (("learn", "--patience", "0", "--out", "x"), "--patience"),
-        (("learn", "--method", "direct", "--relative-losses", "--out", "x"), "--relative-losses does not go with"),
     ],
 )
 def test_errors_are_one_message_and_come_before_any_work(

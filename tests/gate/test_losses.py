@@ -86,6 +86,16 @@ def test_distance_equals_the_explicit_pair_sum(case, perturbations):
     close(got, oracle.distance(model, batch, perturbations, 0.3))
 
 
+def test_distance_has_a_gradient_where_nothing_is_displaced():
+    model = gate_cases.gate(3)
+    z = torch.randn(2, model.d, dtype=torch.float64, requires_grad=True)
+    # so small a perturbation is rounded away, as any is where z is large or all units are saturated
+    value = losses.distance(model, z, model.to_manifold(model.encode(z)), epsilon=1e-300)
+    (of_z,) = torch.autograd.grad(value, z)
+    assert value == 0
+    assert bool((of_z == 0).all())
+
+
 @pytest.mark.parametrize("loss", [
     TrainLoss(),
     TrainLoss("sum", alpha=0.7, beta=0.3, delta=0.4, perturbations=3, epsilon=0.2),
@@ -256,7 +266,9 @@ def test_weight_zero_costs_no_mapping_path(monkeypatch):
     model, batch = gate_cases.gate(3), gate_cases.batch(3)
     asked: list[int] = []
     real = mapping._block_gradient
-    monkeypatch.setattr(mapping, "_block_gradient", lambda block, *a: asked.append(block.target) or real(block, *a))
+    monkeypatch.setattr(
+        mapping, "_block_gradient", lambda block, *a, **k: asked.append(block.target) or real(block, *a, **k)
+    )
     TrainLoss()(model, torch.eye(3, dtype=torch.float64), batch).backward()
     assert asked == []
     one_row = torch.eye(3, dtype=torch.float64)

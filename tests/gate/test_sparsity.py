@@ -73,9 +73,9 @@ def test_only_active_pairs_are_computed(monkeypatch):
     asked = torch.zeros(T, T, dtype=torch.bool)
     real = mapping._block_gradient
 
-    def noted(block, *rest):
+    def noted(block, *rest, **kind):
         asked[block.target, block.sources] = True
-        return real(block, *rest)
+        return real(block, *rest, **kind)
 
     monkeypatch.setattr(mapping, "_block_gradient", noted)
     pairs = ActivePairs(0.0, top_k=2).inner(weights)

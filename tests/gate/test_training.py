@@ -76,7 +76,9 @@ def test_top_k_keeps_one_source_per_target_in_inner_steps_and_more_in_outer_ones
     asked: list[int] = []
     real = mapping._block_gradient
     monkeypatch.setattr(
-        mapping, "_block_gradient", lambda block, *rest: asked.append(len(block.sources)) or real(block, *rest)
+        mapping,
+        "_block_gradient",
+        lambda block, *rest, **kind: asked.append(len(block.sources)) or real(block, *rest, **kind),
     )
     settings = replace(SHORT, top_k=1, rotation=2, outer_every=3)
     train(small_data, LEARNED["budget"], settings, seed=0)
@@ -298,8 +300,3 @@ def test_unknown_device_is_named() -> None:
     assert resolve_device("auto").type in ("cpu", "cuda")
     with pytest.raises(ValueError, match="--device warp"):
         resolve_device("warp")
-
-
-def test_relative_losses_do_not_go_with_direct(small_data: PreparedData) -> None:
-    with pytest.raises(ValueError, match="relative_losses: direct differentiates the losses themselves"):
-        train(small_data, LEARNED["direct"], replace(SHORT, relative_losses=True), seed=0)

@@ -44,13 +44,17 @@ class GateTraining:
 
 @dataclass(frozen=True)
 class WeightedByRule:
-    """One training under a weighting rule; `rule` makes it from the number of tasks."""
+    """One training under a weighting rule; `rule` makes it from the number of tasks.
+
+    On the losses themselves: a rule that balances them and their logarithms would do the same work twice.
+    """
 
     rule: Callable[[int], Rule]
 
     def __call__(self, assignment: Assignment) -> Answer:
         """Without λ: the rule weights targets."""
-        trained = train_weighted(assignment.data, self.rule, assignment.settings, seed=assignment.seed)
+        settings = replace(assignment.settings, relative_losses=False)
+        trained = train_weighted(assignment.data, self.rule, settings, seed=assignment.seed)
         curve = [row["val_rmse"] for row in trained.history]
         return Answer(of_model(assignment.data, trained.model), trained.seconds, curve=curve)
 

@@ -17,7 +17,16 @@ from gate_model.runs import replacing, versions, write_csv, write_json
 
 __all__ = ["REFERENCES", "Row", "best_uniform", "rows_of", "write_board"]
 
-REFERENCES = ("lambda=1", "lambda=0", UNIFORM, "extra-trees", "chemprop", "chemprop-timed")
+REFERENCES = (
+    "lambda=1-plain",
+    "lambda=1",
+    "lambda=0-plain",
+    "lambda=0",
+    UNIFORM,
+    "extra-trees",
+    "chemprop",
+    "chemprop-timed",
+)
 """What every method is compared with."""
 _SAME_COST = 1.10
 

@@ -47,8 +47,9 @@ def _constant(value: float, title: str | None = None) -> Entry:
     return Entry(name, title or f"constant λ = {value:g}", "constant", GateTraining(Constant(name, "", value)))
 
 
-def _log(method: Method) -> GateTraining:
-    return GateTraining(method, {"relative_losses": True})
+def _plain(method: Method) -> GateTraining:
+    """With the losses as the paper prints them, not their logarithms."""
+    return GateTraining(method, {"relative_losses": False})
 
 
 def _implicit(name: str, title: str) -> Entry:
@@ -58,7 +59,8 @@ def _implicit(name: str, title: str) -> Entry:
 
 _ALL = [
     Entry("budget", "learned: one step on a budget", "learned", GateTraining(LEARNED["budget"])),
-    Entry("direct", "learned: Direct, as published", "learned", GateTraining(LEARNED["direct"])),
+    Entry("direct", "learned: Direct, as published, plain losses", "learned", _plain(LEARNED["direct"])),
+    Entry("budget-plain", "learned: one step on a budget, plain losses", "learned", _plain(LEARNED["budget"])),
     Entry(
         "free",
         "learned: one step on a free λ",
@@ -74,18 +76,17 @@ _ALL = [
     _implicit("neumann", "learned: Neumann series on a budget, once an epoch"),
     _implicit("conjugate-gradient", "learned: conjugate gradient on a budget, once an epoch"),
     _implicit("nystrom", "learned: Nyström on a budget, once an epoch"),
-    _constant(1.0, "constant λ = 1 (GATE, mean over sources)"),
+    Entry("lambda=1-plain", "constant λ = 1, plain losses: GATE", "constant", _plain(Constant("", "", 1.0))),
     Entry(
         "lambda=1-sum",
-        "constant λ = 1, the paper's literal sum over sources",
+        "the same, mapping losses summed over the sources, literally",
         "constant",
-        GateTraining(LiteralSum("lambda=1-sum", "", 1.0)),
+        _plain(LiteralSum("", "", 1.0)),
     ),
-    _constant(0.0, "constant λ = 0 (no mapping losses)"),
+    Entry("lambda=0-plain", "constant λ = 0, plain losses", "constant", _plain(Constant("", "", 0.0))),
+    _constant(1.0),
+    _constant(0.0, "constant λ = 0: no mapping losses"),
     *(_constant(value) for value in UNIFORM_VALUES[1:-1]),
-    Entry("budget-log", "learned: one step on a budget, logarithms of the losses", "learned", _log(LEARNED["budget"])),
-    Entry("lambda=1-log", "constant λ = 1, logarithms of the losses", "weighting", _log(Constant("", "", 1.0))),
-    Entry("lambda=0-log", "constant λ = 0, logarithms of the losses", "weighting", _log(Constant("", "", 0.0))),
     Entry("decay", "λ falls by a schedule, without validation data", "weighting", WeightedByRule(Decay)),
     Entry("uncertainty", "uncertainty weighting, λ = 1", "weighting", WeightedByRule(Uncertainty)),
     Entry("dwa", "dynamic weight average, λ = 1", "weighting", WeightedByRule(DynamicWeightAverage)),
