@@ -44,8 +44,8 @@ class Result:
     failure: str = ""
     """Why there are no numbers."""
     trajectory: list[list[list[float]]] = field(default_factory=list)
-    """`lambda_` at the start and after every epoch `[epochs + 1][targets][sources]`; empty where none is learned, and in
-    files from before it was kept."""
+    """`lambda_` at the start and after every epoch `[epochs + 1][targets][sources]`; empty where none is learned, and
+    in files from before it was kept."""
 
 
 def run_job(

@@ -2,8 +2,8 @@
 
 Curves are of the selection molecules: of the paper's validation molecules 20 % change places with train molecules after
 every epoch, so that a network has been trained on most of those it is validated on. Every seed has its own split, and
-some splits are harder. A seed's level is the mean of its curves over all methods and epochs; divided by it, seeds can be
-compared.
+some splits are harder. A seed's level is the mean of its curves over all methods and epochs; divided by it, seeds can
+be compared.
 """
 
 from pathlib import Path
@@ -61,9 +61,9 @@ def epochs_to_reach(run: FinishedRun) -> pd.DataFrame:
 def spreads(run: FinishedRun, level: NDArray[np.float64]) -> pd.DataFrame:
     """How narrow the band of each method is.
 
-    Columns: method; raw_end, std over seeds after the last epoch; end and mean, the same of RMSE / level, after the last
-    epoch and as a mean over all epochs; over_tasks, std over tasks at the end, mean over seeds (the paper's shade).
-    NaN for one seed, or one task.
+    Columns: method; raw_end, std over seeds after the last epoch; end and mean, the same of RMSE / level, after the
+    last epoch and as a mean over all epochs; over_tasks, std over tasks at the end, mean over seeds (the paper's shade,
+    by its text). NaN for one seed, or one task.
 
     Args:
         run: the curves.
@@ -80,9 +80,7 @@ def spreads(run: FinishedRun, level: NDArray[np.float64]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["method", "raw_end", "end", "mean", "over_tasks"])
 
 
-def _history(
-    run: FinishedRun, method: str, curve: NDArray[np.float64], level: NDArray[np.float64]
-) -> pd.DataFrame:
+def _history(run: FinishedRun, method: str, curve: NDArray[np.float64], level: NDArray[np.float64]) -> pd.DataFrame:
     """method, seed, epoch, rmse, and rmse_level: as if every seed had the mean level."""
     n_seeds, n_epochs = curve.shape
     return pd.DataFrame(
@@ -99,9 +97,9 @@ def _history(
 def _words(run: FinishedRun, reached: pd.DataFrame, spread: pd.DataFrame) -> str:
     n_epochs, n_seeds = len(run.curves(_BASE)[0]), len(run.seeds)
     lines = [
-        "- The paper's Figure 3 has no numbers; it says that validation loss falls much faster with a learned λ, and that "
-        "the band is narrower (over the tasks, says its text). Here: RMSE on selection molecules, which are never "
-        "exchanged with train molecules, as the validation molecules are.",
+        "- The paper gives no numbers for Figure 3; it says that validation loss falls much faster with a learned λ, "
+        "and that the band is narrower (over the tasks, by its text). Here: RMSE on selection molecules, which are "
+        "never exchanged with train molecules, as the validation molecules are.",
         f"- First epoch as good as `{_BASE}` is after {n_epochs}, as a share of all epochs, mean ± std over seeds: "
         + "; ".join(_reached(method, rows) for method, rows in reached.groupby("method", sort=False))
         + f". (`{_BASE}` itself shows what the ups and downs of a curve alone do.)",
@@ -109,20 +107,23 @@ def _words(run: FinishedRun, reached: pd.DataFrame, spread: pd.DataFrame) -> str
     for method in ("direct", "budget"):
         own = reached[reached["method"] == method]["share"]
         met = own.notna().all() and own.mean() <= _TARGET
-        lines.append(f"- Goal for `{method}`, at most {100 * _TARGET:.0f} % of the epochs: {'met' if met else 'not met'}.")
+        lines.append(
+            f"- Goal for `{method}`, at most {100 * _TARGET:.0f} % of the epochs: {'met' if met else 'not met'}."
+        )
     base = spread.set_index("method").loc[_BASE]
     rest = [row for row in spread.to_dict("records") if row["method"] != _BASE]
     if n_seeds > 1:
         chance = float(np.sqrt(stats.f.ppf(0.975, n_seeds - 1, n_seeds - 1)))
         lines.append(
-            f"- Narrower over the seeds? Std of RMSE, each seed divided by its own level, as a share of that of `{_BASE}`, "
-            "after the last epoch (mean over all epochs): "
+            "- Narrower over the seeds? Std of RMSE, each seed divided by its own level, as a share of that of "
+            f"`{_BASE}`, after the last epoch (mean over all epochs): "
             + ", ".join(f"`{r['method']}` {r['end'] / base['end']:.2f} ({r['mean'] / base['mean']:.2f})" for r in rest)
             + f". By chance alone {n_seeds} independent seeds give 1/{chance:.1f} to {chance:.1f} (95 %)."
         )
     if len(run.tasks) > 1:
         lines.append(
-            f"- Narrower over the tasks? Std over tasks at the end, mean over seeds: `{_BASE}` {base['over_tasks']:.4f}, "
+            "- Narrower over the tasks? Std over tasks at the end, mean over seeds: "
+            f"`{_BASE}` {base['over_tasks']:.4f}, "
             + ", ".join(f"`{r['method']}` {r['over_tasks']:.4f}" for r in rest)
             + "."
         )
@@ -134,5 +135,4 @@ def _reached(method: object, rows: pd.DataFrame) -> str:
     if share.empty:
         return f"`{method}` never"
     told = f"`{method}` {share.mean():.0f} %" + (f" ± {share.std():.0f} %" if len(share) > 1 else "")
-    late = len(rows) - len(share)
-    return told + (f" in {len(share)} seeds, never in {late}" if late else "")
+    return told + (f" in {len(share)} of {len(rows)} seeds, never in the others" if len(share) < len(rows) else "")

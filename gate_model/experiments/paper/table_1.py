@@ -51,12 +51,13 @@ def _words(run: FinishedRun, frame: pd.DataFrame) -> str:
     if both.empty:
         return "\n".join([*lines, "- No task carries an abbreviation of the paper's Table 1."])
     paper, ours = both["gate_star"] < both["gate"], both["direct"] < both["lambda=1"]
+    mean = both[["gate", "gate_star", "lambda=1", "direct"]].mean()
     lines.append(
-        f"- {len(both)} tasks carry an abbreviation of the paper's Table 1, {(both['note'] != '').sum()} of them with a "
-        "doubt in our reading of the scanned table (?). Mean over these: the paper's GATE "
-        f"{both['gate'].mean():.3f} and GATE* {both['gate_star'].mean():.3f}; our `lambda=1` {both['lambda=1'].mean():.3f} and "
-        f"`direct` {both['direct'].mean():.3f}. Labels, molecules, splits and scaling are not the paper's, so that its "
-        "columns can be compared with each other, not with ours."
+        f"- {len(both)} tasks carry an abbreviation of the paper's Table 1, {(both['note'] != '').sum()} of them with "
+        "a doubt in our reading of the scanned table (?). Mean over these: the paper's GATE "
+        f"{mean['gate']:.3f} and GATE* {mean['gate_star']:.3f}; our `lambda=1` {mean['lambda=1']:.3f} and `direct` {mean['direct']:.3f}. Labels, "
+        "molecules, splits and scaling are not the paper's, so that its columns can be compared with each other, not "
+        "with ours."
     )
     line = (
         f"- GATE* is below GATE in {paper.sum()} of these tasks, `direct` below `lambda=1` in {ours.sum()}, in "
@@ -74,9 +75,7 @@ def _markdown(run: FinishedRun, frame: pd.DataFrame) -> str:
     lines = ["| task | " + " | ".join(shown) + " |", "|---" * (len(shown) + 1) + "|"]
     for row in frame.to_dict("records"):
         best = min(row[method] for method in run.results)
-        cells = [
-            _bold(_cell(row[method], row[f"{method} std"]), row[method] == best) for method in run.results
-        ]
+        cells = [_bold(_cell(row[method], row[f"{method} std"]), row[method] == best) for method in run.results]
         lowest = min(row["gate"], row["gate_star"])
         for value in (row["gate"], row["gate_star"]):
             cells.append("" if np.isnan(value) else _bold(f"{value:.3f}", value == lowest) + "?" * bool(row["note"]))
@@ -88,7 +87,12 @@ def _figure(run: FinishedRun, frame: pd.DataFrame) -> go.Figure:
     """RMSE over tasks, those where λ = 1 is best first; bars: std over seeds of λ = 1."""
     frame = frame.sort_values("lambda=1")
     tasks = [as_label(task, 12) for task in frame["task"]]
-    figure = go.Figure(layout={"template": TEMPLATE, "yaxis_title_text": "test RMSE, standardised labels; bars: ± std over seeds of λ = 1"})
+    figure = go.Figure(
+        layout={
+            "template": TEMPLATE,
+            "yaxis_title_text": "test RMSE, standardised labels; bars: ± std over seeds of λ = 1",
+        }
+    )
     for index, method in enumerate(run.results):
         figure.add_scatter(
             x=tasks,

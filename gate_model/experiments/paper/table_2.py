@@ -43,8 +43,8 @@ def comparisons(run: FinishedRun) -> pd.DataFrame:
     """One row per data, method and reference.
 
     Columns: data, method, against, tasks, improved (tasks whose RMSE, mean over seeds, falls), ratio_of_means (of RMSE,
-    mean over tasks and seeds: what the paper's average agrees with), mean_ratio (over tasks and seeds), std (of its mean
-    over tasks, over seeds), p (Wilcoxon's signed-rank test on one log ratio per task).
+    mean over tasks and seeds: what the paper's average comes closest to), mean_ratio (over tasks and seeds), std (over
+    seeds, of its mean over tasks), p (Wilcoxon's signed-rank test on one log ratio per task).
     """
     paper = published()
     shared = [column for column, task in enumerate(run.tasks) if task in paper.index]
@@ -118,9 +118,9 @@ def _words(run: FinishedRun, frame: pd.DataFrame, by_task: pd.DataFrame) -> str:
     paper = rows[_PAPER, "GATE*", "GATE"]
     lines = [
         f"- The paper prints {IMPROVED} of 40 improved tasks and an average RMSE of {100 * AVERAGE:.1f} %. Its Table 1 "
-        f"gives {paper['improved']}, a ratio of the mean RMSE of {100 * paper['ratio_of_means']:.1f} %, a mean ratio of "
-        f"{100 * paper['mean_ratio']:.1f} %, and p {paper['p']:.1g} over the tasks; from one training of each, or a mean "
-        "of several: it does not say."
+        f"gives {paper['improved']}, a ratio of the mean RMSE of {100 * paper['ratio_of_means']:.1f} %, a mean ratio "
+        f"of {100 * paper['mean_ratio']:.1f} %, and p {paper['p']:.1g} over the tasks. It does not say from how many "
+        "trainings."
     ]
     for reference in (name for name in _REFERENCES if name in run.results):
         told = [
@@ -146,7 +146,7 @@ def _words(run: FinishedRun, frame: pd.DataFrame, by_task: pd.DataFrame) -> str:
 
 def _markdown(frame: pd.DataFrame) -> str:
     lines = [
-        "| data | method | against | tasks improved | ratio of the means | mean ratio ± std over seeds | p over tasks |",
+        "| data | method | against | tasks improved | ratio of means | mean ratio ± std over seeds | p over tasks |",
         "|---|---|---|---|---|---|---|",
     ]
     for row in frame.to_dict("records"):
@@ -164,7 +164,10 @@ def _figure(run: FinishedRun, by_task: pd.DataFrame) -> go.Figure:
     first = by_task[(by_task["method"] == "direct") & (by_task["against"] == "lambda=1")]
     order = first.sort_values("improvement", ascending=False)["task"].tolist()
     figure = make_subplots(
-        rows=len(panels), shared_xaxes=True, vertical_spacing=0.06, subplot_titles=[f"against {NAMES[p]}" for p in panels]
+        rows=len(panels),
+        shared_xaxes=True,
+        vertical_spacing=0.06,
+        subplot_titles=[f"against {NAMES[p]}" for p in panels],
     )
     for place, against in enumerate(panels, start=1):
         for method in _LEARNED:
