@@ -24,9 +24,9 @@ class Analysis:
     """One table or figure of the paper, repeated."""
 
     name: str
-    """Of the first table and the figure's files."""
+    """Of the figure's files too."""
     tables: Mapping[str, pd.DataFrame]
-    """By the name of their CSV file; the first one holds what the figure shows."""
+    """By the name of their CSV file; one is called as the analysis."""
     figure: go.Figure
     findings: str
     """Markdown."""
@@ -41,7 +41,7 @@ def write_analysis(folder: Path, analysis: Analysis) -> str | None:
     Raises:
         RunError: `folder` holds something else.
     """
-    name, shown = analysis.name, analysis.tables[analysis.name]
+    name = analysis.name
     if folder.exists() and any(folder.iterdir()) and not (folder / f"{name}.csv").exists():
         raise RunError(f"{folder} is not empty and holds no {name} (no {name}.csv); choose another --out")
     for table, frame in analysis.tables.items():
@@ -50,7 +50,7 @@ def write_analysis(folder: Path, analysis: Analysis) -> str | None:
         file.write(f"{analysis.findings}\n".encode())
     (folder / f"{name}.png").unlink(missing_ok=True)
     try:
-        export(analysis.figure, shown, folder / name, ["html", "png"])
+        export(analysis.figure, analysis.tables[name], folder / name, ["html", "png"])
     except ExportError as error:
         return str(error)
     return None

@@ -146,11 +146,11 @@ def _figure(pairs: pd.DataFrame, n_epochs: int) -> go.Figure:
             line={"color": COLOURS[str(method)], "shape": "hv"},
             name=NAMES[str(method)],
         )
-    for x, text, dash in (
+    for at, text, dash in (
         (_BOUND, "the paper's 0.1", "dash"),
         (1 / n_epochs, f"1 to 0 in {n_epochs} even steps", "dot"),
     ):
-        figure.add_scatter(x=[x, x], y=[0, 100], mode="lines", line={"color": PAPER_COLOUR, "dash": dash}, name=text)
+        figure.add_scatter(x=[at, at], y=[0, 100], mode="lines", line={"color": PAPER_COLOUR, "dash": dash}, name=text)
     figure.update_xaxes(type="log", title_text="quadratic variation of λ over the training")
     figure.update_yaxes(title_text="pairs at most there, %", range=[0, 101])
     return figure

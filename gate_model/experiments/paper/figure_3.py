@@ -6,7 +6,9 @@ some splits are harder. A seed's level is the mean of its curves over all method
 be compared.
 """
 
+from collections.abc import Callable, Hashable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -110,24 +112,25 @@ def _words(run: FinishedRun, reached: pd.DataFrame, spread: pd.DataFrame) -> str
         lines.append(
             f"- Goal for `{method}`, at most {100 * _TARGET:.0f} % of the epochs: {'met' if met else 'not met'}."
         )
-    base = spread.set_index("method").loc[_BASE]
-    rest = [row for row in spread.to_dict("records") if row["method"] != _BASE]
     if n_seeds > 1:
         chance = float(np.sqrt(stats.f.ppf(0.975, n_seeds - 1, n_seeds - 1)))
         lines.append(
-            "- Narrower over the seeds? Std of RMSE, each seed divided by its own level, as a share of that of "
-            f"`{_BASE}`, after the last epoch (mean over all epochs): "
-            + ", ".join(f"`{r['method']}` {r['end'] / base['end']:.2f} ({r['mean'] / base['mean']:.2f})" for r in rest)
-            + f". By chance alone {n_seeds} independent seeds give 1/{chance:.1f} to {chance:.1f} (95 %)."
+            "- Narrower over the seeds? Std of RMSE, each seed's divided by its own level, after the last epoch (mean "
+            "over all epochs): "
+            + _listed(spread, lambda row: f"{100 * row['end']:.2f} % ({100 * row['mean']:.2f} %)")
+            + f". Two std of {n_seeds} independent values each differ by chance by a factor of up to {chance:.1f} (95 %)."
         )
     if len(run.tasks) > 1:
         lines.append(
             "- Narrower over the tasks? Std over tasks at the end, mean over seeds: "
-            f"`{_BASE}` {base['over_tasks']:.4f}, "
-            + ", ".join(f"`{r['method']}` {r['over_tasks']:.4f}" for r in rest)
+            + _listed(spread, lambda row: f"{row['over_tasks']:.4f}")
             + "."
         )
     return "\n".join(lines)
+
+
+def _listed(spread: pd.DataFrame, told: Callable[[dict[Hashable, Any]], str]) -> str:
+    return ", ".join(f"`{row['method']}` {told(row)}" for row in spread.to_dict("records"))
 
 
 def _reached(method: object, rows: pd.DataFrame) -> str:

@@ -55,9 +55,9 @@ def _words(run: FinishedRun, frame: pd.DataFrame) -> str:
     lines.append(
         f"- {len(both)} tasks carry an abbreviation of the paper's Table 1, {(both['note'] != '').sum()} of them with "
         "a doubt in our reading of the scanned table (?). Mean over these: the paper's GATE "
-        f"{mean['gate']:.3f} and GATE* {mean['gate_star']:.3f}; our `lambda=1` {mean['lambda=1']:.3f} and `direct` {mean['direct']:.3f}. Labels, "
-        "molecules, splits and scaling are not the paper's, so that its columns can be compared with each other, not "
-        "with ours."
+        f"{mean['gate']:.3f} and GATE* {mean['gate_star']:.3f}; our `lambda=1` {mean['lambda=1']:.3f} and `direct` "
+        f"{mean['direct']:.3f}. Labels, molecules, splits and scaling are not the paper's, so that its columns can be "
+        "compared with each other, not with ours."
     )
     line = (
         f"- GATE* is below GATE in {paper.sum()} of these tasks, `direct` below `lambda=1` in {ours.sum()}, in "
