@@ -118,7 +118,7 @@ def _words(run: FinishedRun, reached: pd.DataFrame, spread: pd.DataFrame) -> str
             "- Narrower over the seeds? Std of RMSE, each seed's divided by its own level, after the last epoch (mean "
             "over all epochs): "
             + _listed(spread, lambda row: f"{100 * row['end']:.2f} % ({100 * row['mean']:.2f} %)")
-            + f". Two std of {n_seeds} independent values each differ by chance by a factor of up to {chance:.1f} (95 %)."
+            + f". By chance two std of {n_seeds} independent values differ by a factor of up to {chance:.1f} (95 %)."
         )
     if len(run.tasks) > 1:
         lines.append(
