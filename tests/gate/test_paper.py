@@ -258,6 +258,12 @@ def test_seeds_that_failed_are_left_out_for_all_and_named(tmp_path: Path) -> Non
         read_run(write_benchmark(tmp_path, [*results[:-1], failed("direct", 0), failed("direct", 1)]), NEEDED)
 
 
+def test_one_task_has_no_lambda(tmp_path: Path) -> None:
+    run = write_benchmark(tmp_path, [result("free", 0, [0.1], [0.1], [[[1]], [[1]]])], ["A"])
+    with pytest.raises(RunError, match="has the task A only"):
+        discussion(run)
+
+
 def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
     found = table_1(by_hand(tmp_path / "run", *NEEDED))
     with pytest.raises(RunError, match=r"holds no table_1 \(no table_1\.csv\)"):

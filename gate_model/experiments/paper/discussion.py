@@ -30,6 +30,8 @@ _QUANTILES = (0.5, 0.95, 0.99)
 def discussion(folder: Path) -> Analysis:
     """Of the benchmark in `folder`; RunError if that is none, has no learned λ, or did not keep λ after every epoch."""
     run = read_run(folder, ["direct", "budget", "free"], any_of=True)
+    if len(run.tasks) < 2:
+        raise RunError(f"{folder} has the task {run.tasks[0]} only; λ is between two tasks or more")
     pairs = movements(run)
     table = summary(pairs)
     return Analysis(

@@ -75,7 +75,7 @@ def read_run(folder: Path, needed: Sequence[str], optional: Sequence[str] = (), 
     if missing and (not any_of or len(missing) == len(needed)):
         raise RunError(
             f"{folder} lacks {', '.join(missing)}; this adds what is missing and trains nothing twice:\n"
-            f"{_command(about.get('command', ''), folder, [*rows, *missing])}"
+            f"{_command(about['command'], folder, [*rows, *missing])}"
         )
     names = [name for name in NAMES if name in rows and name in (*needed, *optional)]
     failed = [f"{name}: {failure}" for name in names for failure in rows[name]["failures"]]

@@ -147,8 +147,9 @@ def _words(run: FinishedRun, frame: pd.DataFrame, by_task: pd.DataFrame) -> str:
 
 def _markdown(frame: pd.DataFrame) -> str:
     lines = [
-        "| data | method | against | tasks improved | ratio of means | median ratio | mean ratio ± std over seeds | p over tasks |",
-        "|---|---|---|---|---|---|---|---|",
+        "| data | method | against | tasks improved | ratio of means | median ratio | mean ratio ± std over seeds "
+        "| p over tasks |",
+        "|---" * 8 + "|",
     ]
     for row in frame.to_dict("records"):
         spread = "" if np.isnan(row["std"]) else f" ± {100 * row['std']:.1f}"
