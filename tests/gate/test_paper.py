@@ -139,13 +139,16 @@ def test_epochs_to_reach_and_spreads_by_hand(tmp_path: Path) -> None:
     ]
     found = figure_3(write_benchmark(tmp_path, results))
     reached = found.tables["epochs_to_reach"].set_index(["method", "seed"])
+    assert set(reached["base"]) == {"lambda=1"}
     assert reached.loc["lambda=1", "epoch"].tolist() == [2, 2], "as good as at the end, before the end"
     assert reached.loc["direct", "share"].tolist() == [0.25, 0.25]
     assert reached.loc["budget", "share"].tolist() == [0.75, 0.75]
     assert reached.loc["lambda=0", "epoch"].isna().all()
     assert "`direct` 25 % ± 0 %; `budget` 75 % ± 0 %; `lambda=0` never" in found.findings
-    assert "Goal for `direct`, at most 60 % of the epochs: met." in found.findings
-    assert "Goal for `budget`, at most 60 % of the epochs: not met." in found.findings
+    assert (
+        "(at most 60 % of the epochs of `lambda=1`, and reached in every seed): `direct` met, `budget` not met."
+        in found.findings
+    )
     spread = found.tables["spread"].set_index("method")
     assert spread.loc["direct", "raw_end"] == pytest.approx(np.std([0.4, 0.8], ddof=1))
     assert spread[["end", "mean"]].to_numpy() == pytest.approx(0, abs=1e-12), "seeds that differ in their level only"
@@ -161,13 +164,18 @@ def test_epochs_to_reach_and_spreads_by_hand(tmp_path: Path) -> None:
 
 
 def test_a_goal_is_not_met_if_a_seed_never_gets_there(tmp_path: Path) -> None:
-    results = [result(m, s, [0.1, 0.2, 0.3], [0.5, 0.4]) for m in NEEDED for s in (0, 1) if (m, s) != ("direct", 1)]
-    found = figure_3(write_benchmark(tmp_path, [*results, result("direct", 1, [0.1, 0.2, 0.3], [0.6, 0.5])]))
-    assert "`direct` 100 % in 1 of 2 seeds, never in the others" in found.findings
-    assert "Goal for `direct`, at most 60 % of the epochs: not met" in found.findings
+    curves = {(m, s): [0.5, 0.4] for m in (*NEEDED, "lambda=1-sum") for s in (0, 1)}
+    curves |= {("direct", 1): [0.35, 0.3], ("lambda=1-sum", 0): [0.7, 0.6], ("direct", 0): [0.6, 0.5]}
+    found = figure_3(write_benchmark(tmp_path, [result(m, s, [0.1] * 3, curve) for (m, s), curve in curves.items()]))
+    assert "`direct` 50 % in 1 of 2 seeds, never in the others" in found.findings, "as `lambda=1` at the end"
+    assert "`lambda=1`, and reached in every seed): `direct` not met, `budget` not met" in found.findings
+    reached = found.tables["epochs_to_reach"].set_index(["base", "method", "seed"]).sort_index()
+    assert reached.loc[("lambda=1-sum", "direct"), "share"].tolist() == [0.5, 0.5]
+    assert reached.loc[("lambda=1-sum", "direct"), "goal"].tolist() == [0.6, 0.4]
+    assert "`lambda=1-sum`, and reached in every seed): `direct` met, `budget` not met" in found.findings
     spread = found.tables["spread"].set_index("method")
-    level = np.array([0.45, (3 * 0.45 + 0.55) / 4])
-    assert spread.loc["direct", "end"] == pytest.approx(np.std([0.4 / level[0], 0.5 / level[1]], ddof=1))
+    level = np.array([(3 * 0.45 + 0.65 + 0.55) / 5, (4 * 0.45 + 0.325) / 5])
+    assert spread.loc["direct", "end"] == pytest.approx(np.std([0.5 / level[0], 0.3 / level[1]], ddof=1))
     assert spread.loc["budget", "end"] == pytest.approx(np.std(0.4 / level, ddof=1))
 
 
