@@ -1,6 +1,8 @@
-"""`gate experiment`: figures of the paper, repeated."""
+"""`gate experiment`: figures and tables of the paper, repeated."""
 
+from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,17 +11,25 @@ from gate_model.cli_options import DEFAULT, EpochsOption, OutOption, ResumeOptio
 from gate_model.cli_run import command_typed, console, prepare_shown, progress_bar
 from gate_model.data.chemicals_table import load_chemicals
 from gate_model.experiments.figure_1 import GRIDS, TASKS, figure_1
+from gate_model.experiments.paper.analysis import Analysis, write_analysis
+from gate_model.experiments.paper.discussion import discussion
+from gate_model.experiments.paper.figure_3 import figure_3
+from gate_model.experiments.paper.table_1 import table_1
+from gate_model.experiments.paper.table_2 import table_2
 from gate_model.runs import open_folder
 from gate_model.training import Settings
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Repeat a figure of the paper.", no_args_is_help=True)
+app = typer.Typer(help="Repeat a figure or table of the paper.", no_args_is_help=True)
+
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished `gate benchmark`.")]
+AnalysisOption = Annotated[Path, typer.Option("--out", help="Folder for the results; earlier ones are replaced.")]
 
 
 @app.callback()
 def experiments() -> None:
-    """Repeat a figure of the paper."""
+    """Repeat a figure or table of the paper."""
 
 
 @app.command("figure-1")
@@ -49,3 +59,35 @@ def figure_1_command(
             progress=lambda done, trainings: bar.update(task, completed=done, total=trainings),
         )
     console.print((out / "findings.md").read_text(encoding="utf-8"), markup=False, highlight=False)
+
+
+@app.command("table-1")
+def table_1_command(run: RunArgument, out: AnalysisOption) -> None:
+    """RMSE of every task under constant and learned λ, beside the paper's."""
+    _analyse(table_1, run, out)
+
+
+@app.command("table-2")
+def table_2_command(run: RunArgument, out: AnalysisOption) -> None:
+    """How many tasks a learned λ improves, and by how much, against λ = 1, its literal sum and λ = 0."""
+    _analyse(table_2, run, out)
+
+
+@app.command("figure-3")
+def figure_3_command(run: RunArgument, out: AnalysisOption) -> None:
+    """Validation RMSE over the epochs with and without learned λ: faster, narrower?"""
+    _analyse(figure_3, run, out)
+
+
+@app.command("discussion")
+def discussion_command(run: RunArgument, out: AnalysisOption) -> None:
+    """The quadratic variations of λ: are 95 % under 0.1, and what would that mean?"""
+    _analyse(discussion, run, out)
+
+
+def _analyse(analysis: Callable[[Path], Analysis], run: Path, out: Path) -> None:
+    found = analysis(run)
+    without = write_analysis(out, found)
+    console.print(found.findings, markup=False, highlight=False, soft_wrap=True)
+    if without is not None:
+        console.print(f"no PNG: {without}", markup=False, highlight=False, soft_wrap=True)

@@ -47,6 +47,8 @@ class Answer:
     """In units of the direct path `[T, T]`, where the method has such."""
     curve: list[float] = field(default_factory=list)
     """RMSE on the selection molecules after every epoch."""
+    trajectory: Tensor | None = None
+    """`lambda_` at the start and after every epoch `[epochs + 1, T, T]`, where the method learns it."""
 
 
 class Runner(Protocol):

@@ -5,12 +5,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from gate_model.data.batches import LabelledMolecules
 from gate_model.data.prepared import PreparedData
 from gate_model.data.splits import Split
 from gate_model.experiments.leaderboard._answer import Answer, Assignment, Predict, columns, of_model
-from gate_model.methods import Constant, Method, relative
+from gate_model.methods import Constant, Learned, Method, relative
 from gate_model.training import train
 from gate_model.weighted_training import train_weighted
 from gate_model.weighting import Rule
@@ -33,13 +34,20 @@ class GateTraining:
     once_per_epoch: bool = False
 
     def __call__(self, assignment: Assignment) -> Answer:
-        """λ as it is at the end."""
+        """λ as it is at the end, and on the way if it is learned."""
         data, settings = assignment.data, replace(assignment.settings, **self.changes)
         if self.once_per_epoch:
             settings = replace(settings, outer_every=steps_per_epoch(data, settings.batch_size))
         trained = train(data, self.method, settings, seed=assignment.seed)
         curve = [row["val_rmse"] for row in trained.history]
-        return Answer(of_model(data, trained.model), trained.seconds, lambda_=relative(trained.ratios), curve=curve)
+        learned = isinstance(self.method, Learned)
+        return Answer(
+            of_model(data, trained.model),
+            trained.seconds,
+            lambda_=relative(trained.ratios),
+            curve=curve,
+            trajectory=torch.stack([relative(step) for step in trained.trajectory]) if learned else None,
+        )
 
 
 @dataclass(frozen=True)

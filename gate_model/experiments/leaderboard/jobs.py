@@ -2,12 +2,13 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from bilevel_hpo import NonFiniteError
 from gate_model.data.prepared import PreparedData
@@ -42,6 +43,9 @@ class Result:
     """In units of the direct path `[targets][sources]`; empty where the method has none."""
     failure: str = ""
     """Why there are no numbers."""
+    trajectory: list[list[list[float]]] = field(default_factory=list)
+    """`lambda_` at the start and after every epoch `[epochs + 1][targets][sources]`; empty where none is learned, and
+    in files from before it was kept."""
 
 
 def run_job(
@@ -93,7 +97,6 @@ def _scored(entry: Entry, data: PreparedData, answer: Answer, seed: int, cpu_sec
         return rmse(answer.predict(rows), data.labels[rows])
 
     test = score(data.split.test)
-    lambda_ = [] if answer.lambda_ is None else np.round(answer.lambda_.double().numpy(), 5).tolist()
     return Result(
         method=entry.name,
         seed=seed,
@@ -104,8 +107,13 @@ def _scored(entry: Entry, data: PreparedData, answer: Answer, seed: int, cpu_sec
         cpu_seconds=cpu_seconds,
         training_runs=answer.training_runs,
         curve=answer.curve,
-        lambda_=lambda_,
+        lambda_=_rounded(answer.lambda_, 5),
+        trajectory=_rounded(answer.trajectory, 4),
     )
+
+
+def _rounded(lambda_: Tensor | None, digits: int) -> list[Any]:
+    return [] if lambda_ is None else np.round(lambda_.double().numpy(), digits).tolist()
 
 
 def _cpu_seconds() -> float:
