@@ -1,10 +1,11 @@
-"""`gate experiment`: figures of the paper, repeated."""
+"""`gate experiment`: figures of the paper, repeated, and what comes of a benchmark run."""
 
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
+from gate_model.cli_experiments_lambda import add_commands
 from gate_model.cli_options import DEFAULT, EpochsOption, OutOption, ResumeOption
 from gate_model.cli_run import command_typed, console, prepare_shown, progress_bar
 from gate_model.data.chemicals_table import load_chemicals
@@ -14,12 +15,13 @@ from gate_model.training import Settings
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Repeat a figure of the paper.", no_args_is_help=True)
+app = typer.Typer(help="Repeat a figure of the paper, or look into a benchmark run.", no_args_is_help=True)
+add_commands(app)
 
 
 @app.callback()
 def experiments() -> None:
-    """Repeat a figure of the paper."""
+    """Repeat a figure of the paper, or look into a benchmark run."""
 
 
 @app.command("figure-1")

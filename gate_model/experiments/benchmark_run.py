@@ -80,7 +80,9 @@ class BenchmarkRun:
     def checked(self, table: PropertyTable) -> PropertyTable:
         """`table`; RunError if the run was made with another one."""
         now = {"source": table.source, "tasks": list(table.abbreviations), "molecules": len(table.smiles)}
-        different = [f"{key} {self.config[key]!r} there, {now[key]!r} here" for key in now if self.config[key] != now[key]]
+        different = [
+            f"{key} {self.config[key]!r} there, {now[key]!r} here" for key in now if self.config[key] != now[key]
+        ]
         if different:
             raise RunError(f"{self.folder} was made with another table: {'; '.join(different)}")
         return table
