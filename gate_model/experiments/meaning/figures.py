@@ -32,7 +32,9 @@ def mean_and_spread(values: Array, tasks: Sequence[str], what: str, *, signed: b
     """
     off = off_diagonal(len(tasks))
     mean, std = values.mean(0), values.std(0, ddof=1)
-    order = [list(tasks).index(name) for name in cluster_order(pd.DataFrame(mean, index=tasks, columns=tasks))]
+    order = [
+        list(tasks).index(name) for name in cluster_order(pd.DataFrame(mean, index=list(tasks), columns=list(tasks)))
+    ]
     names = [as_label(tasks[place]) for place in order]
     titles = (f"{as_text(what)}, mean over seeds", "standard deviation over seeds")
     figure = make_subplots(1, 2, subplot_titles=titles, horizontal_spacing=0.16)
@@ -72,11 +74,11 @@ def variance_bars(variances: Mapping[str, Variance]) -> go.Figure:
             orientation="h",
             marker={
                 "color": PALETTE[place % 3],
-                "pattern": {"shape": "" if place < 3 else "/", "fgcolor": "white", "size": 6},
+                "pattern": {"shape": "" if place < 3 else "/", "fillmode": "overlay", "fgcolor": "white", "size": 6},
             },
             hovertemplate="%{y}<br>" + part + " %{x:.1%}<extra></extra>",
         )
-    figure.update_layout(height=140 + 50 * len(names), margin={"t": 64}, legend={"traceorder": "normal"})
+    figure.update_layout(height=140 + 50 * len(names), margin={"t": 64, "r": 32}, legend={"traceorder": "normal"})
     figure.update_xaxes(title_text="share of the variance within a seed", tickformat=".0%", range=[0, 1])
     figure.update_yaxes(type="category", autorange="reversed", showgrid=False)
     return figure

@@ -77,35 +77,33 @@ def write_gain(
     ]
     write_csv(folder / "agreement.csv", pd.DataFrame(rows, columns=["method", "view", "rho", "p", "ceiling"]))
     helps, itself = gain[:, off], gain[:, ~off]
-    facts = {
-        "seeds": list(seeds),
-        "gain": {
-            "mean": float(helps.mean()),
-            "std_over_seeds": float(helps.mean(1).std(ddof=1)),
-            "helped": float((gain.mean(0)[off] > 0).mean()),
-            "spread": float(helps.std(1, ddof=1).mean()),
-            "spread_on_itself": float(itself.std(1, ddof=1).mean()),
-        }
-        | as_facts(found),
-        "agreement": {
-            name: {view: agreement_facts(each) for view, each in views.items()} for name, views in agreed.items()
-        },
+    sizes = {
+        "mean": float(helps.mean()),
+        "std_over_seeds": float(helps.mean(1).std(ddof=1)),
+        "helped": float((gain.mean(0)[off] > 0).mean()),
+        "spread": float(helps.std(1, ddof=1).mean()),
+        "spread_on_itself": float(itself.std(1, ddof=1).mean()),
     }
+    agreement_of = {
+        name: {view: agreement_facts(each) for view, each in views.items()} for name, views in agreed.items()
+    }
+    facts = {"seeds": list(seeds), "gain": sizes | as_facts(found), "agreement": agreement_of}
     write_json(folder / "findings.json", {**about, **facts, "versions": versions()})
-    numbers = facts["gain"]
-    ceiling = found.reliability["pairs alone"]
+    percent = {name: 100 * size for name, size in sizes.items()}
     lines = [
-        f"{len(seeds)} seeds, {len(tasks)} tasks; gain = log RMSE without the source − with it, at λ = 1, on selection "
-        "molecules. p by renaming the tasks at random, one-sided; of single pairs by the F test.",
-        f"- What a source is worth: {words.number(100 * numbers['mean'])} % ± {100 * numbers['std_over_seeds']:.2f} on "
-        f"average (± over seeds); the mean over the seeds is above 0 for {numbers['helped']:.0%} of the pairs. Within a "
-        f"seed the gains spread by {100 * numbers['spread']:.2f} %. What a task seems to gain from itself as a source, "
-        f"which it never is, spreads by {100 * numbers['spread_on_itself']:.2f} %: that much comes by detours and by "
+        f"Measured gain of a source, {len(seeds)} seeds, {len(tasks)} tasks: log RMSE without it − with it, at λ = 1, "
+        f"on selection molecules. {words.CHANCE}",
+        "",
+        f"- A source is worth {words.number(percent['mean'])} % ± {percent['std_over_seeds']:.2f} on average (± over "
+        f"seeds); the mean over the seeds is above 0 for {percent['helped']:.0f} % of the pairs.",
+        f"- Within a seed the gains spread by {percent['spread']:.2f} %. What a task seems to gain from itself as a "
+        f"source, which it never is, spreads by {percent['spread_on_itself']:.2f} %: that much comes by detours and by "
         "chance.",
-        f"- The measurement itself: {words.seeds_words(found)} {words.pair_words(found, len(seeds), 'the gain')}"
-        + (" **The gain of single pairs is noise: nothing can be expected to agree with it.**" if not ceiling else ""),
-        f"- Chemistry in the gain: {words.chemistry_words(found)} {words.labels_words(found)}",
-        *(f"- `{name}`: {words.agreement_words(views)}" for name, views in agreed.items()),
+        f"- {words.pair_words(found, len(seeds))} {words.chemistry_words(found)} {words.labels_words(found)}",
+        "",
+        *words.relation_lines({"gain": found}, {"gain": len(seeds)}),
+        "",
+        *words.agreement_lines(agreed),
     ]
     with replacing(folder / "findings.md") as file:
         file.write(("\n".join(lines) + "\n").encode())

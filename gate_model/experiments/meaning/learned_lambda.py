@@ -48,8 +48,8 @@ def learned_lambdas(run: BenchmarkRun) -> list[LearnedLambda]:
         raise RunError(f"{run.folder} has no method that learns λ; {run.adding('e.g. --methods budget')}")
     if len(run.tasks) < 3:
         raise RunError(
-            f"{run.folder} has the tasks {', '.join(run.tasks)}; at least 3 are wanted to tell pairs from the levels of "
-            "targets and sources"
+            f"{run.folder} has the tasks {', '.join(run.tasks)}; at least 3 are wanted to tell pairs from the levels "
+            "of targets and sources"
         )
     return [_learned(run, method) for method in run.learned]
 

@@ -1,4 +1,4 @@
-"""What can be said of one quantity over ordered pairs of tasks that was found for several seeds: a learned λ, or a gain."""
+"""What can be said of a quantity over ordered pairs of tasks, found for several seeds: a learned λ, or a gain."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -54,9 +54,9 @@ class Relations:
         return float(np.mean([rho for _, _, rho in self.seeds[view]]))
 
     def std(self, view: View) -> float:
-        """Standard deviation over every two seeds; 0 with two."""
+        """Standard deviation over every two seeds; NaN if there are only two."""
         found = [rho for _, _, rho in self.seeds[view]]
-        return float(np.std(found, ddof=1)) if len(found) > 1 else 0.0
+        return float(np.std(found, ddof=1)) if len(found) > 1 else float("nan")
 
 
 def relations(y: Array, tasks: Sequence[str], labels: Array) -> Relations:

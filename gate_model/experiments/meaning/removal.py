@@ -78,6 +78,7 @@ def train_removals(
     todo = [job for job in jobs if not _file(folder, *job).exists()]
     total, before = (sum(len(parts[part]) for _, part in some) for some in (jobs, [j for j in jobs if j not in todo]))
     with worker_pool(removal.workers, _keep, (folder, datasets, removal), done=before) as (pool, trainings):
+        progress(before, total)
         pending = {pool.submit(_job, *job) for job in todo}
         while pending:
             finished, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gate_model.experiments.meaning import figures, words
 from gate_model.experiments.meaning.labels import FEWEST
 from gate_model.experiments.meaning.learned_lambda import LearnedLambda
-from gate_model.experiments.meaning.pair_ranks import off_diagonal
+from gate_model.experiments.meaning.pair_ranks import off_diagonal, without_levels
 from gate_model.experiments.meaning.relations import relations
 from gate_model.experiments.meaning.tables import as_facts, matrix_table, pairs_table, seeds_table, variance_table
 from gate_model.runs import replacing, versions, write_csv, write_json
@@ -56,20 +56,29 @@ def write_stability(
     write_json(folder / "findings.json", {**about, "methods": facts, "versions": versions()})
     few = int((labels[off_diagonal(len(tasks))] == 0).sum()) // 2
     lines = [
-        f"λ of {len(tasks)} tasks. p by renaming the tasks at random, one-sided; of single pairs by the F test. Two tasks "
-        f"that share fewer than {FEWEST} train molecules count as unrelated labels ({few} pairs)."
+        f"Learned λ of {len(tasks)} tasks. {words.CHANCE} Two tasks that share fewer than {FEWEST} train molecules "
+        f"count as unrelated labels ({few} pairs).",
+        "",
+        *words.relation_lines(
+            {f"`{each.method}`, {each.scale}": found[each.method] for each in learned},
+            {f"`{each.method}`, {each.scale}": len(each.seeds) for each in learned},
+        ),
+        "",
     ]
     for each in learned:
         one = found[each.method]
-        failed = f", {len(each.failed)} failed" if each.failed else ""
-        lines.append(
-            f"- `{each.method}` ({len(each.seeds)} seeds{failed}, {each.scale}): {words.seeds_words(one)} "
-            f"{words.pair_words(one, len(each.seeds), each.scale)} {words.chemistry_words(one)} {words.labels_words(one)}"
+        failed = (
+            f" Left out, since the training failed: seed {', '.join(map(str, each.failed))}." if each.failed else ""
         )
+        said = (words.pair_words(one, len(each.seeds)), words.chemistry_words(one), words.labels_words(one))
+        lines.append(f"- `{each.method}`: {' '.join(said)}{failed}")
     with replacing(folder / "findings.md") as file:
         file.write(("\n".join(lines) + "\n").encode())
     for each in learned:
         figure = figures.mean_and_spread(each.values, tasks, f"λ of {each.method}")
         figures.write_figure(figure, folder / f"lambda-{each.method}", png=png)
+        alone = np.nan_to_num([without_levels(matrix) for matrix in each.scaled])
+        figure = figures.mean_and_spread(alone, tasks, f"{each.scale} of {each.method} without levels", signed=True)
+        figures.write_figure(figure, folder / f"pairs-{each.method}", png=png)
     bars = figures.variance_bars({name: each.variance for name, each in found.items()})
     figures.write_figure(bars, folder / "variance", png=png)

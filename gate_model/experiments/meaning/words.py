@@ -1,96 +1,134 @@
-"""The relations in words that follow from the numbers."""
+"""The relations in a table and in words that follow from the numbers."""
+
+import math
+from collections.abc import Mapping
 
 from gate_model.experiments.meaning.pair_ranks import VIEWS, View
 from gate_model.experiments.meaning.relations import Agreement, Relations
 
-__all__ = [
-    "ENOUGH",
-    "SURE",
-    "agreement_words",
-    "chemistry_words",
-    "labels_words",
-    "number",
-    "pair_words",
-    "seeds_words",
-]
+__all__ = ["CHANCE", "agreement_lines", "chemistry_words", "labels_words", "number", "pair_words", "relation_lines"]
 
-SURE = 0.05
+CHANCE = "p of correlations and percentiles: one-sided, by renaming the tasks at random; of single pairs: F test."
+
+_SURE = 0.05
 """p below this is called more than chance."""
-ENOUGH = 0.5
-"""A reliability below this is called mostly chance: less than half of the variance is the same in other seeds."""
+_HALF = 0.5
+"""A reliability below this is called mostly chance."""
 
 
 def number(value: float, digits: int = 2) -> str:
-    """With its sign, a true minus; "undefined" for NaN."""
-    return "undefined" if value != value else f"{value:+.{digits}f}".replace("-", "−")  # noqa: PLR0124  NaN
+    """With its sign and a true minus; "–" for NaN."""
+    if math.isnan(value):
+        return "–"
+    rounded = round(value, digits)
+    return f"{abs(rounded):.{digits}f}" if rounded == 0 else f"{rounded:+.{digits}f}".replace("-", "−")
 
 
-def seeds_words(found: Relations) -> str:
-    """How alike two seeds are."""
-    said = [f"{number(found.mean(view))} ± {found.std(view):.2f} ({view})" for view in VIEWS]
-    return f"Two seeds rank with a correlation of {', '.join(said)}."
+def relation_lines(found: Mapping[str, Relations], seeds: Mapping[str, int]) -> list[str]:
+    """Two tables with a row per quantity: how stable it is, and how it goes with chemistry and labels.
 
-
-def pair_words(found: Relations, n_seeds: int, what: str) -> str:
-    """Whether there is something to single pairs."""
-    shares = found.variance.shares
-    text = (
-        f"Of the variance of {what} within a seed {found.variance.stable:.0%} is the same for all seeds: "
-        f"{shares['target']:.0%} the target's, {shares['source']:.0%} the source's, {shares['pair']:.0%} the pair's. "
-        f"The seed's own are {shares['target by seed']:.0%}, {shares['source by seed']:.0%} and "
-        f"{shares['pair by seed']:.0%}. "
-    )
-    reliability = found.reliability["pairs alone"]
-    if not found.variance.p_pair < SURE:
-        return f"{text}**The seeds do not agree on single pairs** (p {found.variance.p_pair:.2g})."
-    if reliability < ENOUGH:
-        return (
-            f"{text}**The seeds agree on single pairs a little** (p {found.variance.p_pair:.1g}), but even the mean of "
-            f"{n_seeds} is mostly chance (reliability {reliability:.2f})."
+    Args:
+        found: by the quantity's name.
+        seeds: how many, by the same name.
+    """
+    stable, related = [], []
+    for name, each in found.items():
+        shares = [f"{100 * share:.0f}" for share in each.variance.shares.values()]
+        stable.append(
+            [
+                name,
+                str(seeds[name]),
+                *(number(each.mean(view)) + _spread(each.std(view)) for view in VIEWS),
+                f"{' + '.join(shares[:3])} %",
+                f"{' + '.join(shares[3:])} %",
+                _p(each.variance.p_pair),
+                f"{each.reliability['pairs alone']:.2f}",
+            ]
         )
-    return (
-        f"{text}**The seeds agree on single pairs** (p {found.variance.p_pair:.1g}); the mean of {n_seeds} has a "
-        f"reliability of {reliability:.2f}."
-    )
+        close = each.chemistry["pairs alone"]
+        related.append(
+            [
+                name,
+                *(
+                    f"{100 * close[kind].mean:.0f} % ({_p(close[kind].p)})" if kind in close else "–"
+                    for kind in ("rule", "definition")
+                ),
+                *(f"{number(each.labels[view].rho)} ({_p(each.labels[view].p)})" for view in VIEWS),
+            ]
+        )
+    views = list(VIEWS)
+    shares_of = ["same for all seeds: target, source, pair", "the seed's own: target, source, pair"]
+    first = ["ρ between seeds", "seeds", *views, *shares_of, "p of single pairs", "reliability of pairs, mean of seeds"]
+    second = ["", "close pairs by rule: percentile", "by definition", *(f"ρ with labels, {view}" for view in views)]
+    return [*_table(first, stable), "", *_table(second, related)]
+
+
+def pair_words(found: Relations, n_seeds: int) -> str:
+    """Whether there is something to single pairs that another seed finds again."""
+    own, pair = 100 * (1 - found.variance.stable), 100 * found.variance.shares["pair"]
+    reliability = found.reliability["pairs alone"]
+    text = f"{own:.0f} % of the variance within a seed is the seed's own, {pair:.0f} % the pair's in all seeds. "
+    if not found.variance.p_pair < _SURE or reliability == 0:
+        return f"{text}**Seeds do not agree on single pairs.**"
+    if reliability < _HALF:
+        return f"{text}**Seeds agree on single pairs, but so little that the mean of {n_seeds} is mostly chance.**"
+    return f"{text}**Seeds agree on single pairs, and the mean of {n_seeds} is mostly not chance.**"
 
 
 def chemistry_words(found: Relations) -> str:
-    """Where close pairs stand."""
-    if not found.chemistry["all pairs"]:
+    """Where close pairs stand, with the levels of targets and sources taken out."""
+    if not found.chemistry["pairs alone"]:
         return "The tasks have none of the pairs that ought to be close."
-    said = []
-    for view, kinds in found.chemistry.items():
-        parts = [
-            f"{each.mean:.0%} ({kind}, {len(each.percentile)} pairs, p {each.p:.2g})" for kind, each in kinds.items()
-        ]
-        said.append(f"{view}: {', '.join(parts)}")
-    verdict = _verdict(found.chemistry["pairs alone"]["all"].p, "higher than by chance")
-    return (
-        f"Pairs that ought to be close stand on average at this percentile (50 % by chance): {'; '.join(said)}. "
-        f"With the levels of targets and sources taken out they stand {verdict}."
-    )
+    close = found.chemistry["pairs alone"]["all"]
+    return f"Pairs that ought to be close stand {_verdict(close.p)} ({100 * close.mean:.0f} % of the pairs stand lower)."
 
 
 def labels_words(found: Relations) -> str:
-    """Agreement with what the labels say."""
-    said = [f"{number(each.rho)} ({view}, p {each.p:.2g})" for view, each in found.labels.items()]
-    return f"Correlation with how closely the labels themselves go together: {', '.join(said)}."
+    """Agreement with what the labels say, of single pairs."""
+    alone = found.labels["pairs alone"]
+    return f"Pairs whose labels go together stand {_verdict(alone.p)}."
 
 
-def agreement_words(found: dict[View, Agreement]) -> str:
-    """Of learned λ with the measured gain."""
-    said = [f"{number(each.rho)} ({view}, p {each.p:.2g}, at most {each.ceiling:.2f})" for view, each in found.items()]
-    alone = found["pairs alone"]
-    if alone.rho != alone.rho:  # noqa: PLR0124  NaN
-        verdict = "λ or the gain does not vary, so that they cannot be compared"
-    elif alone.ceiling == 0:
-        verdict = "seeds agree so little on single pairs that nothing could agree with their mean"
-    else:
-        verdict = f"single pairs with a large λ have a gain {_verdict(alone.p, 'higher than by chance')}"
-    return f"Correlation of λ with the gain: {', '.join(said)}. In words: {verdict}."
+def agreement_lines(found: Mapping[str, Mapping[View, Agreement]]) -> list[str]:
+    """A table of learned λ against the gain, a row per method, and a sentence for each.
+
+    Args:
+        found: by method.
+    """
+    rows = [
+        [f"`{name}`", *(f"{number(each.rho)} ({_p(each.p)}; {each.ceiling:.2f})" for each in views.values())]
+        for name, views in found.items()
+    ]
+    table = _table(["ρ of λ with the gain (highest that noise allows)", *VIEWS], rows)
+    return [*table, "", *(f"- `{name}`: {_agreed(views)}" for name, views in found.items())]
 
 
-def _verdict(p: float, higher: str) -> str:
-    if p < SURE:
-        return f"**{higher}**"
-    return "**lower than by chance**" if p > 1 - SURE else "**no higher than by chance**"
+def _agreed(views: Mapping[View, Agreement]) -> str:
+    alone = views["pairs alone"]
+    if math.isnan(alone.rho):
+        return "λ or the gain of single pairs does not vary."
+    if alone.ceiling == 0:
+        return "on single pairs the seeds disagree so much that nothing could agree with their mean."
+    return f"the gain of single pairs with a large λ stands {_verdict(alone.p)}."
+
+
+def _verdict(p: float) -> str:
+    if math.isnan(p):
+        return "nowhere, since nothing varies"
+    if p < _SURE:
+        return "**higher than by chance**"
+    return "**lower than by chance**" if p > 1 - _SURE else "**no higher than by chance**"
+
+
+def _p(p: float) -> str:
+    if math.isnan(p):
+        return "–"
+    return "p < 0.0001" if p < 1e-4 else f"p {p:.1g}" if p < 0.01 else f"p {p:.2f}"
+
+
+def _spread(std: float) -> str:
+    return "" if math.isnan(std) else f" ± {std:.2f}"
+
+
+def _table(header: list[str], rows: list[list[str]]) -> list[str]:
+    return [f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows)]
