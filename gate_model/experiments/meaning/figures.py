@@ -9,9 +9,21 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
-from bilevel_hpo.plots import DIVERGING, PALETTE, SEQUENTIAL, TEMPLATE, as_label, as_text, cluster_order, export, gain
+from bilevel_hpo.plots import (
+    DIVERGING,
+    PALETTE,
+    SEQUENTIAL,
+    TEMPLATE,
+    ExportError,
+    as_label,
+    as_text,
+    cluster_order,
+    export,
+    gain,
+)
 from gate_model.experiments.meaning.pair_ranks import off_diagonal
 from gate_model.experiments.meaning.variance import PARTS, Variance
+from gate_model.runs import RunError
 
 __all__ = ["gain_scatter", "mean_and_spread", "variance_bars", "write_figure"]
 
@@ -100,5 +112,8 @@ def gain_scatter(table: pd.DataFrame, method: str, text: str) -> go.Figure:
 
 
 def write_figure(figure: go.Figure, path: Path, *, png: bool) -> None:
-    """`path` + ".html", and ".png" if wanted; ExportError without kaleido or a browser."""
-    export(figure, pd.DataFrame(), path, ["html", "png"] if png else ["html"])
+    """`path` + ".html", and ".png" if wanted; RunError without kaleido or a browser."""
+    try:
+        export(figure, pd.DataFrame(), path, ["html", "png"] if png else ["html"])
+    except ExportError as error:
+        raise RunError(f"--png: {error}") from error

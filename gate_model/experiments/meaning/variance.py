@@ -69,6 +69,10 @@ def variance_parts(y: Array) -> Variance:
         centred = (each - each.mean(1, keepdims=True) for each in (targets, sources))
         return *centred, pairs - effects @ design.T
 
+    def positive(variance: float) -> float:
+        """0 where it is negative, or so small that it is rounding."""
+        return variance if variance > 1e-20 * float((values**2).max()) else 0.0
+
     common, own = split(mean[None]), split(values - mean)
     # A row of the centred inverse is how one effect answers to a rest of variance 1.
     answers = inverse.T.reshape(len(mean), 2, n_tasks)
@@ -76,15 +80,14 @@ def variance_parts(y: Array) -> Variance:
     c_target, c_source = (answers**2).sum((0, 2)) / (n_tasks - 1)
 
     df = n_tasks * (n_tasks - 1) - (2 * n_tasks - 1)
-    v_own = float((own[2] ** 2).sum()) / (df * (n_seeds - 1))
-    v_common = float((common[2] ** 2).sum()) / df
+    v_own = positive(float((own[2] ** 2).sum()) / (df * (n_seeds - 1)))
+    v_common = positive(float((common[2] ** 2).sum()) / df)
     parts = {"pair": v_common - v_own / n_seeds, "pair by seed": v_own}
     for place, (name, c) in enumerate((("target", c_target), ("source", c_source))):
         by_seed = float((own[place] ** 2).sum()) / ((n_tasks - 1) * (n_seeds - 1)) - c * v_own
         # Left as it is where it is negative: setting it to 0 first would bias what is taken off below.
         parts[name] = float((common[place] ** 2).sum()) / (n_tasks - 1) - c * v_common - by_seed / n_seeds
         parts[f"{name} by seed"] = by_seed
-    f = n_seeds * v_common / v_own if v_own else float("nan")
-    return Variance(
-        {part: max(float(parts[part]), 0.0) for part in PARTS}, float(stats.f.sf(f, df, df * (n_seeds - 1)))
-    )
+    f = n_seeds * v_common / v_own if v_own else np.inf if v_common else np.nan
+    p_pair = float(stats.f.sf(f, df, df * (n_seeds - 1)))
+    return Variance({part: positive(float(parts[part])) for part in PARTS}, p_pair)

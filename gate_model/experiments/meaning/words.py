@@ -80,7 +80,9 @@ def chemistry_words(found: Relations) -> str:
     if not found.chemistry["pairs alone"]:
         return "The tasks have none of the pairs that ought to be close."
     close = found.chemistry["pairs alone"]["all"]
-    return f"Pairs that ought to be close stand {_verdict(close.p)} ({100 * close.mean:.0f} % of the pairs stand lower)."
+    return (
+        f"Pairs that ought to be close stand {_verdict(close.p)} ({100 * close.mean:.0f} % of the pairs stand lower)."
+    )
 
 
 def labels_words(found: Relations) -> str:
