@@ -43,8 +43,8 @@ def stability(
     benchmark = BenchmarkRun(run)
     learned = learned_lambdas(benchmark)
     table = _table(benchmark, smiles_column, join)
-    open_folder(out, {"command": "experiment stability", "run": benchmark.config}, resume=False)
     labels = _labels(benchmark, table, learned)
+    open_folder(out, {"command": "experiment stability", "run": benchmark.config}, resume=False)
     write_stability(out, learned, benchmark.tasks, labels, _about(benchmark), png=png)
     _print(out)
 

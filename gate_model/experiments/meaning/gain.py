@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gate_model.experiments.meaning import figures, words
 from gate_model.experiments.meaning.learned_lambda import LearnedLambda
-from gate_model.experiments.meaning.pair_ranks import VIEWS, off_diagonal
+from gate_model.experiments.meaning.pair_ranks import VIEWS, View, between_seeds, off_diagonal, reliability
 from gate_model.experiments.meaning.relations import agreement, relations
 from gate_model.experiments.meaning.removal import gains
 from gate_model.experiments.meaning.tables import (
@@ -60,7 +60,7 @@ def write_gain(
                 each.scaled.mean(0),
                 gain.mean(0),
                 view,
-                (relations(each.scaled, tasks, labels).reliability[view], found.reliability[view]),
+                (_reliability(each.scaled, view), found.reliability[view]),
             )
             for view in VIEWS
         }
@@ -115,6 +115,10 @@ def write_gain(
         one = agreed[each.method]["all pairs"]
         text = f"Spearman ρ = {words.number(one.rho)} (p {one.p:.2g}); noise allows at most {one.ceiling:.2f}"
         figures.write_figure(figures.gain_scatter(table, each.method, text), folder / f"gain-{each.method}", png=png)
+
+
+def _reliability(y: Array, view: View) -> float:
+    return reliability([rho for _, _, rho in between_seeds(y, view)], len(y))
 
 
 def _rmse_table(rmse: Array, seeds: Sequence[int], tasks: Sequence[str]) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from gate_model.experiments.meaning.pair_ranks import VIEWS
 from gate_model.experiments.meaning.relations import Agreement, Relations
 from gate_model.experiments.meaning.variance import PARTS
 
-__all__ = ["agreement_facts", "as_facts", "matrix_table", "pairs_table", "plain", "seeds_table", "variance_table"]
+__all__ = ["agreement_facts", "as_facts", "matrix_table", "pairs_table", "seeds_table", "variance_table"]
 
 Array = NDArray[np.float64]
 
@@ -68,11 +68,15 @@ def as_facts(each: Relations) -> dict[str, Any]:
     """The relations of one quantity for JSON."""
     return {
         "between_seeds": {
-            view: {"mean": plain(each.mean(view)), "std": plain(each.std(view)), "reliability": each.reliability[view]}
+            view: {
+                "mean": _plain(each.mean(view)),
+                "std": _plain(each.std(view)),
+                "reliability": each.reliability[view],
+            }
             for view in VIEWS
         },
         "variance": {"shares": each.variance.shares, "same for all seeds": each.variance.stable},
-        "p_pair": plain(each.variance.p_pair),
+        "p_pair": _plain(each.variance.p_pair),
         "chemistry": {
             view: {
                 kind: {"pairs": len(found.percentile), "percentile": found.mean, "p": found.p}
@@ -86,9 +90,9 @@ def as_facts(each: Relations) -> dict[str, Any]:
 
 def agreement_facts(found: Agreement) -> dict[str, float | None]:
     """For JSON."""
-    return {"rho": plain(found.rho), "p": plain(found.p), "ceiling": found.ceiling}
+    return {"rho": _plain(found.rho), "p": _plain(found.p), "ceiling": found.ceiling}
 
 
-def plain(value: float) -> float | None:
+def _plain(value: float) -> float | None:
     """None for NaN, which JSON does not have."""
     return None if np.isnan(value) else float(value)
