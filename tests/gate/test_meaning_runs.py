@@ -230,6 +230,7 @@ def test_removal_goes_on_with_the_trainings_that_are_missing(run: Path, tmp_path
     for name in ("gain", "gain-budget"):
         assert (whole / f"{name}.html").exists()
     assert "population was 2, now 3" in str(removal(stopped, "--resume", "--population", 3).exception)
+    assert "'relative_losses': True" in str(removal(stopped, "--resume", "--relative-losses").exception)
 
 
 def test_pictures_say_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -113,7 +113,7 @@ def write_gain(
     for each in learned:
         table = matrix_table(each.values, tasks, "lambda").drop(columns="lambda_std").assign(gain=measured["gain"])
         one = agreed[each.method]["all pairs"]
-        text = f"Spearman ρ = {words.number(one.rho)} (p {one.p:.2g}); noise allows at most {one.ceiling:.2f}"
+        text = f"Spearman ρ = {words.number(one.rho)} ({words.p_text(one.p)}); noise allows at most {one.ceiling:.2f}"
         figures.write_figure(figures.gain_scatter(table, each.method, text), folder / f"gain-{each.method}", png=png)
 
 

@@ -6,7 +6,16 @@ from collections.abc import Mapping
 from gate_model.experiments.meaning.pair_ranks import VIEWS, View
 from gate_model.experiments.meaning.relations import Agreement, Relations
 
-__all__ = ["CHANCE", "agreement_lines", "chemistry_words", "labels_words", "number", "pair_words", "relation_lines"]
+__all__ = [
+    "CHANCE",
+    "agreement_lines",
+    "chemistry_words",
+    "labels_words",
+    "number",
+    "p_text",
+    "pair_words",
+    "relation_lines",
+]
 
 CHANCE = "p of correlations and percentiles: one-sided, by renaming the tasks at random; of single pairs: F test."
 
@@ -41,7 +50,7 @@ def relation_lines(found: Mapping[str, Relations], seeds: Mapping[str, int]) -> 
                 *(number(each.mean(view)) + _spread(each.std(view)) for view in VIEWS),
                 f"{' + '.join(shares[:3])} %",
                 f"{' + '.join(shares[3:])} %",
-                _p(each.variance.p_pair),
+                p_text(each.variance.p_pair),
                 f"{each.reliability['pairs alone']:.2f}",
             ]
         )
@@ -50,10 +59,10 @@ def relation_lines(found: Mapping[str, Relations], seeds: Mapping[str, int]) -> 
             [
                 name,
                 *(
-                    f"{100 * close[kind].mean:.0f} % ({_p(close[kind].p)})" if kind in close else "–"
+                    f"{100 * close[kind].mean:.0f} % ({p_text(close[kind].p)})" if kind in close else "–"
                     for kind in ("rule", "definition")
                 ),
-                *(f"{number(each.labels[view].rho)} ({_p(each.labels[view].p)})" for view in VIEWS),
+                *(f"{number(each.labels[view].rho)} ({p_text(each.labels[view].p)})" for view in VIEWS),
             ]
         )
     views = list(VIEWS)
@@ -98,7 +107,7 @@ def agreement_lines(found: Mapping[str, Mapping[View, Agreement]]) -> list[str]:
         found: by method.
     """
     rows = [
-        [f"`{name}`", *(f"{number(each.rho)} ({_p(each.p)}; {each.ceiling:.2f})" for each in views.values())]
+        [f"`{name}`", *(f"{number(each.rho)} ({p_text(each.p)}; {each.ceiling:.2f})" for each in views.values())]
         for name, views in found.items()
     ]
     table = _table(["ρ of λ with the gain (highest that noise allows)", *VIEWS], rows)
@@ -122,7 +131,8 @@ def _verdict(p: float) -> str:
     return "**lower than by chance**" if p > 1 - _SURE else "**no higher than by chance**"
 
 
-def _p(p: float) -> str:
+def p_text(p: float) -> str:
+    """Of a p-value; "–" for NaN."""
     if math.isnan(p):
         return "–"
     return "p < 0.0001" if p < 1e-4 else f"p {p:.1g}" if p < 0.01 else f"p {p:.2f}"
