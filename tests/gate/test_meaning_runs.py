@@ -23,6 +23,7 @@ from gate_model.experiments.meaning.gain import write_gain
 from gate_model.experiments.meaning.learned_lambda import LearnedLambda, learned_lambdas
 from gate_model.experiments.meaning.pair_ranks import off_diagonal
 from gate_model.experiments.meaning.removal import Removal, train_removals, without
+from gate_model.experiments.meaning.stability import write_stability
 from gate_model.runs import RunError, write_json
 from gate_model.training import Settings, predict, rmse, train
 
@@ -108,8 +109,14 @@ def test_learned_lambda_leaves_failed_seeds_out_and_takes_logarithms_where_it_ca
     assert (budget.method, budget.seeds, budget.failed, budget.scale) == ("budget", (0, 2), (1,), "log λ")
     off = off_diagonal(4)
     np.testing.assert_allclose(np.exp(budget.scaled)[:, off], positive[[0, 2]][:, off])
-    assert (direct.seeds, direct.scale) == ((0, 1, 2), "λ")
+    assert (direct.seeds, direct.scale, direct.zeros) == ((0, 1, 2), "λ", pytest.approx(1 / 36))
     assert (direct.scaled[:, off] == zero[:, off]).all()
+    assert (budget.telling, direct.telling) == ("pairs alone", "within targets")
+    write_stability(tmp_path / "out", [budget, direct], TASKS, positive[0], {})
+    said = (tmp_path / "out" / "findings.md").read_text(encoding="utf-8").splitlines()
+    assert said[-1].startswith("- `direct`: 3 % of its λ are 0, the bound")
+    assert said[-1].endswith("chance** (within targets).")
+    assert said[-2].endswith("(pairs alone). Left out, since the training failed: seed 1.")
     write_jobs(folder, "budget", positive.tolist(), failed=(0, 1))
     with pytest.raises(RunError, match=r"λ of budget for 1 seed\(s\), at least 2 .*--seeds 2"):
         learned_lambdas(BenchmarkRun(folder))
@@ -168,7 +175,7 @@ def test_lambda_that_is_the_gain_agrees_with_it(tmp_path: Path) -> None:
     raw = pd.read_csv(tmp_path / "rmse.csv", keep_default_na=False).set_index(["seed", "removed", "target"])["val_rmse"]
     assert raw[1, "CT", "BP"] == pytest.approx(0.3 * np.exp(gain[1, 1, 2]))
     assert raw[1, "", "BP"] == 0.3
-    assert "`budget`: the gain of single pairs with a large λ stands **higher than by chance**" in (
+    assert "`budget`: the gain of pairs with a large λ stands **higher than by chance**" in (
         tmp_path / "findings.md"
     ).read_text(encoding="utf-8")
 

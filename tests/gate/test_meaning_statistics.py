@@ -219,9 +219,9 @@ def test_words_follow_the_numbers() -> None:
     stable = relations(pair + 0.3 * noise, TASKS, labels)
     assert stable.mean("pairs alone") > 0.7
     assert "**Seeds agree on single pairs, and the mean of 4 is mostly not chance.**" in words.pair_words(stable, 4)
-    assert words.labels_words(stable) == "Pairs whose labels go together stand **higher than by chance**."
+    assert words.labels_words(stable, "pairs alone").endswith("stand **higher than by chance** (pairs alone).")
     against = relations(-pair + 0.3 * noise, TASKS, labels)
-    assert words.labels_words(against) == "Pairs whose labels go together stand **lower than by chance**."
+    assert words.labels_words(against, "within targets").endswith("stand **lower than by chance** (within targets).")
     chance = relations(noise, TASKS, labels)
     assert chance.variance.p_pair > 0.05
     assert "**Seeds do not agree on single pairs.**" in words.pair_words(chance, 4)
@@ -247,9 +247,11 @@ def test_agreement_of_lambda_with_the_gain_and_what_noise_allows() -> None:
     assert all(each.rho == pytest.approx(1) and each.ceiling == pytest.approx(0.9) for each in same.values())
     noise = {view: Agreement(0.3, 0.001, 0.0) for view in VIEWS}
     flat = {view: agreement(a, np.ones((8, 8)), view, (1.0, 0.0)) for view in VIEWS}
-    lines = words.agreement_lines({"m": same, "n": noise, "o": flat})
+    lines = words.agreement_lines(
+        {"m": same, "n": noise, "o": flat}, {"m": "within targets", "n": "pairs alone", "o": "pairs alone"}
+    )
     assert "| `m` | +1.00 (p 0.0005; 0.90) |" in lines[2]
-    assert lines[-3] == "- `m`: the gain of single pairs with a large λ stands **higher than by chance**."
+    assert lines[-3] == "- `m`: the gain of pairs with a large λ stands **higher than by chance** (within targets)."
     assert "nothing could agree" in lines[-2]
     assert "does not vary" in lines[-1]
     assert agreement(a, b, "all pairs", (1.0, 1.0)).p > 0.05

@@ -99,11 +99,12 @@ def write_gain(
         f"- Within a seed the gains spread by {percent['spread']:.2f} %. What a task seems to gain from itself as a "
         f"source, which it never is, spreads by {percent['spread_on_itself']:.2f} %: that much comes by detours and by "
         "chance.",
-        f"- {words.pair_words(found, len(seeds))} {words.chemistry_words(found)} {words.labels_words(found)}",
+        f"- {words.pair_words(found, len(seeds))} {words.chemistry_words(found)} "
+        f"{words.labels_words(found, 'pairs alone')}",
         "",
         *words.relation_lines({"gain": found}, {"gain": len(seeds)}),
         "",
-        *words.agreement_lines(agreed),
+        *words.agreement_lines(agreed, {each.method: each.telling for each in learned}),
     ]
     with replacing(folder / "findings.md") as file:
         file.write(("\n".join(lines) + "\n").encode())

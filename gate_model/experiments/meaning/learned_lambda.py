@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gate_model.experiments.benchmark_run import BenchmarkRun
-from gate_model.experiments.meaning.pair_ranks import off_diagonal
+from gate_model.experiments.meaning.pair_ranks import View, off_diagonal
 from gate_model.runs import RunError
 
 __all__ = ["LearnedLambda", "learned_lambdas"]
@@ -26,9 +26,21 @@ class LearnedLambda:
     """Seeds whose training failed; they have no λ."""
 
     @property
+    def zeros(self) -> float:
+        """Share of λ that are 0, the lower bound."""
+        return float((self.values[:, off_diagonal(self.values.shape[1])] == 0).mean())
+
+    @property
     def scale(self) -> str:
         """`log λ`, or `λ` if some are 0."""
-        return "λ" if (self.values[:, off_diagonal(self.values.shape[1])] == 0).any() else "log λ"
+        return "λ" if self.zeros else "log λ"
+
+    @property
+    def telling(self) -> View:
+        """The view that tells about pairs: λ on the bound does not follow a source's level, which then cannot be taken
+        out of it.
+        """
+        return "within targets" if self.zeros else "pairs alone"
 
     @property
     def scaled(self) -> Array:

@@ -49,7 +49,7 @@ def write_stability(
         frame.insert(0, "method", each.method)
     write_csv(folder / "lambda.csv", pd.concat(ratios, ignore_index=True))
     facts = {
-        each.method: {"seeds": list(each.seeds), "failed": list(each.failed), "scale": each.scale}
+        each.method: {"seeds": list(each.seeds), "failed": list(each.failed), "scale": each.scale, "zeros": each.zeros}
         | as_facts(found[each.method])
         for each in learned
     }
@@ -70,8 +70,11 @@ def write_stability(
         failed = (
             f" Left out, since the training failed: seed {', '.join(map(str, each.failed))}." if each.failed else ""
         )
-        said = (words.pair_words(one, len(each.seeds)), words.chemistry_words(one), words.labels_words(one))
-        lines.append(f"- `{each.method}`: {' '.join(said)}{failed}")
+        if each.zeros:
+            said = [words.bound_words(one, each.zeros)]
+        else:
+            said = [words.pair_words(one, len(each.seeds)), words.chemistry_words(one)]
+        lines.append(f"- `{each.method}`: {' '.join(said)} {words.labels_words(one, each.telling)}{failed}")
     with replacing(folder / "findings.md") as file:
         file.write(("\n".join(lines) + "\n").encode())
     for each in learned:

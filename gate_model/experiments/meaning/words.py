@@ -9,6 +9,7 @@ from gate_model.experiments.meaning.relations import Agreement, Relations
 __all__ = [
     "CHANCE",
     "agreement_lines",
+    "bound_words",
     "chemistry_words",
     "labels_words",
     "number",
@@ -94,33 +95,46 @@ def chemistry_words(found: Relations) -> str:
     )
 
 
-def labels_words(found: Relations) -> str:
-    """Agreement with what the labels say, of single pairs."""
-    alone = found.labels["pairs alone"]
-    return f"Pairs whose labels go together stand {_verdict(alone.p)}."
+def bound_words(found: Relations, zeros: float) -> str:
+    """What can be said of pairs where a share of λ is 0."""
+    view: View = "within targets"
+    return (
+        f"{100 * zeros:.0f} % of its λ are 0, the bound, where no level can be taken out: its numbers of pairs alone "
+        f"and of close pairs are not to be trusted. Two seeds rank the sources of one target with a correlation of "
+        f"{number(found.mean(view))}{_spread(found.std(view))}."
+    )
 
 
-def agreement_lines(found: Mapping[str, Mapping[View, Agreement]]) -> list[str]:
+def labels_words(found: Relations, view: View) -> str:
+    """Agreement with what the labels say."""
+    return f"Pairs whose labels go together stand {_verdict(found.labels[view].p)} ({view})."
+
+
+def agreement_lines(found: Mapping[str, Mapping[View, Agreement]], telling: Mapping[str, View]) -> list[str]:
     """A table of learned λ against the gain, a row per method, and a sentence for each.
 
     Args:
         found: by method.
+        telling: by method, the view that the sentence is about.
     """
     rows = [
         [f"`{name}`", *(f"{number(each.rho)} ({p_text(each.p)}; {each.ceiling:.2f})" for each in views.values())]
         for name, views in found.items()
     ]
     table = _table(["ρ of λ with the gain (highest that noise allows)", *VIEWS], rows)
-    return [*table, "", *(f"- `{name}`: {_agreed(views)}" for name, views in found.items())]
+    return [
+        *table,
+        "",
+        *(f"- `{name}`: {_agreed(views[telling[name]], telling[name])}" for name, views in found.items()),
+    ]
 
 
-def _agreed(views: Mapping[View, Agreement]) -> str:
-    alone = views["pairs alone"]
-    if math.isnan(alone.rho):
-        return "λ or the gain of single pairs does not vary."
-    if alone.ceiling == 0:
-        return "on single pairs the seeds disagree so much that nothing could agree with their mean."
-    return f"the gain of single pairs with a large λ stands {_verdict(alone.p)}."
+def _agreed(found: Agreement, view: View) -> str:
+    if math.isnan(found.rho):
+        return f"λ or the gain does not vary ({view})."
+    if found.ceiling == 0:
+        return f"the seeds disagree so much that nothing could agree with their mean ({view})."
+    return f"the gain of pairs with a large λ stands {_verdict(found.p)} ({view})."
 
 
 def _verdict(p: float) -> str:
