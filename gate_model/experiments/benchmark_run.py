@@ -44,8 +44,11 @@ class BenchmarkRun:
 
     @property
     def settings(self) -> Settings:
-        """Of every training."""
-        return Settings(**self.config["settings"])
+        """Of every training; RunError if they are those of another version."""
+        try:
+            return Settings(**self.config["settings"])
+        except TypeError as error:
+            raise RunError(f"{self.folder / 'config.json'}: settings of another version: {error}") from error
 
     @property
     def methods(self) -> tuple[str, ...]:

@@ -92,7 +92,9 @@ def test_what_is_no_run_or_lacks_a_method_is_named(tmp_path: Path, run: Path) ->
     table = read_csv(run.parent / "my.csv")
     with pytest.raises(RunError, match=r"another table: tasks \['HV', 'BP', 'CT', 'VP'\] there, \['HV', 'BP'\] here"):
         BenchmarkRun(run).checked(table.select(["HV", "BP"]))
-    foreign = made_up(tmp_path / "foreign")
+    foreign = made_up(tmp_path / "foreign", settings={"epochs": 1, "momentum": 0.9})
+    with pytest.raises(RunError, match=r"settings of another version: .*'momentum'"):
+        _ = BenchmarkRun(foreign).settings
     write_json(foreign / "jobs" / "budget-seed0.json", {"method": "budget", "rmse": 1})
     with pytest.raises(RunError, match=r"budget-seed0\.json is no result"):
         BenchmarkRun(foreign).results("budget")
