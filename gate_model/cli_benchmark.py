@@ -27,12 +27,11 @@ from gate_model.cli_options import (
 from gate_model.cli_run import about_data, command_typed, console, prepare_shown, progress_bar
 from gate_model.data.inputs import Embedding
 from gate_model.data.prepared import PreparedData
-from gate_model.data.random_split import fewer, random_split
-from gate_model.data.splits import scaffold_split
 from gate_model.data.table import PropertyTable
 from gate_model.experiments.leaderboard._outside import imported
 from gate_model.experiments.leaderboard.benchmark import Benchmark, run_benchmark
 from gate_model.experiments.leaderboard.board import rows_of, write_board
+from gate_model.experiments.leaderboard.splitting import split_of
 from gate_model.experiments.leaderboard.table import ENTRIES, UNIFORM, entries_of
 from gate_model.runs import open_folder
 from gate_model.training import SETTINGS
@@ -115,8 +114,4 @@ def benchmark(
 
 
 def _prepared(table: PropertyTable, seed: int, kind: SplitKind, fraction: float, embedding: Embedding) -> PreparedData:
-    if kind is SplitKind.scaffold:
-        whole = scaffold_split(table.smiles, table.labels, seed=seed)
-    else:
-        whole = random_split(table.labels, seed=seed)
-    return prepare_shown(table, seed, embedding, fewer(whole, table.labels, fraction, seed=seed))
+    return prepare_shown(table, seed, embedding, split_of(table, kind.value, fraction, seed=seed))

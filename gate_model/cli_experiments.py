@@ -1,4 +1,4 @@
-"""`gate experiment`: figures and tables of the paper, repeated."""
+"""`gate experiment`: figures and tables of the paper, repeated, and what comes of a benchmark run."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from gate_model.cli_experiments_lambda import add_commands
 from gate_model.cli_options import DEFAULT, EpochsOption, OutOption, ResumeOption
 from gate_model.cli_run import command_typed, console, prepare_shown, progress_bar
 from gate_model.data.chemicals_table import load_chemicals
@@ -21,7 +22,8 @@ from gate_model.training import Settings
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Repeat a figure or table of the paper.", no_args_is_help=True)
+app = typer.Typer(help="Repeat the paper, or look into a benchmark run.", no_args_is_help=True)
+add_commands(app)
 
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished `gate benchmark`.")]
 AnalysisOption = Annotated[Path, typer.Option("--out", help="Folder for the results; earlier ones are replaced.")]
@@ -29,7 +31,7 @@ AnalysisOption = Annotated[Path, typer.Option("--out", help="Folder for the resu
 
 @app.callback()
 def experiments() -> None:
-    """Repeat a figure or table of the paper."""
+    """Repeat the paper, or look into a benchmark run."""
 
 
 @app.command("figure-1")

@@ -1,0 +1,82 @@
+"""The λ that a method of a benchmark run learned, one matrix per seed."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gate_model.experiments.benchmark_run import BenchmarkRun
+from gate_model.experiments.meaning.pair_ranks import View, off_diagonal
+from gate_model.runs import RunError
+
+__all__ = ["LearnedLambda", "learned_lambdas"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class LearnedLambda:
+    """λ of one method."""
+
+    method: str
+    seeds: tuple[int, ...]
+    values: Array
+    """In units of the direct path `[seeds, targets, sources]`."""
+    failed: tuple[int, ...]
+    """Seeds whose training failed; they have no λ."""
+
+    @property
+    def zeros(self) -> float:
+        """Share of λ that are 0, the lower bound."""
+        return float((self.values[:, off_diagonal(self.values.shape[1])] == 0).mean())
+
+    @property
+    def scale(self) -> str:
+        """`log λ`, or `λ` if some are 0."""
+        return "λ" if self.zeros else "log λ"
+
+    @property
+    def telling(self) -> View:
+        """The view that tells about pairs: λ on the bound does not follow a source's level, which then cannot be taken
+        out of it.
+        """
+        return "within targets" if self.zeros else "pairs alone"
+
+    @property
+    def scaled(self) -> Array:
+        """On that scale, 0 on the diagonal."""
+        scaled = self.values.copy() if self.scale == "λ" else np.log(self.values)
+        scaled[:, ~off_diagonal(scaled.shape[1])] = 0.0
+        return scaled
+
+
+def learned_lambdas(run: BenchmarkRun) -> list[LearnedLambda]:
+    """Of every method of the run that learns λ.
+
+    Raises:
+        RunError: there is none, one has fewer than two seeds, or the run has fewer than three tasks.
+    """
+    if not run.learned:
+        raise RunError(f"{run.folder} has no method that learns λ; {run.adding('e.g. --methods budget')}")
+    if len(run.tasks) < 3:
+        raise RunError(
+            f"{run.folder} has the tasks {', '.join(run.tasks)}; at least 3 are wanted to tell pairs from the levels "
+            "of targets and sources"
+        )
+    return [_learned(run, method) for method in run.learned]
+
+
+def _learned(run: BenchmarkRun, method: str) -> LearnedLambda:
+    results = run.results(method)
+    good = [result for result in results if not result.failure]
+    if len(good) < 2:
+        raise RunError(
+            f"{run.folder} has λ of {method} for {len(good)} seed(s), at least 2 are wanted; {run.adding('--seeds 2')}"
+        )
+    values = np.array([result.lambda_ for result in good], dtype=np.float64)
+    return LearnedLambda(
+        method,
+        tuple(result.seed for result in good),
+        values,
+        tuple(result.seed for result in results if result.failure),
+    )

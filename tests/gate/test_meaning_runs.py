@@ -1,0 +1,252 @@
+"""`gate experiment stability` and `removal` on benchmark runs: bad input, files, resuming."""
+
+import importlib.util
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from typer.testing import CliRunner
+from typer.testing import Result as CliResult
+
+from gate_model.cli import app
+from gate_model.data.prepared import PreparedData
+from gate_model.data.user_csv import read_csv
+from gate_model.experiments.benchmark_run import BenchmarkRun
+from gate_model.experiments.leaderboard.jobs import Result
+from gate_model.experiments.meaning import figures
+from gate_model.experiments.meaning.gain import write_gain
+from gate_model.experiments.meaning.learned_lambda import LearnedLambda, learned_lambdas
+from gate_model.experiments.meaning.pair_ranks import off_diagonal
+from gate_model.experiments.meaning.removal import Removal, train_removals, without
+from gate_model.experiments.meaning.stability import write_stability
+from gate_model.runs import RunError, write_json
+from gate_model.training import Settings, predict, rmse, train
+
+TASKS = ("HV", "BP", "CT", "VP")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def gate(*options: object) -> CliResult:
+    return CliRunner().invoke(app, [*map(str, options)])
+
+
+def write_jobs(folder: Path, method: str, lambdas: list[list[list[float]]], failed: tuple[int, ...] = ()) -> None:
+    for seed, lambda_ in enumerate(lambdas):
+        result = Result(method, seed, [], [], [], 1.0, 1.0, 1, [], lambda_, "diverged" if seed in failed else "")
+        write_json(folder / "jobs" / f"{method}-seed{seed}.json", asdict(result))
+
+
+def made_up(folder: Path, tasks: tuple[str, ...] = TASKS, **config: object) -> Path:
+    asked = {"command": "benchmark", "data": "chemicals", "tasks": list(tasks), "settings": asdict(Settings())}
+    write_json(folder / "config.json", asked | config)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real run of two seeds and one epoch on 60 molecules with four made-up labels."""
+    folder = tmp_path_factory.mktemp("meaning")
+    smiles = [start + "C" * n for start in ("O", "N", "c1ccccc1", "") for n in range(3, 18)]
+    values = (
+        np.random.default_rng(0).standard_normal((len(smiles), len(TASKS)))
+        + np.array([len(s) for s in smiles])[:, None]
+    )
+    pd.DataFrame(values, columns=list(TASKS)).assign(smiles=smiles).to_csv(folder / "my.csv", index=False)
+    options = ("--split", "random", "--epochs", 1, "--seeds", 2, "--workers", 1, "--methods", "budget,lambda=1")
+    made = gate("benchmark", "--data", folder / "my.csv", "--out", folder / "run", *options)
+    assert made.exception is None
+    return folder / "run"
+
+
+# The folder of a run
+
+
+def test_a_run_is_read_by_method_and_seed(run: Path) -> None:
+    found = BenchmarkRun(run)
+    assert found.tasks == TASKS
+    assert found.methods == ("budget", "lambda=1")
+    assert found.learned == ("budget",)
+    assert [result.seed for result in found.results("lambda=1")] == [0, 1]
+    assert found.settings == Settings(epochs=1)
+    table = read_csv(run.parent / "my.csv")
+    assert found.checked(table) is table
+    assert not np.array_equal(found.split(table, 0).train, found.split(table, 1).train)
+
+
+def test_what_is_no_run_or_lacks_a_method_is_named(tmp_path: Path, run: Path) -> None:
+    with pytest.raises(RunError, match=r"config\.json is missing"):
+        BenchmarkRun(tmp_path / "nowhere")
+    with pytest.raises(RunError, match="holds a run of `gate learn`; one of `gate benchmark` is wanted"):
+        BenchmarkRun(made_up(tmp_path / "learn", command="learn"))
+    with pytest.raises(RunError, match=r"no result of free; .*--methods free --out .*run --resume adds it"):
+        BenchmarkRun(run).results("free")
+    table = read_csv(run.parent / "my.csv")
+    with pytest.raises(RunError, match=r"another table: tasks \['HV', 'BP', 'CT', 'VP'\] there, \['HV', 'BP'\] here"):
+        BenchmarkRun(run).checked(table.select(["HV", "BP"]))
+    foreign = made_up(tmp_path / "foreign", settings={"epochs": 1, "momentum": 0.9})
+    with pytest.raises(RunError, match=r"settings of another version: .*'momentum'"):
+        _ = BenchmarkRun(foreign).settings
+    write_json(foreign / "jobs" / "budget-seed0.json", {"method": "budget", "rmse": 1})
+    with pytest.raises(RunError, match=r"budget-seed0\.json is no result"):
+        BenchmarkRun(foreign).results("budget")
+
+
+def test_learned_lambda_leaves_failed_seeds_out_and_takes_logarithms_where_it_can(tmp_path: Path) -> None:
+    positive = np.exp(np.random.default_rng(0).standard_normal((3, 4, 4)))
+    zero = positive.copy()
+    zero[1, 2, 0] = 0.0
+    folder = made_up(tmp_path / "run")
+    write_jobs(folder, "budget", positive.tolist(), failed=(1,))
+    write_jobs(folder, "direct", zero.tolist())
+    budget, direct = learned_lambdas(BenchmarkRun(folder))
+    assert (budget.method, budget.seeds, budget.failed, budget.scale) == ("budget", (0, 2), (1,), "log λ")
+    off = off_diagonal(4)
+    np.testing.assert_allclose(np.exp(budget.scaled)[:, off], positive[[0, 2]][:, off])
+    assert (direct.seeds, direct.scale, direct.zeros) == ((0, 1, 2), "λ", pytest.approx(1 / 36))
+    assert (direct.scaled[:, off] == zero[:, off]).all()
+    assert (budget.telling, direct.telling) == ("pairs alone", "within targets")
+    write_stability(tmp_path / "out", [budget, direct], TASKS, positive[0], {})
+    said = (tmp_path / "out" / "findings.md").read_text(encoding="utf-8").splitlines()
+    assert said[-1].startswith("- `direct`: 3 % of its λ are 0, the bound")
+    assert said[-1].endswith("chance** (within targets).")
+    assert said[-2].endswith("(pairs alone). Left out, since the training failed: seed 1.")
+    write_jobs(folder, "budget", positive.tolist(), failed=(0, 1))
+    with pytest.raises(RunError, match=r"λ of budget for 1 seed\(s\), at least 2 .*--seeds 2"):
+        learned_lambdas(BenchmarkRun(folder))
+    with pytest.raises(RunError, match="no method that learns λ"):
+        learned_lambdas(BenchmarkRun(made_up(tmp_path / "empty")))
+    two = made_up(tmp_path / "two", tasks=("HV", "BP"))
+    write_jobs(two, "budget", positive[:, :2, :2].tolist())
+    with pytest.raises(RunError, match="has the tasks HV, BP; at least 3"):
+        learned_lambdas(BenchmarkRun(two))
+
+
+# Trainings
+
+
+def test_a_removed_source_has_lambda_zero_for_every_target() -> None:
+    tasks = ("A", "B", "C")
+    assert torch.equal(without(None, tasks).ratios(tasks)(), torch.ones(3, 3))
+    expected = torch.ones(3, 3)
+    expected[[0, 2], 1] = 0.0
+    assert torch.equal(without(1, tasks).ratios(tasks)(), expected)
+
+
+def test_removals_are_trainings_at_lambda_one_judged_on_selection_molecules(
+    small_data: PreparedData, tmp_path: Path
+) -> None:
+    settings = Settings(epochs=2, embedding_hidden=32, d=16, k=8, hidden=16)
+    seen: list[tuple[int, int]] = []
+    found = train_removals(
+        tmp_path, {5: small_data}, Removal(settings, 3, 1), progress=lambda *counts: seen.append(counts)
+    )
+    assert found.shape == (1, 4, 3)
+    assert seen[0] == (0, 4)
+    assert seen[-1] == (4, 4)
+    x, labels = small_data.some(small_data.split.selection)
+    for row, removed in zip(found[0], (None, 0, 1, 2), strict=True):
+        alone = train(small_data, without(removed, small_data.abbreviations), settings, seed=5)
+        np.testing.assert_allclose(row, rmse(predict(alone.model, x), labels), rtol=1e-4)
+    assert len(list(tmp_path.glob("seed5-part*.json"))) == 2
+
+
+def test_lambda_that_is_the_gain_agrees_with_it(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    gain = np.exp(rng.standard_normal((1, 6, 6))) + 0.01 * rng.standard_normal((3, 6, 6))
+    with_all = np.full((3, 1, 6), 0.3)
+    measured = np.concatenate([with_all, with_all * np.exp(gain.transpose(0, 2, 1))], axis=1)
+    tasks = ("HV", "BP", "CT", "VP", "DS", "RI")
+    learned = LearnedLambda("budget", (0, 1, 2), gain, ())
+    write_gain(tmp_path, measured, (0, 1, 2), [learned], tasks, gain[0], {"command": "c"})
+    agreement = pd.read_csv(tmp_path / "agreement.csv").set_index(["method", "view"])
+    assert agreement.loc[("budget", "all pairs"), "rho"] == pytest.approx(1)
+    assert agreement.loc[("budget", "pairs alone"), "p"] < 0.01
+    assert agreement.loc[("budget", "all pairs"), "ceiling"] == pytest.approx(1, abs=0.01)
+    table = pd.read_csv(tmp_path / "gain.csv").set_index(["target", "source"])
+    assert table.loc[("BP", "CT"), "gain"] == pytest.approx(gain[:, 1, 2].mean())
+    assert table.loc[("BP", "CT"), "gain_std"] == pytest.approx(gain[:, 1, 2].std(ddof=1))
+    raw = pd.read_csv(tmp_path / "rmse.csv", keep_default_na=False).set_index(["seed", "removed", "target"])["val_rmse"]
+    assert raw[1, "CT", "BP"] == pytest.approx(0.3 * np.exp(gain[1, 1, 2]))
+    assert raw[1, "", "BP"] == 0.3
+    assert "`budget`: the gain of pairs with a large λ stands **higher than by chance**" in (
+        tmp_path / "findings.md"
+    ).read_text(encoding="utf-8")
+
+
+# Commands
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    kept = [path for path in folder.iterdir() if path.suffix in (".csv", ".md")]
+    return {path.name: path.read_bytes() for path in kept}
+
+
+def test_stability_of_a_run(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert gate("experiment", "stability", run, "--out", out).exception is None
+    lambdas = np.array([result.lambda_ for result in BenchmarkRun(run).results("budget")])
+    table = pd.read_csv(out / "lambda.csv").set_index(["method", "target", "source"])
+    assert len(table) == 12
+    assert table.loc[("budget", "CT", "HV"), "lambda"] == pytest.approx(lambdas[:, 2, 0].mean())
+    labels = pd.read_csv(run.parent / "my.csv")
+    seeds = [BenchmarkRun(run).split(read_csv(run.parent / "my.csv"), seed).train for seed in (0, 1)]
+    expected = np.mean(
+        [abs(labels.iloc[rows]["CT"].corr(labels.iloc[rows]["HV"], method="spearman")) for rows in seeds]
+    )
+    assert table.loc[("budget", "CT", "HV"), "labels"] == pytest.approx(expected)
+    stability = pd.read_csv(out / "stability.csv")
+    assert stability[["seed_a", "seed_b"]].to_numpy().tolist() == [[0, 1]] * 3
+    assert pd.read_csv(out / "variance.csv")["share"].sum() == pytest.approx(1)
+    assert set(pd.read_csv(out / "pairs.csv")["pair"]) == {"BP|HV", "BP|CT", "BP|VP", "HV|VP"}
+    facts = json.loads((out / "findings.json").read_text(encoding="utf-8"))
+    assert facts["methods"]["budget"]["seeds"] == [0, 1]
+    assert "| `budget`, log λ | 2 |" in (out / "findings.md").read_text(encoding="utf-8")
+    for name in ("lambda-budget", "pairs-budget", "variance"):
+        assert "plotly" in (out / f"{name}.html").read_text(encoding="utf-8")
+    assert "holds a run already" in str(gate("experiment", "stability", run, "--out", out).exception)
+
+
+def test_removal_goes_on_with_the_trainings_that_are_missing(run: Path, tmp_path: Path) -> None:
+    def removal(out: Path, *options: object) -> CliResult:
+        common = ("--seeds", 2, "--population", 2, "--workers", 1, "--out", out)
+        return gate("experiment", "removal", run, *common, *options)
+
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    assert "λ for 2 seeds" in str(gate("experiment", "removal", run, "--out", whole).exception), "3 by default"
+    assert removal(whole).exception is None
+    shutil.copytree(whole, stopped)
+    for path in stopped.glob("*.csv"):
+        path.unlink()
+    kept = stopped / "jobs" / "seed0-part0.json"
+    written = kept.stat().st_mtime_ns
+    (stopped / "jobs" / "seed1-part2.json").unlink()
+    assert removal(stopped, "--resume").exception is None
+    assert kept.stat().st_mtime_ns == written
+    assert files_of(stopped) == files_of(whole)
+    assert {"rmse.csv", "gain.csv", "agreement.csv", "stability.csv", "variance.csv", "pairs.csv"} < files_of(
+        whole
+    ).keys()
+    assert len(list((whole / "jobs").iterdir())) == 2 * 3
+    for name in ("gain", "gain-budget"):
+        assert (whole / f"{name}.html").exists()
+    assert "population was 2, now 3" in str(removal(stopped, "--resume", "--population", 3).exception)
+    assert "'relative_losses': True" in str(removal(stopped, "--resume", "--relative-losses").exception)
+
+
+def test_pictures_say_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *rest: None if name == "kaleido" else found(name, *rest)
+    )
+    figure = figures.mean_and_spread(np.ones((2, 3, 3)), ["A", "B", "C"], "λ")
+    with pytest.raises(RunError, match=r"--png: map\.png needs kaleido"):
+        figures.write_figure(figure, tmp_path / "map", png=True)
