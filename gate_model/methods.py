@@ -46,11 +46,11 @@ class Learned:
     def ratios(self, tasks: Sequence[str]) -> TransferRatios:
         """A budget per target for the one-step hypergradient; λ = 1 in [0, 1] for the algorithm as published.
 
-        Both start at λ = 1 in units of the direct path: half of the budget for it, half for all sources together.
+        The budget starts with 0.8 for the direct path, which is λ = 0.25 in its units.
         """
         if self.estimator == "direct":
             return TransferRatios(tasks, init=1.0, constraint=Box(0.0, 1.0))
-        return TransferRatios(tasks, constraint=Budget(total=1.0, direct=0.5))
+        return TransferRatios(tasks, constraint=Budget(total=1.0, direct=0.8))
 
     def train_loss(self) -> TrainLoss:
         """Weights on a budget are used as they are; free ones are averaged over the sources."""

@@ -72,7 +72,7 @@ class Settings:
     dropout: float = 0.0
     exchange: float = 0.2
     """Share of the validation molecules that changes place with train molecules between epochs."""
-    outer_every: int = 4
+    outer_every: int = 8
     """Inner steps per outer step."""
     warm_up: float = 0.0
     """Share of all inner steps before the first outer step."""
@@ -82,7 +82,7 @@ class Settings:
     """Most sources per target in an inner step; None: all."""
     rotation: int = 10
     """A path that is left out takes part in one of so many outer steps."""
-    geometry_share: float = 1.0
+    geometry_share: float = 0.25
     """Share of a batch on which the geometric terms are evaluated, see `TrainLoss`."""
     relative_losses: bool = True
     """Losses enter as logarithms, see `TrainLoss`; False: as the paper prints them."""
