@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bilevel_hpo import Box, ConjugateGradient, Hypergradient, Neumann, Nystrom, Positive, TransferRatios
-from gate_model.losses import TrainLoss
+from gate_model.losses import PathLoss, TrainLoss
 from gate_model.methods import Constant, Learned
 from gate_model.weighting import AutoLambda
 
-__all__ = ["IMPLICIT", "AutoLambdaLearner", "FreeLearner", "ImplicitLearner", "LiteralSum"]
+__all__ = ["IMPLICIT", "AutoLambdaLearner", "DirectSum", "FreeLearner", "ImplicitLearner", "LiteralSum"]
 
 IMPLICIT = {
     "neumann": Neumann(terms=10),
@@ -24,6 +24,19 @@ class LiteralSum(Constant):
     def train_loss(self) -> TrainLoss:
         """c = 1."""
         return TrainLoss(mapping="sum", geometry="mean")
+
+
+@dataclass(frozen=True)
+class DirectSum(Learned):
+    """Algorithm 3 with the sum as printed: GATE* of the paper. The geometric terms are as everywhere else."""
+
+    def train_loss(self) -> TrainLoss:
+        """c = 1."""
+        return TrainLoss(mapping="sum", geometry="mean")
+
+    def val_loss(self) -> PathLoss:
+        """c = 1."""
+        return PathLoss(mapping="sum")
 
 
 @dataclass(frozen=True)

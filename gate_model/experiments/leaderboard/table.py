@@ -8,6 +8,7 @@ from gate_model.experiments.leaderboard._answer import Runner
 from gate_model.experiments.leaderboard._gate import GateTraining, SingleTasks, WeightedByRule
 from gate_model.experiments.leaderboard._learners import (
     AutoLambdaLearner,
+    DirectSum,
     FreeLearner,
     ImplicitLearner,
     LiteralSum,
@@ -60,6 +61,12 @@ def _implicit(name: str, title: str) -> Entry:
 _ALL = [
     Entry("budget", "learned: one step on a budget", "learned", GateTraining(LEARNED["budget"])),
     Entry("direct", "learned: Direct, as published, plain losses", "learned", _plain(LEARNED["direct"])),
+    Entry(
+        "direct-sum",
+        "the same, mapping losses summed over the sources, literally",
+        "learned",
+        _plain(DirectSum("direct", "", "direct", outer_lr=0.02)),
+    ),
     Entry("budget-plain", "learned: one step on a budget, plain losses", "learned", _plain(LEARNED["budget"])),
     Entry(
         "free",
