@@ -32,7 +32,7 @@ class BenchmarkRun:
         command = self.config.get("command")
         if command != "benchmark":
             raise RunError(f"{self.folder} holds a run of `gate {command}`; one of `gate benchmark` is wanted")
-        different = self.config["settings"].keys() ^ {field.name for field in fields(Settings)}
+        different = self.config.get("settings", {}).keys() ^ {field.name for field in fields(Settings)}
         if different:
             raise RunError(f"{self._config}: settings of another version: {', '.join(sorted(different))}")
         if not self.settings.relative_losses:
