@@ -122,7 +122,7 @@ def test_what_is_no_finished_run_of_this_version_is_refused(tmp_path: Path) -> N
         BenchmarkRun(tmp_path)
     del settings["relative_losses"]
     edited(tmp_path, "config.json", settings=settings)
-    with pytest.raises(RunError, match="of another version: relative_losses$"):
+    with pytest.raises(RunError, match=r"of another version: relative_losses$"):
         BenchmarkRun(tmp_path)
     edited(tmp_path, "config.json", settings=settings | {"relative_losses": False})
     with pytest.raises(RunError, match="`lambda=1` is what is now called `lambda=1-plain`"):
