@@ -61,7 +61,7 @@ class BenchmarkRun:
 
     @property
     def derived(self) -> bool:
-        """Whether labels computed from other tasks' are in; config.json of before says it in `source` only."""
+        """Whether labels computed from other tasks' are in; earlier runs say it in `source` only."""
         return bool(self.config.get("derived", "with derived labels" in self.config["source"]))
 
     @property

@@ -19,7 +19,7 @@ NAMES: Mapping[str, str] = {
     "direct": "GATE*: direct, mean over sources",
     "lambda=0-plain": "λ = 0 (control of GATE*)",
     "budget": "budget (learned, logarithms)",
-    "lambda=0": "λ = 0, logarithms (control of budget)",
+    "lambda=0": "λ = 0, logarithms (control)",
     "lambda=1-sum": "GATE: λ = 1, literal sum",
     "direct-sum": "GATE*: direct, literal sum",
     "free": "free (learned, logarithms)",
