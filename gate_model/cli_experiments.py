@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
+from gate_model.cli_analysis import AnalysisOption, RunArgument, write_shown
 from gate_model.cli_experiments_lambda import add_commands
 from gate_model.cli_options import DEFAULT, EpochsOption, OutOption, ResumeOption
 from gate_model.cli_run import command_typed, console, prepare_shown, progress_bar
 from gate_model.data.chemicals_table import load_chemicals
+from gate_model.experiments.analysis import Analysis, check_folder
 from gate_model.experiments.figure_1 import GRIDS, TASKS, figure_1
-from gate_model.experiments.paper.analysis import Analysis, write_analysis
 from gate_model.experiments.paper.discussion import discussion
 from gate_model.experiments.paper.figure_3 import figure_3
 from gate_model.experiments.paper.table_1 import table_1
@@ -24,9 +25,6 @@ __all__ = ["app"]
 
 app = typer.Typer(help="Repeat the paper, or look into a benchmark run.", no_args_is_help=True)
 add_commands(app)
-
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished `gate benchmark`.")]
-AnalysisOption = Annotated[Path, typer.Option("--out", help="Folder for the results; earlier ones are replaced.")]
 
 
 @app.callback()
@@ -66,30 +64,27 @@ def figure_1_command(
 @app.command("table-1")
 def table_1_command(run: RunArgument, out: AnalysisOption) -> None:
     """RMSE of every task under constant and learned λ, beside the paper's."""
-    _analyse(table_1, run, out)
+    _analyse("table_1", table_1, run, out)
 
 
 @app.command("table-2")
 def table_2_command(run: RunArgument, out: AnalysisOption) -> None:
-    """How many tasks a learned λ improves, and by how much, against λ = 1, its literal sum and λ = 0."""
-    _analyse(table_2, run, out)
+    """How many tasks a learned λ improves, and by how much, against GATE and against λ = 0."""
+    _analyse("table_2", table_2, run, out)
 
 
 @app.command("figure-3")
 def figure_3_command(run: RunArgument, out: AnalysisOption) -> None:
     """Validation RMSE over the epochs with and without learned λ: faster, narrower?"""
-    _analyse(figure_3, run, out)
+    _analyse("figure_3", figure_3, run, out)
 
 
 @app.command("discussion")
 def discussion_command(run: RunArgument, out: AnalysisOption) -> None:
     """The quadratic variations of λ: are 95 % under 0.1, and what would that mean?"""
-    _analyse(discussion, run, out)
+    _analyse("discussion", discussion, run, out)
 
 
-def _analyse(analysis: Callable[[Path], Analysis], run: Path, out: Path) -> None:
-    found = analysis(run)
-    without = write_analysis(out, found)
-    console.print(found.findings, markup=False, highlight=False, soft_wrap=True)
-    if without is not None:
-        console.print(f"no PNG: {without}", markup=False, highlight=False, soft_wrap=True)
+def _analyse(table: str, analysis: Callable[[Path], Analysis], run: Path, out: Path) -> None:
+    check_folder(out, table)
+    write_shown(out, analysis(run))

@@ -1,13 +1,15 @@
-"""The folder of a finished `gate benchmark` run: what was asked for, and the results by method and seed."""
+"""The folder of a finished `gate benchmark`: what was asked for, the results, and how to add those that are missing."""
 
-from dataclasses import dataclass
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from gate_model.data.splits import Split
 from gate_model.data.table import PropertyTable
-from gate_model.experiments.leaderboard.jobs import Result
+from gate_model.experiments.leaderboard.jobs import Result, read_result
 from gate_model.experiments.leaderboard.splitting import split_of
 from gate_model.experiments.leaderboard.table import ENTRIES
 from gate_model.runs import RunError, read_json
@@ -18,10 +20,10 @@ __all__ = ["BenchmarkRun"]
 
 @dataclass(frozen=True)
 class BenchmarkRun:
-    """A run of `gate benchmark`.
+    """A finished run.
 
     Raises:
-        RunError: there is no run in `folder`, or one of another command.
+        RunError: there is none in `folder`, one of another command or version, or one that has not finished.
     """
 
     folder: Path
@@ -30,11 +32,21 @@ class BenchmarkRun:
         command = self.config.get("command")
         if command != "benchmark":
             raise RunError(f"{self.folder} holds a run of `gate {command}`; one of `gate benchmark` is wanted")
+        different = self.config.get("settings", {}).keys() ^ {field.name for field in fields(Settings)}
+        if different:
+            raise RunError(f"{self._config}: settings of another version: {', '.join(sorted(different))}")
+        if not self.settings.relative_losses:
+            raise RunError(
+                f"{self._config}: relative_losses is false, so that its `lambda=1` is what is now called "
+                "`lambda=1-plain`; repeat `gate benchmark` in another folder"
+            )
+        if not (self.folder / "results.json").exists():
+            raise RunError(f"{self.folder}: its `gate benchmark` has not finished; repeat the command with --resume")
 
     @cached_property
     def config(self) -> dict[str, Any]:
         """What was asked for, from config.json."""
-        content: dict[str, Any] = read_json(self.folder / "config.json")
+        content: dict[str, Any] = read_json(self._config)
         return content
 
     @property
@@ -44,41 +56,42 @@ class BenchmarkRun:
 
     @property
     def settings(self) -> Settings:
-        """Of every training; RunError if they are those of another version."""
-        try:
-            return Settings(**self.config["settings"])
-        except TypeError as error:
-            raise RunError(f"{self.folder / 'config.json'}: settings of another version: {error}") from error
+        """Of the trainings; those of some rows differ from them, as their names say."""
+        return Settings(**self.config["settings"])
+
+    @property
+    def derived(self) -> bool:
+        """Whether labels computed from other tasks' are in; earlier runs say it in `source` only."""
+        return bool(self.config.get("derived", "with derived labels" in self.config["source"]))
 
     @property
     def methods(self) -> tuple[str, ...]:
         """Methods with a result for one seed at least, in the order of the leaderboard's table."""
-        return tuple(name for name in ENTRIES if any(self._files(name)))
+        return tuple(name for name in ENTRIES if self._seeds(name))
 
     @property
     def learned(self) -> tuple[str, ...]:
         """Those of `methods` that learn λ."""
         return tuple(name for name in self.methods if ENTRIES[name].group == "learned")
 
-    def results(self, method: str) -> list[Result]:
-        """Of all seeds, in their order; failed trainings are among them.
+    def results(self, method: str) -> tuple[Result, ...]:
+        """Of all seeds of one of `methods`, in their order; failed trainings are among them."""
+        return tuple(read_result(self.folder / "jobs", method, seed) for seed in self._seeds(method))
 
-        Raises:
-            RunError: there is none, or a file is damaged.
-        """
-        found = []
-        for path in self._files(method):
-            try:
-                found.append(Result(**read_json(path)))
-            except TypeError as error:
-                raise RunError(f"{path} is no result of `gate benchmark`: {error}") from error
-        if not found:
-            raise RunError(f"{self.folder} has no result of {method}; {self.adding(f'--methods {method}')}")
-        return sorted(found, key=lambda result: result.seed)
-
-    def adding(self, options: str) -> str:
-        """How to add what is missing, in words."""
-        return f"`gate benchmark` with the options of that run and {options} --out {self.folder} --resume adds it"
+    def lacks(self, what: str, *, methods: Sequence[str] = (), seeds: int | None = None) -> RunError:
+        """The error of a run without `what`; its message ends with the command that adds these methods or seeds."""
+        about = read_json(self.folder / "results.json")
+        words = [word for word in shlex.split(about["command"]) if word != "--resume"]
+        options = {"--methods": ",".join([*(row["name"] for row in about["methods"]), *methods])}
+        options |= {} if seeds is None else {"--seeds": str(seeds)}
+        for option, value in (options | {"--out": str(self.folder)}).items():
+            words = [word for word in words if not word.startswith(f"{option}=")]
+            if option in words:
+                at = words.index(option)
+                del words[at : at + 2]
+            words += [option, value]
+        command = shlex.join([*words, "--resume"])
+        return RunError(f"{self.folder} lacks {what}; this adds it and trains nothing twice:\n{command}")
 
     def checked(self, table: PropertyTable) -> PropertyTable:
         """`table`; RunError if the run was made with another one."""
@@ -94,5 +107,11 @@ class BenchmarkRun:
         """The split of `table` that the run had for `seed`."""
         return split_of(table, self.config["split"], self.config["fraction"], seed=seed)
 
-    def _files(self, method: str) -> list[Path]:
-        return sorted((self.folder / "jobs").glob(f"{method}-seed*.json"))
+    @property
+    def _config(self) -> Path:
+        return self.folder / "config.json"
+
+    def _seeds(self, method: str) -> list[int]:
+        """Of the jobs that have ended."""
+        files = (self.folder / "jobs").glob(f"{method}-seed*.json")
+        return sorted(int(file.stem.rpartition("-seed")[2]) for file in files)

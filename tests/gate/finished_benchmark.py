@@ -1,12 +1,13 @@
 """A `gate benchmark` folder of numbers chosen by hand."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from gate_model.experiments.leaderboard.board import rows_of, write_board
 from gate_model.experiments.leaderboard.jobs import Result, job_file
 from gate_model.runs import write_json
+from gate_model.training import Settings
 
 TASKS = ("DS", "HV", "mine")
 COMMAND = "gate benchmark --tasks all --methods lambda=1 --out elsewhere --seeds 2"
@@ -31,18 +32,12 @@ def failed(method: str, seed: int) -> Result:
 
 def write_benchmark(folder: Path, results: Sequence[Result], tasks: Sequence[str] = TASKS) -> Path:
     """The files of a finished run; returns `folder`."""
-    facts: Mapping[str, object] = {
-        "tasks": list(tasks),
-        "units": dict.fromkeys(tasks, "K"),
-        "source": "numbers by hand",
-        "molecules": 9,
-        "split": "scaffold",
-        "fraction": 1.0,
-        "epochs": len(results[0].curve),
-        "command": COMMAND,
-    }
+    settings = Settings(epochs=len(results[0].curve))
+    asked = {"command": "benchmark", "data": "chemicals", "source": "numbers by hand", "tasks": list(tasks)}
+    asked |= {"molecules": 9, "split": "scaffold", "fraction": 1.0}
+    facts = {**asked, "command": COMMAND, "units": dict.fromkeys(tasks, "K"), "epochs": settings.epochs}
     for one in results:
         write_json(job_file(folder / "jobs", one.method, one.seed), asdict(one))
-    write_json(folder / "config.json", {"command": "benchmark", "tasks": list(tasks)})
-    write_board(folder, rows_of(results, list(dict.fromkeys(one.method for one in results))), dict(facts))
+    write_json(folder / "config.json", {**asked, "settings": asdict(settings)})
+    write_board(folder, rows_of(results, list(dict.fromkeys(one.method for one in results))), facts)
     return folder

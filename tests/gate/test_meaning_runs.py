@@ -1,6 +1,5 @@
 """`gate experiment stability` and `removal` on benchmark runs: bad input, files, resuming."""
 
-import importlib.util
 import json
 import shutil
 from dataclasses import asdict
@@ -16,14 +15,14 @@ from typer.testing import Result as CliResult
 from gate_model.cli import app
 from gate_model.data.prepared import PreparedData
 from gate_model.data.user_csv import read_csv
+from gate_model.experiments.analysis import write_analysis
 from gate_model.experiments.benchmark_run import BenchmarkRun
 from gate_model.experiments.leaderboard.jobs import Result
-from gate_model.experiments.meaning import figures
-from gate_model.experiments.meaning.gain import write_gain
+from gate_model.experiments.meaning.gain import gain_analysis
 from gate_model.experiments.meaning.learned_lambda import LearnedLambda, learned_lambdas
 from gate_model.experiments.meaning.pair_ranks import off_diagonal
 from gate_model.experiments.meaning.removal import Removal, train_removals, without
-from gate_model.experiments.meaning.stability import write_stability
+from gate_model.experiments.meaning.stability import stability_analysis
 from gate_model.runs import RunError, write_json
 from gate_model.training import Settings, predict, rmse, train
 
@@ -45,9 +44,11 @@ def write_jobs(folder: Path, method: str, lambdas: list[list[list[float]]], fail
         write_json(folder / "jobs" / f"{method}-seed{seed}.json", asdict(result))
 
 
-def made_up(folder: Path, tasks: tuple[str, ...] = TASKS, **config: object) -> Path:
+def made_up(folder: Path, tasks: tuple[str, ...] = TASKS) -> Path:
+    """A finished run without results."""
     asked = {"command": "benchmark", "data": "chemicals", "tasks": list(tasks), "settings": asdict(Settings())}
-    write_json(folder / "config.json", asked | config)
+    write_json(folder / "config.json", asked)
+    write_json(folder / "results.json", {"command": "gate benchmark --seeds 1", "methods": [{"name": "lambda=1"}]})
     return folder
 
 
@@ -67,37 +68,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
-# The folder of a run
-
-
-def test_a_run_is_read_by_method_and_seed(run: Path) -> None:
-    found = BenchmarkRun(run)
-    assert found.tasks == TASKS
-    assert found.methods == ("budget", "lambda=1")
-    assert found.learned == ("budget",)
-    assert [result.seed for result in found.results("lambda=1")] == [0, 1]
-    assert found.settings == Settings(epochs=1)
-    table = read_csv(run.parent / "my.csv")
-    assert found.checked(table) is table
-    assert not np.array_equal(found.split(table, 0).train, found.split(table, 1).train)
-
-
-def test_what_is_no_run_or_lacks_a_method_is_named(tmp_path: Path, run: Path) -> None:
-    with pytest.raises(RunError, match=r"config\.json is missing"):
-        BenchmarkRun(tmp_path / "nowhere")
-    with pytest.raises(RunError, match="holds a run of `gate learn`; one of `gate benchmark` is wanted"):
-        BenchmarkRun(made_up(tmp_path / "learn", command="learn"))
-    with pytest.raises(RunError, match=r"no result of free; .*--methods free --out .*run --resume adds it"):
-        BenchmarkRun(run).results("free")
-    table = read_csv(run.parent / "my.csv")
-    with pytest.raises(RunError, match=r"another table: tasks \['HV', 'BP', 'CT', 'VP'\] there, \['HV', 'BP'\] here"):
-        BenchmarkRun(run).checked(table.select(["HV", "BP"]))
-    foreign = made_up(tmp_path / "foreign", settings={"epochs": 1, "momentum": 0.9})
-    with pytest.raises(RunError, match=r"settings of another version: .*'momentum'"):
-        _ = BenchmarkRun(foreign).settings
-    write_json(foreign / "jobs" / "budget-seed0.json", {"method": "budget", "rmse": 1})
-    with pytest.raises(RunError, match=r"budget-seed0\.json is no result"):
-        BenchmarkRun(foreign).results("budget")
+# λ of a run
 
 
 def test_learned_lambda_leaves_failed_seeds_out_and_takes_logarithms_where_it_can(tmp_path: Path) -> None:
@@ -114,15 +85,14 @@ def test_learned_lambda_leaves_failed_seeds_out_and_takes_logarithms_where_it_ca
     assert (direct.seeds, direct.scale, direct.zeros) == ((0, 1, 2), "λ", pytest.approx(1 / 36))
     assert (direct.scaled[:, off] == zero[:, off]).all()
     assert (budget.telling, direct.telling) == ("pairs alone", "within targets")
-    write_stability(tmp_path / "out", [budget, direct], TASKS, positive[0], {})
-    said = (tmp_path / "out" / "findings.md").read_text(encoding="utf-8").splitlines()
+    said = stability_analysis([budget, direct], TASKS, positive[0], {}).findings.splitlines()
     assert said[-1].startswith("- `direct`: 3 % of its λ are 0, the bound")
     assert said[-1].endswith("chance** (within targets).")
     assert said[-2].endswith("(pairs alone). Left out, since the training failed: seed 1.")
     write_jobs(folder, "budget", positive.tolist(), failed=(0, 1))
-    with pytest.raises(RunError, match=r"λ of budget for 1 seed\(s\), at least 2 .*--seeds 2"):
+    with pytest.raises(RunError, match=r"lacks a second seed with λ of budget; (.|\n)* --seeds 4 "):
         learned_lambdas(BenchmarkRun(folder))
-    with pytest.raises(RunError, match="no method that learns λ"):
+    with pytest.raises(RunError, match=r"lacks a method that learns λ; (.|\n)* --methods lambda=1,budget "):
         learned_lambdas(BenchmarkRun(made_up(tmp_path / "empty")))
     two = made_up(tmp_path / "two", tasks=("HV", "BP"))
     write_jobs(two, "budget", positive[:, :2, :2].tolist())
@@ -166,7 +136,7 @@ def test_lambda_that_is_the_gain_agrees_with_it(tmp_path: Path) -> None:
     measured = np.concatenate([with_all, with_all * np.exp(gain.transpose(0, 2, 1))], axis=1)
     tasks = ("HV", "BP", "CT", "VP", "DS", "RI")
     learned = LearnedLambda("budget", (0, 1, 2), gain, ())
-    write_gain(tmp_path, measured, (0, 1, 2), [learned], tasks, gain[0], {"command": "c"})
+    write_analysis(tmp_path, gain_analysis(measured, (0, 1, 2), [learned], tasks, gain[0], {"command": "c"}))
     agreement = pd.read_csv(tmp_path / "agreement.csv").set_index(["method", "view"])
     assert agreement.loc[("budget", "all pairs"), "rho"] == pytest.approx(1)
     assert agreement.loc[("budget", "pairs alone"), "p"] < 0.01
@@ -212,7 +182,8 @@ def test_stability_of_a_run(run: Path, tmp_path: Path) -> None:
     assert "| `budget`, log λ | 2 |" in (out / "findings.md").read_text(encoding="utf-8")
     for name in ("lambda-budget", "pairs-budget", "variance"):
         assert "plotly" in (out / f"{name}.html").read_text(encoding="utf-8")
-    assert "holds a run already" in str(gate("experiment", "stability", run, "--out", out).exception)
+    assert gate("experiment", "stability", run, "--out", out).exception is None, "replaces what is there"
+    assert "holds no stability.csv" in str(gate("experiment", "stability", run, "--out", run).exception)
 
 
 def test_removal_goes_on_with_the_trainings_that_are_missing(run: Path, tmp_path: Path) -> None:
@@ -221,7 +192,9 @@ def test_removal_goes_on_with_the_trainings_that_are_missing(run: Path, tmp_path
         return gate("experiment", "removal", run, *common, *options)
 
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    assert "λ for 2 seeds" in str(gate("experiment", "removal", run, "--out", whole).exception), "3 by default"
+    assert "lacks λ for --seeds 3, having it for 2" in str(
+        gate("experiment", "removal", run, "--out", whole).exception
+    ), "3 by default"
     assert removal(whole).exception is None
     shutil.copytree(whole, stopped)
     for path in stopped.glob("*.csv"):
@@ -239,14 +212,3 @@ def test_removal_goes_on_with_the_trainings_that_are_missing(run: Path, tmp_path
     for name in ("gain", "gain-budget"):
         assert (whole / f"{name}.html").exists()
     assert "population was 2, now 3" in str(removal(stopped, "--resume", "--population", 3).exception)
-    assert "'relative_losses': True" in str(removal(stopped, "--resume", "--relative-losses").exception)
-
-
-def test_pictures_say_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name, *rest: None if name == "kaleido" else found(name, *rest)
-    )
-    figure = figures.mean_and_spread(np.ones((2, 3, 3)), ["A", "B", "C"], "λ")
-    with pytest.raises(RunError, match=r"--png: map\.png needs kaleido"):
-        figures.write_figure(figure, tmp_path / "map", png=True)

@@ -2,38 +2,41 @@
 
 import importlib.util
 import json
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from finished_benchmark import COMMAND, TASKS, failed, result, write_benchmark
+from finished_benchmark import TASKS, failed, result, write_benchmark
 from scipy import stats
 from typer.testing import CliRunner
 
 from gate_model.cli import app
 from gate_model.data.prepared import PreparedData, prepare
 from gate_model.data.tasks import CATALOGUE
+from gate_model.experiments.analysis import check_folder
 from gate_model.experiments.leaderboard.jobs import job_file, read_result, run_job
 from gate_model.experiments.leaderboard.table import ENTRIES
-from gate_model.experiments.paper.analysis import write_analysis
+from gate_model.experiments.paper.compared import compared
 from gate_model.experiments.paper.discussion import discussion
 from gate_model.experiments.paper.figure_3 import figure_3
-from gate_model.experiments.paper.finished_run import read_run
 from gate_model.experiments.paper.published import AVERAGE, IMPROVED, published
 from gate_model.experiments.paper.table_1 import table_1
 from gate_model.experiments.paper.table_2 import table_2
 from gate_model.runs import RunError, write_json
 from gate_model.training import Settings
 
-NEEDED = ("lambda=1", "direct", "budget", "lambda=0")
+NEEDED = ("lambda=1-plain", "direct", "lambda=0-plain", "budget", "lambda=0")
 TEST = {
-    "lambda=1": ([0.4, 0.5, 1.0], [0.6, 0.5, 1.0]),
+    "lambda=1-plain": ([0.4, 0.5, 1.0], [0.6, 0.5, 1.0]),
     "direct": ([0.2, 0.5, 1.1], [0.4, 0.7, 1.1]),
     "budget": ([0.5, 0.5, 0.8], [0.5, 0.4, 0.8]),
     "lambda=0": ([0.5, 0.5, 1.0], [0.5, 0.5, 0.9]),
+    "lambda=0-plain": ([0.6, 0.6, 1.2], [0.6, 0.6, 1.0]),
     "lambda=1-sum": ([0.8, 1.0, 2.0], [1.2, 1.0, 2.0]),
+    "direct-sum": ([0.6, 1.0, 2.0], [0.9, 1.0, 2.0]),
 }
 
 
@@ -60,7 +63,7 @@ def test_table_1_is_read_as_the_paper_sums_it_up() -> None:
 def test_table_1_by_hand(tmp_path: Path) -> None:
     found = table_1(by_hand(tmp_path, *NEEDED))
     frame = found.tables["table_1"].set_index("task")
-    assert frame["lambda=1"].tolist() == pytest.approx([0.5, 0.5, 1.0])
+    assert frame["lambda=1-plain"].tolist() == pytest.approx([0.5, 0.5, 1.0])
     assert frame["direct std"].tolist() == pytest.approx([np.std([0.2, 0.4], ddof=1), np.std([0.5, 0.7], ddof=1), 0])
     assert frame.loc["HV", ["gate", "gate_star", "note"]].tolist() == [0.478, 0.431, ""]
     assert frame.loc["mine", ["gate", "gate_star"]].isna().all()
@@ -68,12 +71,17 @@ def test_table_1_by_hand(tmp_path: Path) -> None:
     row = next(line for line in found.findings.splitlines() if line.startswith("| DS |")).split(" | ")
     assert row[2] == "**0.3000 ± 0.1414**"
     assert row[1] == "0.5000 ± 0.1414"
-    assert row[5:] == ["**0.754**?", "0.807? |"]
-    assert "`lambda=1` 0.6667 ± 0.0471" in found.findings, "means over tasks are 0.6333 and 0.7"
-    assert "Best of a task: `lambda=1` in 0, `direct` in 1, `budget` in 2, `lambda=0` in 0" in found.findings
-    assert "GATE* is below GATE in 1 of these tasks, `direct` below `lambda=1` in 1, in 0 both are" in found.findings
+    assert row[6:] == ["**0.754**?", "0.807? |"]
+    assert "`lambda=1-plain` 0.6667 ± 0.0471" in found.findings, "means over tasks are 0.6333 and 0.7"
+    assert (
+        "Best of a task: `lambda=1-plain` in 0, `direct` in 1, `lambda=0-plain` in 0, `budget` in 2, " in found.findings
+    )
+    assert "GATE* is below GATE in 1 of these tasks. `direct` is below `lambda=1-plain` in 1, 0 of them the same" in (
+        found.findings
+    )
+    assert "direct-sum" not in found.findings
     assert "rank correlation" not in found.findings, "two tasks are too few"
-    assert len(found.figure.data) == 4 + 2
+    assert len(found.figures["table_1"].data) == 5 + 2
 
 
 def test_a_single_seed_and_foreign_tasks(tmp_path: Path) -> None:
@@ -81,9 +89,9 @@ def test_a_single_seed_and_foreign_tasks(tmp_path: Path) -> None:
     found = table_1(run)
     assert found.tables["table_1"]["direct std"].isna().all()
     assert "No task carries an abbreviation" in found.findings
-    assert "| a | 0.4000 | **0.2000** | 0.5000 | 0.5000 |  |  |" in found.findings
-    assert len(found.figure.data) == 4
-    assert table_2(run).tables["table_2"]["data"].tolist() == ["paper, its 40 tasks"] + 5 * ["this run"]
+    assert "| a | 0.4000 | **0.2000** | 0.6000 | 0.5000 | 0.5000 |  |  |" in found.findings
+    assert len(found.figures["table_1"].data) == 5
+    assert table_2(run).tables["table_2"]["data"].tolist() == ["paper, its 40 tasks"] + 9 * ["this run"]
     assert "Narrower over the seeds" not in figure_3(run).findings
 
 
@@ -93,7 +101,7 @@ def test_a_single_seed_and_foreign_tasks(tmp_path: Path) -> None:
 def test_table_2_by_hand(tmp_path: Path) -> None:
     found = table_2(by_hand(tmp_path, *TEST))
     rows = found.tables["table_2"].set_index(["data", "method", "against"])
-    direct = rows.loc[("this run", "direct", "lambda=1")]
+    direct = rows.loc[("this run", "direct", "lambda=1-plain")]
     ratios = np.array([[0.5, 1.0, 1.1], [2 / 3, 1.4, 1.1]])
     assert (direct["improved"], direct["tasks"]) == (1, 3)
     assert direct["mean_ratio"] == pytest.approx(ratios.mean())
@@ -101,25 +109,39 @@ def test_table_2_by_hand(tmp_path: Path) -> None:
     assert direct["ratio_of_means"] == pytest.approx(4.0 / 4.0)
     assert direct["median_ratio"] == pytest.approx(1.1), "of 0.6, 1.2 and 1.1"
     assert direct["p"] == pytest.approx(stats.wilcoxon(np.log(ratios).mean(0)).pvalue)
-    assert rows.loc[("this run", "lambda=1", "lambda=1-sum"), "mean_ratio"] == pytest.approx(0.5)
-    assert rows.loc[("this run", "lambda=1", "lambda=1-sum"), "improved"] == 3
-    assert ("this run", "lambda=1", "lambda=0") not in rows.index
+    assert rows.loc[("this run", "lambda=1-plain", "lambda=1-sum"), "mean_ratio"] == pytest.approx(0.5)
+    assert rows.loc[("this run", "lambda=1-plain", "lambda=1-sum"), "improved"] == 3
+    constant = {index[1:] for index in rows.index if index[0] == "this run" and index[1].startswith("lambda")}
+    order = ("lambda=1-sum", "lambda=1-plain", "lambda=0-plain", "lambda=0")
+    assert constant == {(own, against) for against, own in combinations(order, 2)}, "one direction of each"
     paper = rows.loc[("paper, its 40 tasks", "GATE*", "GATE")]
     assert (paper["improved"], paper["tasks"]) == (31, 40)
     assert np.isnan(paper["std"])
     shared = rows.loc[("paper, tasks of both", "GATE*", "GATE")]
     assert shared["mean_ratio"] == pytest.approx((0.807 / 0.754 + 0.431 / 0.478) / 2)
-    assert rows.loc[("this run, tasks of both", "direct", "lambda=1"), "mean_ratio"] == pytest.approx(
+    assert rows.loc[("this run, tasks of both", "direct", "lambda=1-plain"), "mean_ratio"] == pytest.approx(
         ratios[:, :2].mean()
     )
     by_task = found.tables["improvements"].set_index(["task", "method", "against"])
-    assert by_task.loc[("DS", "direct", "lambda=1"), "improvement"] == pytest.approx(0.4)
-    assert by_task.loc[("HV", "direct", "lambda=1"), "paper"] == pytest.approx(1 - 0.431 / 0.478)
-    assert "Against `lambda=1-sum`: `direct` improves 3 of 3 tasks, ratio of the means 50.0 %" in found.findings
-    bars = [trace for trace in found.figure.data if trace.type == "bar"]
-    assert len(bars) == 2 * 3
+    assert by_task.loc[("DS", "direct", "lambda=1-plain"), "improvement"] == pytest.approx(0.4)
+    assert by_task.loc[("HV", "direct", "lambda=1-plain"), "paper"] == pytest.approx(1 - 0.431 / 0.478)
+    assert "Against `lambda=1-sum`: `direct-sum` improves 1 of 3 tasks, ratio of the means 93.8 %" in found.findings
+    drawn = found.figures["table_2"].data
+    assert len([trace for trace in drawn if trace.name == "paper: GATE* on GATE"]) == 2, "not against λ = 0"
+    bars = [trace for trace in drawn if trace.type == "bar"]
+    assert len(bars) == 3 * 4
     assert list(bars[0].x) == ["DS", "mine", "HV"], "what `direct` improves most comes first"
-    assert list(bars[0].y) == pytest.approx([40, -10, -20])
+    assert list(bars[4].y) == pytest.approx([40, -10, -20]), "direct, against lambda=1-plain"
+
+
+def test_the_papers_own_numbers_go_with_the_papers(tmp_path: Path) -> None:
+    paper = published().head(12)
+    numbers = {"lambda=1-plain": paper["gate"], "direct": paper["gate_star"], "lambda=0-plain": paper["gate"] ** 1.1}
+    numbers |= {"budget": paper["gate"] ** 2 / paper["gate_star"], "lambda=0": paper["gate"]}
+    run = write_benchmark(tmp_path, [result(m, 0, list(test)) for m, test in numbers.items()], list(paper.index))
+    assert "rank correlation of GATE's RMSE with that of `lambda=1-plain` +1.00" in table_1(run).findings
+    said = table_2(run).findings
+    assert "over 12 tasks: `direct` on `lambda=1-plain` +1.00, `budget` on `lambda=1-plain` -1.00" in said
 
 
 # Figure 3
@@ -127,8 +149,9 @@ def test_table_2_by_hand(tmp_path: Path) -> None:
 
 def test_epochs_to_reach_and_spreads_by_hand(tmp_path: Path) -> None:
     curves = {
-        "lambda=1": [0.8, 0.5, 0.45, 0.5],
+        "lambda=1-plain": [0.8, 0.5, 0.45, 0.5],
         "direct": [0.5, 0.4, 0.4, 0.4],
+        "lambda=0-plain": [0.9, 0.8, 0.7, 0.5],
         "budget": [0.8, 0.6, 0.5, 0.3],
         "lambda=0": [0.9, 0.8, 0.7, 0.6],
     }
@@ -139,20 +162,20 @@ def test_epochs_to_reach_and_spreads_by_hand(tmp_path: Path) -> None:
     ]
     found = figure_3(write_benchmark(tmp_path, results))
     reached = found.tables["epochs_to_reach"].set_index(["method", "seed"])
-    assert set(reached["base"]) == {"lambda=1"}
-    assert reached.loc["lambda=1", "epoch"].tolist() == [2, 2], "as good as at the end, before the end"
+    assert set(reached["base"]) == {"lambda=1-plain"}
+    assert reached.loc["lambda=1-plain", "epoch"].tolist() == [2, 2], "as good as at the end, before the end"
     assert reached.loc["direct", "share"].tolist() == [0.25, 0.25]
     assert reached.loc["budget", "share"].tolist() == [0.75, 0.75]
     assert reached.loc["lambda=0", "epoch"].isna().all()
-    assert "`direct` 25 % ± 0 %; `budget` 75 % ± 0 %; `lambda=0` never" in found.findings
+    assert "`direct` 25 % ± 0 %; `lambda=0-plain` 100 % ± 0 %; `budget` 75 % ± 0 %; `lambda=0` never" in found.findings
     assert (
-        "(at most 60 % of the epochs of `lambda=1`, and reached in every seed): `direct` met, `budget` not met."
+        "(at most 60 % of the epochs of `lambda=1-plain`, and reached in every seed): `direct` met, `budget` not met."
         in found.findings
     )
     spread = found.tables["spread"].set_index("method")
     assert spread.loc["direct", "raw_end"] == pytest.approx(np.std([0.4, 0.8], ddof=1))
     assert spread[["end", "mean"]].to_numpy() == pytest.approx(0, abs=1e-12), "seeds that differ in their level only"
-    assert spread["over_tasks"].tolist() == pytest.approx([0.2] * 4), "of 0.2, 0.4 and 0.6"
+    assert spread["over_tasks"].tolist() == pytest.approx([0.2] * 5), "of 0.2, 0.4 and 0.6"
     level = np.mean([np.mean(curve) for curve in curves.values()])
     shown = found.tables["figure_3"].set_index(["method", "epoch"])
     assert shown.loc[("direct", 2), "mean"] == pytest.approx(0.4 * 1.5), "at the seeds' mean level"
@@ -167,14 +190,17 @@ def test_a_goal_is_not_met_if_a_seed_never_gets_there(tmp_path: Path) -> None:
     curves = {(m, s): [0.5, 0.4] for m in (*NEEDED, "lambda=1-sum") for s in (0, 1)}
     curves |= {("direct", 1): [0.35, 0.3], ("lambda=1-sum", 0): [0.7, 0.6], ("direct", 0): [0.6, 0.5]}
     found = figure_3(write_benchmark(tmp_path, [result(m, s, [0.1] * 3, curve) for (m, s), curve in curves.items()]))
-    assert "`direct` 50 % in 1 of 2 seeds, never in the others" in found.findings, "as `lambda=1` at the end"
-    assert "`lambda=1`, and reached in every seed): `direct` not met, `budget` not met" in found.findings
+    assert "`direct` 50 % in 1 of 2 seeds, never in the others" in found.findings, "as `lambda=1-plain` at the end"
+    assert "`lambda=1-plain`, and reached in every seed): `direct` not met, `budget` not met" in found.findings
     reached = found.tables["epochs_to_reach"].set_index(["base", "method", "seed"]).sort_index()
     assert reached.loc[("lambda=1-sum", "direct"), "share"].tolist() == [0.5, 0.5]
     assert reached.loc[("lambda=1-sum", "direct"), "goal"].tolist() == [0.6, 0.4]
     assert "`lambda=1-sum`, and reached in every seed): `direct` met, `budget` not met" in found.findings
+    assert len({trace.name for trace in found.figures["figure_3"].data if trace.name}) == 5, (
+        "the literal sum is not drawn"
+    )
     spread = found.tables["spread"].set_index("method")
-    level = np.array([(3 * 0.45 + 0.65 + 0.55) / 5, (4 * 0.45 + 0.325) / 5])
+    level = np.array([(4 * 0.45 + 0.65 + 0.55) / 6, (5 * 0.45 + 0.325) / 6])
     assert spread.loc["direct", "end"] == pytest.approx(np.std([0.5 / level[0], 0.3 / level[1]], ddof=1))
     assert spread.loc["budget", "end"] == pytest.approx(np.std(0.4 / level, ddof=1))
 
@@ -220,19 +246,6 @@ def test_a_lambda_that_never_moved_has_no_shares(tmp_path: Path) -> None:
 # Bad input
 
 
-def test_a_run_that_lacks_methods_says_how_to_add_them(tmp_path: Path) -> None:
-    run = by_hand(tmp_path / "a run", "lambda=1", "budget")
-    with pytest.raises(RunError) as error:
-        table_1(run)
-    assert f"{run} lacks direct, lambda=0; this adds what is missing" in str(error.value)
-    assert COMMAND == "gate benchmark --tasks all --methods lambda=1 --out elsewhere --seeds 2"
-    assert str(error.value).endswith(
-        f"gate benchmark --tasks all --seeds 2 --methods budget,lambda=1,direct,lambda=0 --out '{run}' --resume"
-    )
-    with pytest.raises(RunError, match="lacks direct, budget, free"):
-        discussion(by_hand(tmp_path / "constant", "lambda=1"))
-
-
 def test_files_from_before_the_way_of_lambda_was_kept_are_named(tmp_path: Path) -> None:
     run = by_hand(tmp_path, "budget", "direct")
     for file in (run / "jobs").iterdir():
@@ -243,27 +256,24 @@ def test_files_from_before_the_way_of_lambda_was_kept_are_named(tmp_path: Path) 
         discussion(run)
 
 
-def test_what_is_no_finished_benchmark_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"config\.json is missing"):
-        table_1(tmp_path)
-    write_json(tmp_path / "config.json", {"command": "compare"})
-    with pytest.raises(RunError, match="a run of `gate compare`; one of `gate benchmark` is wanted"):
-        table_1(tmp_path)
-    write_json(tmp_path / "config.json", {"command": "benchmark"})
-    with pytest.raises(RunError, match="has not finished"):
-        table_1(tmp_path)
+def test_a_missing_method_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"lacks direct, lambda=0-plain, lambda=0; this adds it"):
+        table_1(by_hand(tmp_path / "a", "lambda=1-plain", "budget"))
+    with pytest.raises(RunError, match="lacks direct, direct-sum, budget, free; this adds it"):
+        discussion(by_hand(tmp_path / "b", "lambda=1-plain"))
 
 
-def test_seeds_that_failed_are_left_out_for_all_and_named(tmp_path: Path) -> None:
+def test_seeds_without_numbers_are_left_out_for_all_and_named(tmp_path: Path) -> None:
     results = [result(m, s, TEST[m][s]) for m in NEEDED for s in (0, 1) if (m, s) != ("direct", 0)]
-    run = write_benchmark(tmp_path, [*results, failed("direct", 0)])
-    found = read_run(run, NEEDED)
+    found = compared(write_benchmark(tmp_path / "a", [*results, failed("direct", 0)]))
     assert found.seeds == (1,)
-    assert found.test("lambda=1").tolist() == [[0.6, 0.5, 1.0]]
+    assert found.test("lambda=1-plain").tolist() == [[0.6, 0.5, 1.0]]
     assert "1 seed," in found.about
-    assert "Left out, since a training failed: direct: seed 0: the training diverged in epoch 2" in found.about
-    with pytest.raises(RunError, match=r"no seed has numbers of all of .*direct: seed 1: the training diverged"):
-        read_run(write_benchmark(tmp_path, [*results[:-1], failed("direct", 0), failed("direct", 1)]), NEEDED)
+    assert "Left out for all methods: seed 0, direct: the training diverged in epoch 2." in found.about
+    assert "seed 0, direct: it has no result." in compared(write_benchmark(tmp_path / "b", results)).about
+    failing = [one for one in results if one.method != "direct"] + [failed("direct", 0), failed("direct", 1)]
+    with pytest.raises(RunError, match=r"no seed has numbers of all of .*seed 1, direct: the training diverged"):
+        compared(write_benchmark(tmp_path / "c", failing))
 
 
 def test_one_task_has_no_lambda(tmp_path: Path) -> None:
@@ -273,9 +283,8 @@ def test_one_task_has_no_lambda(tmp_path: Path) -> None:
 
 
 def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
-    found = table_1(by_hand(tmp_path / "run", *NEEDED))
-    with pytest.raises(RunError, match=r"holds no table_1 \(no table_1\.csv\)"):
-        write_analysis(tmp_path / "run", found)
+    with pytest.raises(RunError, match=r"holds no table_1\.csv"):
+        check_folder(by_hand(tmp_path / "run", *NEEDED), "table_1")
 
 
 # A whole run
@@ -296,7 +305,8 @@ def test_commands_read_a_benchmark(small_data: PreparedData, tmp_path: Path, mon
                 assert len(path) == 0, "nothing is learned"
             else:
                 assert path.shape == (3, 3, 3)
-                assert path[0] == pytest.approx(1), "every learned λ starts at 1"
+                off = ~np.eye(3, dtype=bool)
+                assert path[0][off] == pytest.approx(0.25 if method == "budget" else 1), "a fifth of the budget, or 1"
                 assert path[2] == pytest.approx(np.array(results[-1].lambda_), abs=1e-4)
     write_benchmark(run, results, ("DS", "HV", "BP"))
     files = {

@@ -14,7 +14,7 @@ from bilevel_hpo import NonFiniteError
 from gate_model.data.prepared import PreparedData
 from gate_model.experiments.leaderboard._answer import Answer, Assignment
 from gate_model.experiments.leaderboard.table import ENTRIES, Entry
-from gate_model.runs import read_json, write_json
+from gate_model.runs import RunError, read_json, write_json
 from gate_model.training import Settings, rmse
 
 __all__ = ["Result", "job_file", "read_result", "run_job"]
@@ -87,9 +87,12 @@ def job_file(folder: Path, method: str, seed: int) -> Path:
 
 
 def read_result(folder: Path, method: str, seed: int) -> Result:
-    """Of a job that has ended."""
-    content: dict[str, Any] = read_json(job_file(folder, method, seed))
-    return Result(**content)
+    """Of a job that has ended; RunError if its file is missing or damaged."""
+    path = job_file(folder, method, seed)
+    try:
+        return Result(**read_json(path))
+    except TypeError as error:
+        raise RunError(f"{path} is no result of `gate benchmark`: {error}") from error
 
 
 def _scored(entry: Entry, data: PreparedData, answer: Answer, seed: int, cpu_seconds: float) -> Result:

@@ -1,7 +1,6 @@
 """Figures: a quantity over pairs of tasks beside its spread over seeds, shares of variance, λ against the gain."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,18 +13,15 @@ from bilevel_hpo.plots import (
     PALETTE,
     SEQUENTIAL,
     TEMPLATE,
-    ExportError,
     as_label,
     as_text,
     cluster_order,
-    export,
     gain,
 )
 from gate_model.experiments.meaning.pair_ranks import off_diagonal
 from gate_model.experiments.meaning.variance import PARTS, Variance
-from gate_model.runs import RunError
 
-__all__ = ["gain_scatter", "mean_and_spread", "variance_bars", "write_figure"]
+__all__ = ["gain_scatter", "mean_and_spread", "variance_bars"]
 
 Array = NDArray[np.float64]
 
@@ -109,11 +105,3 @@ def gain_scatter(table: pd.DataFrame, method: str, text: str) -> go.Figure:
     figure.update_xaxes(title_text=f"λ of {as_text(method)}, source → target, mean over seeds")
     figure.update_yaxes(title_text="gain: log RMSE without − with the source", tickformat=".3f")
     return figure
-
-
-def write_figure(figure: go.Figure, path: Path, *, png: bool) -> None:
-    """`path` + ".html", and ".png" if wanted; RunError without kaleido or a browser."""
-    try:
-        export(figure, pd.DataFrame(), path, ["html", "png"] if png else ["html"])
-    except ExportError as error:
-        raise RunError(f"--png: {error}") from error

@@ -1,13 +1,13 @@
-"""Does learned λ agree with what a source is measured to be worth? Files of `gate experiment removal`."""
+"""Does learned λ agree with what a source is measured to be worth?"""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gate_model.experiments.analysis import Analysis
 from gate_model.experiments.meaning import figures, words
 from gate_model.experiments.meaning.learned_lambda import LearnedLambda
 from gate_model.experiments.meaning.pair_ranks import VIEWS, View, between_seeds, off_diagonal, reliability
@@ -21,35 +21,29 @@ from gate_model.experiments.meaning.tables import (
     seeds_table,
     variance_table,
 )
-from gate_model.runs import replacing, versions, write_csv, write_json
 
-__all__ = ["write_gain"]
+__all__ = ["gain_analysis"]
 
 Array = NDArray[np.float64]
 
 
-def write_gain(
-    folder: Path,
+def gain_analysis(
     rmse: Array,
     seeds: Sequence[int],
     learned: Sequence[LearnedLambda],
     tasks: Sequence[str],
     labels: Array,
     about: Mapping[str, Any],
-    *,
-    png: bool = False,
-) -> None:
-    """`rmse.csv`, `gain.csv`, `agreement.csv`, `stability.csv`, `variance.csv`, `pairs.csv`, `findings.*`, the figures.
+) -> Analysis:
+    """Tables rmse, gain, agreement, stability, variance and pairs; figures gain, and one for each method.
 
     Args:
-        folder: where to.
         rmse: `[S, 1 + T, targets]`, with all sources and without each, as `train_removals` gives it; S ≥ 2.
         seeds: of `rmse`.
         learned: λ of every method.
         tasks: names of rows and columns.
         labels: how closely the labels of two tasks go together `[T, T]`.
-        about: the run, for `findings.json`.
-        png: pictures as well.
+        about: the run, for the facts.
     """
     gain = gains(rmse[:, 0], rmse[:, 1:])
     off = off_diagonal(len(tasks))
@@ -66,16 +60,18 @@ def write_gain(
         }
         for each in learned
     }
-    write_csv(folder / "rmse.csv", _rmse_table(rmse, seeds, tasks))
     measured = matrix_table(gain, tasks, "gain")
-    write_csv(folder / "gain.csv", measured)
-    write_csv(folder / "stability.csv", seeds_table({"gain": found}, {"gain": seeds}))
-    write_csv(folder / "variance.csv", variance_table({"gain": found}))
-    write_csv(folder / "pairs.csv", pairs_table({"gain": found}, tasks, labels))
     rows = [
         (name, view, each.rho, each.p, each.ceiling) for name, views in agreed.items() for view, each in views.items()
     ]
-    write_csv(folder / "agreement.csv", pd.DataFrame(rows, columns=["method", "view", "rho", "p", "ceiling"]))
+    tables = {
+        "rmse": _rmse_table(rmse, seeds, tasks),
+        "gain": measured,
+        "stability": seeds_table({"gain": found}, {"gain": seeds}),
+        "variance": variance_table({"gain": found}),
+        "pairs": pairs_table({"gain": found}, tasks, labels),
+        "agreement": pd.DataFrame(rows, columns=["method", "view", "rho", "p", "ceiling"]),
+    }
     helps, itself = gain[:, off], gain[:, ~off]
     sizes = {
         "mean": float(helps.mean()),
@@ -88,7 +84,6 @@ def write_gain(
         name: {view: agreement_facts(each) for view, each in views.items()} for name, views in agreed.items()
     }
     facts = {"seeds": list(seeds), "gain": sizes | as_facts(found), "agreement": agreement_of}
-    write_json(folder / "findings.json", {**about, **facts, "versions": versions()})
     percent = {name: 100 * size for name, size in sizes.items()}
     lines = [
         f"Measured gain of a source, {len(seeds)} seeds, {len(tasks)} tasks: log RMSE without it − with it, at λ = 1, "
@@ -106,16 +101,13 @@ def write_gain(
         "",
         *words.agreement_lines(agreed, {each.method: each.telling for each in learned}),
     ]
-    with replacing(folder / "findings.md") as file:
-        file.write(("\n".join(lines) + "\n").encode())
-    figures.write_figure(
-        figures.mean_and_spread(gain, tasks, "gain of a source", signed=True), folder / "gain", png=png
-    )
+    drawn = {"gain": figures.mean_and_spread(gain, tasks, "gain of a source", signed=True)}
     for each in learned:
         table = matrix_table(each.values, tasks, "lambda").drop(columns="lambda_std").assign(gain=measured["gain"])
         one = agreed[each.method]["all pairs"]
         text = f"Spearman ρ = {words.number(one.rho)} ({words.p_text(one.p)}); noise allows at most {one.ceiling:.2f}"
-        figures.write_figure(figures.gain_scatter(table, each.method, text), folder / f"gain-{each.method}", png=png)
+        drawn[f"gain-{each.method}"] = figures.gain_scatter(table, each.method, text)
+    return Analysis(tables, drawn, "\n".join(lines), {**about, **facts})
 
 
 def _reliability(y: Array, view: View) -> float:

@@ -57,7 +57,7 @@ def learned_lambdas(run: BenchmarkRun) -> list[LearnedLambda]:
         RunError: there is none, one has fewer than two seeds, or the run has fewer than three tasks.
     """
     if not run.learned:
-        raise RunError(f"{run.folder} has no method that learns λ; {run.adding('e.g. --methods budget')}")
+        raise run.lacks("a method that learns λ", methods=["budget"])
     if len(run.tasks) < 3:
         raise RunError(
             f"{run.folder} has the tasks {', '.join(run.tasks)}; at least 3 are wanted to tell pairs from the levels "
@@ -70,9 +70,7 @@ def _learned(run: BenchmarkRun, method: str) -> LearnedLambda:
     results = run.results(method)
     good = [result for result in results if not result.failure]
     if len(good) < 2:
-        raise RunError(
-            f"{run.folder} has λ of {method} for {len(good)} seed(s), at least 2 are wanted; {run.adding('--seeds 2')}"
-        )
+        raise run.lacks(f"a second seed with λ of {method}", seeds=len(results) + 2 - len(good))
     values = np.array([result.lambda_ for result in good], dtype=np.float64)
     return LearnedLambda(
         method,

@@ -1,59 +1,51 @@
-"""Is learned λ the same in every seed, and does chemistry show in it? Files of `gate experiment stability`."""
+"""Is learned λ the same in every seed, and does chemistry show in it?"""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gate_model.experiments.analysis import Analysis
 from gate_model.experiments.meaning import figures, words
 from gate_model.experiments.meaning.labels import FEWEST
 from gate_model.experiments.meaning.learned_lambda import LearnedLambda
 from gate_model.experiments.meaning.pair_ranks import off_diagonal, without_levels
 from gate_model.experiments.meaning.relations import relations
 from gate_model.experiments.meaning.tables import as_facts, matrix_table, pairs_table, seeds_table, variance_table
-from gate_model.runs import replacing, versions, write_csv, write_json
 
-__all__ = ["write_stability"]
+__all__ = ["stability_analysis"]
 
 
-def write_stability(
-    folder: Path,
-    learned: Sequence[LearnedLambda],
-    tasks: Sequence[str],
-    labels: NDArray[np.float64],
-    about: Mapping[str, Any],
-    *,
-    png: bool = False,
-) -> None:
-    """`stability.csv`, `variance.csv`, `lambda.csv`, `pairs.csv`, `findings.json`, `findings.md` and the figures.
+def stability_analysis(
+    learned: Sequence[LearnedLambda], tasks: Sequence[str], labels: NDArray[np.float64], about: Mapping[str, Any]
+) -> Analysis:
+    """Tables stability, variance, lambda and pairs; two figures for each method, and variance.
 
     Args:
-        folder: where to.
         learned: λ of every method, of at least two seeds and three tasks.
         tasks: names of rows and columns.
         labels: how closely the labels of two tasks go together `[T, T]`.
-        about: the run, for `findings.json`.
-        png: pictures as well.
+        about: the run, for the facts.
     """
     found = {each.method: relations(each.scaled, tasks, labels) for each in learned}
-    write_csv(folder / "stability.csv", seeds_table(found, {each.method: each.seeds for each in learned}))
-    write_csv(folder / "variance.csv", variance_table(found))
-    write_csv(folder / "pairs.csv", pairs_table(found, tasks, labels))
     ratios = [
         matrix_table(each.values, tasks, "lambda").assign(labels=labels[off_diagonal(len(tasks))]) for each in learned
     ]
     for each, frame in zip(learned, ratios, strict=True):
         frame.insert(0, "method", each.method)
-    write_csv(folder / "lambda.csv", pd.concat(ratios, ignore_index=True))
+    tables = {
+        "stability": seeds_table(found, {each.method: each.seeds for each in learned}),
+        "variance": variance_table(found),
+        "pairs": pairs_table(found, tasks, labels),
+        "lambda": pd.concat(ratios, ignore_index=True),
+    }
     facts = {
         each.method: {"seeds": list(each.seeds), "failed": list(each.failed), "scale": each.scale, "zeros": each.zeros}
         | as_facts(found[each.method])
         for each in learned
     }
-    write_json(folder / "findings.json", {**about, "methods": facts, "versions": versions()})
     few = int((labels[off_diagonal(len(tasks))] == 0).sum()) // 2
     lines = [
         f"Learned λ of {len(tasks)} tasks. {words.CHANCE} Two tasks that share fewer than {FEWEST} train molecules "
@@ -75,13 +67,10 @@ def write_stability(
         else:
             said = [words.pair_words(one, len(each.seeds)), words.chemistry_words(one)]
         lines.append(f"- `{each.method}`: {' '.join(said)} {words.labels_words(one, each.telling)}{failed}")
-    with replacing(folder / "findings.md") as file:
-        file.write(("\n".join(lines) + "\n").encode())
+    drawn = {"variance": figures.variance_bars({name: each.variance for name, each in found.items()})}
     for each in learned:
-        figure = figures.mean_and_spread(each.values, tasks, f"λ of {each.method}")
-        figures.write_figure(figure, folder / f"lambda-{each.method}", png=png)
+        drawn[f"lambda-{each.method}"] = figures.mean_and_spread(each.values, tasks, f"λ of {each.method}")
         alone = np.nan_to_num([without_levels(matrix) for matrix in each.scaled])
-        figure = figures.mean_and_spread(alone, tasks, f"{each.scale} of {each.method} without levels", signed=True)
-        figures.write_figure(figure, folder / f"pairs-{each.method}", png=png)
-    bars = figures.variance_bars({name: each.variance for name, each in found.items()})
-    figures.write_figure(bars, folder / "variance", png=png)
+        what = f"{each.scale} of {each.method} without levels"
+        drawn[f"pairs-{each.method}"] = figures.mean_and_spread(alone, tasks, what, signed=True)
+    return Analysis(tables, drawn, "\n".join(lines), {**about, "methods": facts})

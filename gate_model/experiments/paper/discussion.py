@@ -14,9 +14,9 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from bilevel_hpo.plots import TEMPLATE
+from gate_model.experiments.analysis import Analysis
 from gate_model.experiments.leaderboard.jobs import job_file
-from gate_model.experiments.paper.analysis import COLOURS, PAPER_COLOUR, Analysis
-from gate_model.experiments.paper.finished_run import NAMES, FinishedRun, read_run
+from gate_model.experiments.paper.compared import COLOURS, NAMES, PAPER_COLOUR, Compared, compared
 from gate_model.runs import RunError
 
 __all__ = ["discussion"]
@@ -29,20 +29,19 @@ _QUANTILES = (0.5, 0.95, 0.99)
 
 def discussion(folder: Path) -> Analysis:
     """Of the benchmark in `folder`; RunError if that is none, has no learned λ, or did not keep λ after every epoch."""
-    run = read_run(folder, ["direct", "budget", "free"], any_of=True)
+    run = compared(folder, ["direct", "direct-sum", "budget", "free"], [], any_of=True)
     if len(run.tasks) < 2:
         raise RunError(f"{folder} has the task {run.tasks[0]} only; λ is between two tasks or more")
     pairs = movements(run)
     table = summary(pairs)
     return Analysis(
-        "discussion",
         {"discussion": table, "pairs": pairs},
-        _figure(pairs, _epochs(run)),
+        {"discussion": _figure(pairs, _epochs(run))},
         f"{run.about}\n\n{_words(table, _epochs(run))}",
     )
 
 
-def movements(run: FinishedRun) -> pd.DataFrame:
+def movements(run: Compared) -> pd.DataFrame:
     """One row per method, seed and pair of two tasks.
 
     Columns: method, seed, target, source; start and end, λ before the first and after the last epoch;
@@ -90,19 +89,19 @@ def summary(pairs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _paths(run: FinishedRun, method: str) -> Sequence[NDArray[np.float64]]:
+def _paths(run: Compared, method: str) -> Sequence[NDArray[np.float64]]:
     """λ `[epochs + 1, T, T]` of each seed."""
     for result in run.results[method]:
         if not result.trajectory:
             raise RunError(
-                f"{job_file(run.folder / 'jobs', method, result.seed)} has no λ after every epoch (`trajectory`): it "
-                f"was written before these were kept. Delete the files of {', '.join(run.results)} in that folder and "
-                "repeat `gate benchmark` with --resume"
+                f"{job_file(run.run.folder / 'jobs', method, result.seed)} has no λ after every epoch (`trajectory`): "
+                f"it was written before these were kept. Delete the files of {', '.join(run.results)} in that folder "
+                "and repeat `gate benchmark` with --resume"
             )
     return [np.array(result.trajectory) for result in run.results[method]]
 
 
-def _epochs(run: FinishedRun) -> int:
+def _epochs(run: Compared) -> int:
     return len(next(iter(run.results.values()))[0].trajectory) - 1
 
 

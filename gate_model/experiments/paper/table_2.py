@@ -1,4 +1,4 @@
-"""Table 2: how many tasks a learned λ improves, and by how much, against three constant λ; beside the paper's claim."""
+"""Table 2: how many tasks a learned λ improves, and by how much, against constant λ; beside the paper's claim."""
 
 from pathlib import Path
 
@@ -10,18 +10,24 @@ from plotly.subplots import make_subplots
 from scipy import stats
 
 from bilevel_hpo.plots import TEMPLATE, as_label
+from gate_model.experiments.analysis import Analysis
 from gate_model.experiments.leaderboard.paired import paired
-from gate_model.experiments.paper.analysis import COLOURS, PAPER_COLOUR, Analysis
-from gate_model.experiments.paper.finished_run import NAMES, FinishedRun, read_run
+from gate_model.experiments.paper.compared import COLOURS, NAMES, PAPER_COLOUR, Compared, compared
 from gate_model.experiments.paper.published import AVERAGE, CORRELATED, IMPROVED, published
 
 __all__ = ["table_2"]
 
 Array = NDArray[np.float64]
 
-_REFERENCES = ("lambda=1", "lambda=1-sum", "lambda=0")
-_METHODS = ("direct", "budget", "lambda=0", "lambda=1")
-_LEARNED = ("direct", "budget")
+_REFERENCES = ("lambda=1-sum", "lambda=1-plain", "lambda=0-plain", "lambda=0")
+_LEARNED = ("direct-sum", "direct", "budget")
+_ALIKE = (
+    ("direct-sum", "lambda=1-sum"),
+    ("direct", "lambda=1-plain"),
+    ("lambda=0-plain", "lambda=1-plain"),
+    ("budget", "lambda=1-plain"),
+)
+"""Comparisons whose gain by task is set beside the paper's."""
 _PAPER, _PAPER_SHARED, _OURS, _OURS_SHARED = (
     "paper, its 40 tasks",
     "paper, tasks of both",
@@ -32,14 +38,14 @@ _PAPER, _PAPER_SHARED, _OURS, _OURS_SHARED = (
 
 def table_2(folder: Path) -> Analysis:
     """Of the benchmark in `folder`; RunError if that is none or lacks a method."""
-    run = read_run(folder, ["lambda=1", "direct", "budget", "lambda=0"], ["lambda=1-sum"])
+    run = compared(folder)
     frame, by_task = comparisons(run), improvements(run)
     findings = f"{run.about}\n\n{_words(run, frame, by_task)}\n\n{_markdown(frame)}"
     tables = {"table_2": frame, "improvements": by_task}
-    return Analysis("table_2", tables, _figure(run, by_task), findings)
+    return Analysis(tables, {"table_2": _figure(run, by_task)}, findings)
 
 
-def comparisons(run: FinishedRun) -> pd.DataFrame:
+def comparisons(run: Compared) -> pd.DataFrame:
     """One row per data, method and reference.
 
     Columns: data, method, against, tasks, improved (tasks whose RMSE, mean over seeds, falls), ratio_of_means (of RMSE,
@@ -60,7 +66,7 @@ def comparisons(run: FinishedRun) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def improvements(run: FinishedRun) -> pd.DataFrame:
+def improvements(run: Compared) -> pd.DataFrame:
     """One row per task and comparison: task, method, against, improvement (1 − RMSE over that of the reference), paper.
 
     RMSE is the mean over seeds; paper is GATE*'s improvement on GATE, NaN for a task that the paper does not have.
@@ -81,14 +87,16 @@ def improvements(run: FinishedRun) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def _pairs(run: FinishedRun) -> list[tuple[str, str]]:
-    """λ = 1 is a method against its literal sum only: that shows what normalising alone does."""
-    against = [name for name in _REFERENCES if name in run.results]
+def _pairs(run: Compared) -> list[tuple[str, str]]:
+    """(method, reference). A constant λ is a method against those before it: what normalising the sum, leaving the
+    mapping losses out, and logarithms do without learning.
+    """
+    learned = [name for name in _LEARNED if name in run.results]
+    constant = [name for name in _REFERENCES if name in run.results]
     return [
         (method, reference)
-        for reference in against
-        for method in _METHODS
-        if method != reference and (method, reference) != ("lambda=1", "lambda=0")
+        for place, reference in enumerate(constant, start=1)
+        for method in (*learned, *constant[place:])
     ]
 
 
@@ -114,7 +122,7 @@ def _row(data: str, method: str, against: str, rmse: Array, reference: Array) ->
     }
 
 
-def _words(run: FinishedRun, frame: pd.DataFrame, by_task: pd.DataFrame) -> str:
+def _words(run: Compared, frame: pd.DataFrame, by_task: pd.DataFrame) -> str:
     rows = {(row["data"], row["method"], row["against"]): row for row in frame.to_dict("records")}
     paper = rows[_PAPER, "GATE*", "GATE"]
     lines = [
@@ -127,20 +135,21 @@ def _words(run: FinishedRun, frame: pd.DataFrame, by_task: pd.DataFrame) -> str:
         told = [
             f"`{method}` improves {row['improved']} of {row['tasks']} tasks, ratio of the means "
             f"{100 * row['ratio_of_means']:.1f} %, mean ratio {100 * row['mean_ratio']:.1f} %, p {row['p']:.1g}"
-            for method in _METHODS
-            if (row := rows.get((_OURS, method, reference))) is not None
+            for (data, method, against), row in rows.items()
+            if (data, against) == (_OURS, reference)
         ]
         lines.append(f"- Against `{reference}`: {'; '.join(told)}.")
-    both = by_task[(by_task["against"] == "lambda=1") & by_task["paper"].notna()]
-    if both["task"].nunique() >= CORRELATED:
+    both = by_task[by_task["paper"].notna()]
+    n_both = both["task"].nunique()
+    if n_both >= CORRELATED:
         told = [
-            f"`{method}` {stats.spearmanr(own['improvement'], own['paper']).statistic:+.2f}"
-            for method in (*_LEARNED, "lambda=0")
-            for own in [both[both["method"] == method]]
+            f"`{method}` on `{against}` {stats.spearmanr(own['improvement'], own['paper']).statistic:+.2f}"
+            for (method, against), own in both.groupby(["method", "against"], sort=False)
+            if (method, against) in _ALIKE
         ]
         lines.append(
-            f"- Do the same tasks gain? Rank correlation of the improvement on `lambda=1` with the paper's, over "
-            f"{both['task'].nunique()} tasks: {', '.join(told)}."
+            f"- Do the same tasks gain? Rank correlation of the improvement with the paper's, over {n_both} tasks: "
+            f"{', '.join(told)}."
         )
     return "\n".join(lines)
 
@@ -161,10 +170,10 @@ def _markdown(frame: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def _figure(run: FinishedRun, by_task: pd.DataFrame) -> go.Figure:
-    """Improvement by task, a panel for each reference; tasks that `direct` improves most on λ = 1 come first."""
+def _figure(run: Compared, by_task: pd.DataFrame) -> go.Figure:
+    """Improvement by task, a panel for each reference; tasks where `direct` gains most on GATE come first."""
     panels = [name for name in _REFERENCES if name in run.results]
-    first = by_task[(by_task["method"] == "direct") & (by_task["against"] == "lambda=1")]
+    first = by_task[(by_task["method"] == "direct") & (by_task["against"] == "lambda=1-plain")]
     order = first.sort_values("improvement", ascending=False)["task"].tolist()
     figure = make_subplots(
         rows=len(panels),
@@ -173,7 +182,7 @@ def _figure(run: FinishedRun, by_task: pd.DataFrame) -> go.Figure:
         subplot_titles=[f"against {NAMES[p]}" for p in panels],
     )
     for place, against in enumerate(panels, start=1):
-        for method in _LEARNED:
+        for method in (name for name in _LEARNED if name in run.results):
             own = by_task[(by_task["method"] == method) & (by_task["against"] == against)].set_index("task").loc[order]
             figure.add_bar(
                 x=[as_label(task, 12) for task in order],
@@ -185,7 +194,7 @@ def _figure(run: FinishedRun, by_task: pd.DataFrame) -> go.Figure:
                 row=place,
                 col=1,
             )
-        if against != "lambda=0" and first["paper"].notna().any():
+        if against.startswith("lambda=1") and first["paper"].notna().any():
             figure.add_scatter(
                 x=[as_label(task, 12) for task in order],
                 y=100 * first.set_index("task").loc[order, "paper"],

@@ -1,0 +1,139 @@
+"""The folder of a finished `gate benchmark`: what is read, faults that are named, and runs of earlier versions."""
+
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from finished_benchmark import COMMAND, result, write_benchmark
+from typer.testing import CliRunner
+from typer.testing import Result as CliResult
+
+from gate_model.cli import app
+from gate_model.data.user_csv import read_csv
+from gate_model.experiments.benchmark_run import BenchmarkRun
+from gate_model.runs import RunError, write_json
+from gate_model.training import Settings
+
+TASKS = ("HV", "BP", "CT")
+
+
+def gate(*options: object) -> CliResult:
+    return CliRunner().invoke(app, [*map(str, options)])
+
+
+def benchmark(folder: Path, methods: str, *options: object) -> CliResult:
+    common = ("--smiles-column", "structure", "--split", "random", "--epochs", 1, "--seeds", 2, "--workers", 1)
+    where = ("--data", folder / "my.csv", "--out", folder / "run", "--methods", methods)
+    return gate("benchmark", *where, *common, *options)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real run of two seeds and one epoch on 60 molecules with three made-up labels."""
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("benchmark")
+    smiles = [start + "C" * n for start in ("O", "N", "c1ccccc1", "") for n in range(3, 18)]
+    values = np.random.default_rng(0).standard_normal((len(smiles), len(TASKS)))
+    pd.DataFrame(values, columns=list(TASKS)).assign(structure=smiles).to_csv(folder / "my.csv", index=False)
+    assert benchmark(folder, "budget,lambda=1").exception is None
+    return folder / "run"
+
+
+def edited(folder: Path, name: str, **changes: object) -> Path:
+    content = json.loads((folder / name).read_text(encoding="utf-8"))
+    write_json(folder / name, content | changes)
+    return folder
+
+
+def test_a_run_is_read_by_method_and_seed(run: Path) -> None:
+    found = BenchmarkRun(run)
+    assert found.tasks == TASKS
+    assert found.methods == ("budget", "lambda=1")
+    assert found.learned == ("budget",)
+    assert [each.seed for each in found.results("lambda=1")] == [0, 1]
+    assert found.settings == Settings(epochs=1)
+    assert not found.derived
+    table = read_csv(run.parent / "my.csv", smiles_column="structure")
+    assert found.checked(table) is table
+    assert not np.array_equal(found.split(table, 0).train, found.split(table, 1).train)
+    with pytest.raises(RunError, match=r"another table: tasks \['HV', 'BP', 'CT'\] there, \['HV', 'BP'\] here"):
+        found.checked(table.select(["HV", "BP"]))
+
+
+def test_the_data_are_found_again_as_they_were_chosen(run: Path, tmp_path: Path) -> None:
+    """Under the name of the SMILES column too, which the run's config.json holds."""
+    config = json.loads((run / "config.json").read_text(encoding="utf-8"))
+    assert (config["derived"], config["join"], config["smiles_column"]) == (False, None, "structure")
+    assert gate("experiment", "stability", run, "--out", tmp_path / "out").exception is None
+
+
+def test_a_run_from_before_the_choice_of_data_was_kept_goes_on_and_keeps_it(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run.parent, tmp_path / "old")
+    path = tmp_path / "old" / "run" / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    old = {key: value for key, value in config.items() if key not in ("derived", "join", "smiles_column")}
+    data = config["data"].replace(str(run.parent), str(tmp_path / "old"))
+    write_json(path, old | {"data": data})
+    assert "fraction was 1.0, now 0.5" in str(
+        benchmark(tmp_path / "old", "budget,lambda=1", "--resume", "--fraction", 0.5).exception
+    )
+    assert "smiles_column" not in path.read_text(encoding="utf-8"), "a refused run changes nothing"
+    assert benchmark(tmp_path / "old", "budget,lambda=1", "--resume").exception is None
+    assert json.loads(path.read_text(encoding="utf-8")) == config | {"data": data}
+
+
+def test_an_older_run_says_in_its_source_that_labels_are_derived(tmp_path: Path) -> None:
+    folder = write_benchmark(tmp_path, [result("budget", 0, [0.1, 0.2, 0.3])])
+    assert not BenchmarkRun(folder).derived
+    assert BenchmarkRun(edited(folder, "config.json", source="chemicals 1.5.2 with derived labels")).derived
+    assert not BenchmarkRun(edited(folder, "config.json", derived=False)).derived, "what is said counts"
+
+
+def test_what_is_missing_is_named_with_the_command_that_adds_it(tmp_path: Path) -> None:
+    folder = write_benchmark(tmp_path / "a run", [result(m, 0, [0.1, 0.2, 0.3]) for m in ("lambda=1", "budget")])
+    assert COMMAND == "gate benchmark --tasks all --methods lambda=1 --out elsewhere --seeds 2"
+    run = BenchmarkRun(folder)
+    ending = f"--out '{folder}' --resume"
+    assert str(run.lacks("free", methods=["free"])) == (
+        f"{folder} lacks free; this adds it and trains nothing twice:\n"
+        f"gate benchmark --tasks all --seeds 2 --methods lambda=1,budget,free {ending}"
+    )
+    assert str(run.lacks("a seed", seeds=3)).endswith(
+        f"\ngate benchmark --tasks all --methods lambda=1,budget --seeds 3 {ending}"
+    )
+    edited(folder, "results.json", command="gate benchmark --seeds=2 --methods=x --resume")
+    assert str(run.lacks("a seed", seeds=3)).endswith(f"\ngate benchmark --methods lambda=1,budget --seeds 3 {ending}")
+
+
+def test_what_is_no_finished_run_of_this_version_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"config\.json is missing"):
+        BenchmarkRun(tmp_path)
+    write_json(tmp_path / "config.json", {"command": "compare"})
+    with pytest.raises(RunError, match="a run of `gate compare`; one of `gate benchmark` is wanted"):
+        BenchmarkRun(tmp_path)
+    settings = asdict(Settings())
+    write_json(tmp_path / "config.json", {"command": "benchmark", "settings": settings | {"momentum": 0.9}})
+    with pytest.raises(RunError, match=r"config\.json: settings of another version: momentum$"):
+        BenchmarkRun(tmp_path)
+    del settings["relative_losses"]
+    edited(tmp_path, "config.json", settings=settings)
+    with pytest.raises(RunError, match=r"of another version: relative_losses$"):
+        BenchmarkRun(tmp_path)
+    edited(tmp_path, "config.json", settings=settings | {"relative_losses": False})
+    with pytest.raises(RunError, match="`lambda=1` is what is now called `lambda=1-plain`"):
+        BenchmarkRun(tmp_path)
+    edited(tmp_path, "config.json", settings=settings | {"relative_losses": True})
+    with pytest.raises(RunError, match="has not finished; repeat the command with --resume"):
+        BenchmarkRun(tmp_path)
+
+
+def test_a_damaged_result_is_named(tmp_path: Path) -> None:
+    folder = write_benchmark(tmp_path, [result("budget", 0, [0.1, 0.2, 0.3])])
+    write_json(folder / "jobs" / "budget-seed0.json", {"method": "budget", "rmse": 1})
+    with pytest.raises(RunError, match=r"budget-seed0\.json is no result"):
+        BenchmarkRun(folder).results("budget")
