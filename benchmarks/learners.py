@@ -51,6 +51,19 @@ class OneBudget(Budget):
         return len(raw) * raw.flatten().softmax(0).view_as(raw)
 
 
+class MeanHeld(Budget):
+    """All λ_{s→t} share one sum, so that their mean stays 0.3; the weights of every target then sum to 1."""
+
+    def forward(self, raw: Tensor) -> Tensor:
+        n = len(raw)
+        others = raw.masked_fill(torch.eye(n, dtype=torch.bool), -torch.inf)
+        weights = torch.eye(n) + 0.3 * n * others.flatten().softmax(0).view(n, n)
+        return weights / weights.sum(1, keepdim=True)
+
+    def inverse(self, lambda_: Tensor) -> Tensor:
+        return torch.zeros_like(lambda_)
+
+
 def by_source(raw: Tensor) -> Tensor:
     """A source is as good for every target."""
     return raw.sum(0, keepdim=True) / (len(raw) - 1)
@@ -130,6 +143,7 @@ VARIANTS = {
     "outer step every 2": Variant(settings={"outer_every": 2}),
     "warm-up of a quarter": Variant(settings={"warm_up": 0.25}),
     "one budget for all targets": Variant(tied(OneBudget(total=1.0))),
+    "mean of λ held at 0.3": Variant(tied(MeanHeld())),
     "logits by source": Variant(tied(Tied(by_source))),
     "logits by target": Variant(tied(Tied(by_target))),
     "logits of rank 4": Variant(tied(LowRank())),
