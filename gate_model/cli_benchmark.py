@@ -86,10 +86,10 @@ def benchmark(
             imported(entry.needs)
     table = load_table(data, tasks, smiles_column, at_least, derived=derived, join=join)
     settings = replace(SETTINGS[embedding.value], epochs=epochs)
-    read = {"derived": derived, "join": None if join is None else str(join), "smiles_column": smiles_column}
-    asked = about_data(data, table, at_least) | read
+    asked = about_data(data, table, at_least)
+    asked |= {"derived": derived, "join": None if join is None else str(join), "smiles_column": smiles_column}
     asked |= {"split": str(split), "fraction": fraction, "settings": asdict(settings)}
-    open_folder(out, {"command": "benchmark", **asked}, resume=resume, later=read)
+    open_folder(out, {"command": "benchmark", **asked}, resume=resume)
     datasets = {each: _prepared(table, each, split, fraction, embedding.value) for each in range(seed, seed + seeds)}
     with progress_bar() as bar:
         task = bar.add_task("trainings", total=None)

@@ -74,9 +74,9 @@ def removal(
 def _table(run: BenchmarkRun) -> PropertyTable:
     """The molecules of the run."""
     asked, tasks = run.config, ",".join(run.tasks)
-    join = None if asked.get("join") is None else Path(asked["join"])
+    join = None if asked["join"] is None else Path(asked["join"])
     return run.checked(
-        load_table(asked["data"], tasks, asked.get("smiles_column"), asked["at_least"], derived=run.derived, join=join)
+        load_table(asked["data"], tasks, asked["smiles_column"], asked["at_least"], derived=asked["derived"], join=join)
     )
 
 

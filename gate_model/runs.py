@@ -3,7 +3,7 @@
 import json
 import os
 import platform
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -26,25 +26,20 @@ class RunError(ValueError):
     """A run folder that cannot be used; the message names the file and what is wanted."""
 
 
-def open_folder(folder: Path, config: dict[str, Any], *, resume: bool, later: Collection[str] = ()) -> None:
+def open_folder(folder: Path, config: dict[str, Any], *, resume: bool) -> None:
     """Make `folder` ready for a run with `config`, and write `config.json`.
 
-    An existing run is continued only with `resume` and only if its configuration is the same. Keys in `later` are not
-    compared where an earlier version did not write them; they are then added.
+    An existing run is continued only with `resume` and only if its configuration is the same.
     """
     path = folder / "config.json"
     if path.exists():
-        now = json.loads(json.dumps(config))
-        found = read_json(path)
-        before = {key: now[key] for key in later} | found
+        before, now = read_json(path), json.loads(json.dumps(config))
         if not resume:
             raise RunError(f"{folder} holds a run already; add --resume to go on with it, or choose another --out")
         different = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
         if different:
             what = "; ".join(f"{key} was {before.get(key)!r}, now {now.get(key)!r}" for key in different)
             raise RunError(f"{path}: --resume needs the same configuration, but {what}")
-        if before != found:
-            write_json(path, config)
         return
     if folder.exists() and any(folder.iterdir()):
         raise RunError(f"{folder} is not empty and holds no run (no config.json); choose another --out")

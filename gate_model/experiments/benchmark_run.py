@@ -35,11 +35,6 @@ class BenchmarkRun:
         different = self.config.get("settings", {}).keys() ^ {field.name for field in fields(Settings)}
         if different:
             raise RunError(f"{self._config}: settings of another version: {', '.join(sorted(different))}")
-        if not self.settings.relative_losses:
-            raise RunError(
-                f"{self._config}: relative_losses is false, so that its `lambda=1` is what is now called "
-                "`lambda=1-plain`; repeat `gate benchmark` in another folder"
-            )
         if not (self.folder / "results.json").exists():
             raise RunError(f"{self.folder}: its `gate benchmark` has not finished; repeat the command with --resume")
 
@@ -58,11 +53,6 @@ class BenchmarkRun:
     def settings(self) -> Settings:
         """Of the trainings; those of some rows differ from them, as their names say."""
         return Settings(**self.config["settings"])
-
-    @property
-    def derived(self) -> bool:
-        """Whether labels computed from other tasks' are in; earlier runs say it in `source` only."""
-        return bool(self.config.get("derived", "with derived labels" in self.config["source"]))
 
     @property
     def methods(self) -> tuple[str, ...]:

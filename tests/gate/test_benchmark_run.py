@@ -1,7 +1,6 @@
 """The folder of a finished `gate benchmark`: what is read, faults that are named, and runs of earlier versions."""
 
 import json
-import shutil
 from dataclasses import asdict
 from pathlib import Path
 
@@ -57,7 +56,6 @@ def test_a_run_is_read_by_method_and_seed(run: Path) -> None:
     assert found.learned == ("budget",)
     assert [each.seed for each in found.results("lambda=1")] == [0, 1]
     assert found.settings == Settings(epochs=1)
-    assert not found.derived
     table = read_csv(run.parent / "my.csv", smiles_column="structure")
     assert found.checked(table) is table
     assert not np.array_equal(found.split(table, 0).train, found.split(table, 1).train)
@@ -70,28 +68,6 @@ def test_the_data_are_found_again_as_they_were_chosen(run: Path, tmp_path: Path)
     config = json.loads((run / "config.json").read_text(encoding="utf-8"))
     assert (config["derived"], config["join"], config["smiles_column"]) == (False, None, "structure")
     assert gate("experiment", "stability", run, "--out", tmp_path / "out").exception is None
-
-
-def test_a_run_from_before_the_choice_of_data_was_kept_goes_on_and_keeps_it(run: Path, tmp_path: Path) -> None:
-    shutil.copytree(run.parent, tmp_path / "old")
-    path = tmp_path / "old" / "run" / "config.json"
-    config = json.loads(path.read_text(encoding="utf-8"))
-    old = {key: value for key, value in config.items() if key not in ("derived", "join", "smiles_column")}
-    data = config["data"].replace(str(run.parent), str(tmp_path / "old"))
-    write_json(path, old | {"data": data})
-    assert "fraction was 1.0, now 0.5" in str(
-        benchmark(tmp_path / "old", "budget,lambda=1", "--resume", "--fraction", 0.5).exception
-    )
-    assert "smiles_column" not in path.read_text(encoding="utf-8"), "a refused run changes nothing"
-    assert benchmark(tmp_path / "old", "budget,lambda=1", "--resume").exception is None
-    assert json.loads(path.read_text(encoding="utf-8")) == config | {"data": data}
-
-
-def test_an_older_run_says_in_its_source_that_labels_are_derived(tmp_path: Path) -> None:
-    folder = write_benchmark(tmp_path, [result("budget", 0, [0.1, 0.2, 0.3])])
-    assert not BenchmarkRun(folder).derived
-    assert BenchmarkRun(edited(folder, "config.json", source="chemicals 1.5.2 with derived labels")).derived
-    assert not BenchmarkRun(edited(folder, "config.json", derived=False)).derived, "what is said counts"
 
 
 def test_what_is_missing_is_named_with_the_command_that_adds_it(tmp_path: Path) -> None:
@@ -123,9 +99,6 @@ def test_what_is_no_finished_run_of_this_version_is_refused(tmp_path: Path) -> N
     del settings["relative_losses"]
     edited(tmp_path, "config.json", settings=settings)
     with pytest.raises(RunError, match=r"of another version: relative_losses$"):
-        BenchmarkRun(tmp_path)
-    edited(tmp_path, "config.json", settings=settings | {"relative_losses": False})
-    with pytest.raises(RunError, match="`lambda=1` is what is now called `lambda=1-plain`"):
         BenchmarkRun(tmp_path)
     edited(tmp_path, "config.json", settings=settings | {"relative_losses": True})
     with pytest.raises(RunError, match="has not finished; repeat the command with --resume"):
