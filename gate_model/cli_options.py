@@ -51,6 +51,7 @@ class Learner(StrEnum):
     """Methods of `gate learn`."""
 
     budget = "budget"
+    nystrom = "nystrom"
     direct = "direct"
 
 

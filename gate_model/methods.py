@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from bilevel_hpo import Box, Budget, Direct, FiniteDifference, Hypergradient, OneStep, TransferRatios
+from bilevel_hpo import Box, Budget, Direct, FiniteDifference, Hypergradient, Nystrom, OneStep, TransferRatios
 from gate_model.losses import DirectPathLoss, PathLoss, TrainLoss
 
 __all__ = ["LEARNED", "SHARED", "Constant", "Learned", "Method", "pairs", "relative", "symmetric_matrix"]
@@ -39,12 +39,15 @@ class Learned:
 
     name: str
     title: str
-    estimator: Literal["one_step", "direct"]
+    estimator: Literal["one_step", "nystrom", "direct"]
     outer_lr: float
     """Adam's learning rate on the raw parameters."""
+    once_per_epoch: bool = False
+    """One outer step an epoch and none in the first quarter of the training, whatever the settings say: for implicit
+    hypergradients, which are dear and ask for a θ near its optimum."""
 
     def ratios(self, tasks: Sequence[str]) -> TransferRatios:
-        """A budget per target for the one-step hypergradient; λ = 1 in [0, 1] for the algorithm as published.
+        """A budget per target for true hypergradients; λ = 1 in [0, 1] for the algorithm as published.
 
         The budget starts with 0.8 for the direct path, which is λ = 0.25 in its units.
         """
@@ -64,6 +67,8 @@ class Learned:
         """The engine's estimator; of the one-step ones the cheapest, or in half precision the exact one."""
         if self.estimator == "direct":
             return Direct()
+        if self.estimator == "nystrom":
+            return Nystrom(rank=10, damping=0.01)
         return OneStep() if half else FiniteDifference()
 
 
@@ -71,6 +76,9 @@ Method = Constant | Learned
 
 LEARNED: Mapping[str, Learned] = {
     "budget": Learned("budget", "learned: one-step hypergradient on a budget", "one_step", outer_lr=0.05),
+    "nystrom": Learned(
+        "nystrom", "learned: implicit hypergradient on a budget", "nystrom", outer_lr=0.2, once_per_epoch=True
+    ),
     "direct": Learned("direct", "learned: Direct, algorithm 3 as published", "direct", outer_lr=0.02),
 }
 

@@ -189,13 +189,14 @@ def train(
         best.load_state_dict(state["best"])
         history = state["history"]
     selection, selection_labels = data.some(data.split.selection)
+    outer_every, warm_up = _schedule_of_lambda(method, settings, len(batches.train))
     while learner.epoch < settings.epochs and not best.exhausted(learner.epoch):
         learner.fit(
             batches.train,
             batches.validation,
             epochs=learner.epoch + 1,
-            outer_every=settings.outer_every if isinstance(method, Learned) else None,
-            warm_up=round(settings.warm_up * settings.epochs * len(batches.train)),
+            outer_every=outer_every,
+            warm_up=warm_up,
         )
         batches.next_epoch()
         score = finite_score(model, selection, selection_labels, learner.epoch, settings)
@@ -237,6 +238,15 @@ def finite_score(
             f"lower the learning rate, lr={settings.lr:g}"
         )
     return score
+
+
+def _schedule_of_lambda(method: Method, settings: Settings, steps: int) -> tuple[int | None, int]:
+    """Inner steps per outer step, None if λ is constant, and before the first one, with `steps` to an epoch."""
+    if not isinstance(method, Learned):
+        return None, 0
+    if method.once_per_epoch:
+        return steps, round(0.25 * settings.epochs * steps)
+    return settings.outer_every, round(settings.warm_up * settings.epochs * steps)
 
 
 def train_loss(method: Method, settings: Settings) -> TrainLoss:

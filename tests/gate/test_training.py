@@ -52,7 +52,7 @@ def assert_same(a: Trained, b: Trained) -> None:
         (LEARNED["budget"], replace(SHORT, top_k=1, rotation=2, geometry_share=0.5)),
         (LEARNED["budget"], replace(SHORT, relative_losses=True)),
     ],
-    ids=["budget", "direct", "lambda=1", "one-cycle", "bfloat16", "early stopping", "top 1", "relative"],
+    ids=[*LEARNED, "lambda=1", "one-cycle", "bfloat16", "early stopping", "top 1", "relative"],
 )
 def test_a_seed_gives_the_same_bits_and_resume_equals_an_uninterrupted_run(
     small_data: PreparedData, method: Method, settings: Settings, tmp_path: Path

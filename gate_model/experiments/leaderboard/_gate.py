@@ -26,18 +26,14 @@ class GateTraining:
     Args:
         method: how λ is chosen.
         changes: fields of `Settings` that are this method's own.
-        once_per_epoch: one outer step per epoch, not as often as the settings say.
     """
 
     method: Method
     changes: Mapping[str, Any] = field(default_factory=dict)
-    once_per_epoch: bool = False
 
     def __call__(self, assignment: Assignment) -> Answer:
         """λ as it is at the end, and on the way if it is learned."""
         data, settings = assignment.data, replace(assignment.settings, **self.changes)
-        if self.once_per_epoch:
-            settings = replace(settings, outer_every=steps_per_epoch(data, settings.batch_size))
         trained = train(data, self.method, settings, seed=assignment.seed)
         curve = [row["val_rmse"] for row in trained.history]
         learned = isinstance(self.method, Learned)

@@ -54,12 +54,15 @@ def _plain(method: Method) -> GateTraining:
 
 
 def _implicit(name: str, title: str) -> Entry:
-    learner = ImplicitLearner(name, title, "one_step", outer_lr=0.2)
-    return Entry(name, title, "learned", GateTraining(learner, {"warm_up": 0.25}, once_per_epoch=True))
+    learner = ImplicitLearner(name, title, "one_step", outer_lr=0.2, once_per_epoch=True)
+    return Entry(name, title, "learned", GateTraining(learner))
 
 
 _ALL = [
     Entry("budget", "learned: one step on a budget", "learned", GateTraining(LEARNED["budget"])),
+    Entry(
+        "nystrom", "learned: implicit (Nyström) on a budget, once an epoch", "learned", GateTraining(LEARNED["nystrom"])
+    ),
     Entry("direct", "learned: Direct, as published, plain losses", "learned", _plain(LEARNED["direct"])),
     Entry(
         "direct-sum",
@@ -82,7 +85,6 @@ _ALL = [
     ),
     _implicit("neumann", "learned: Neumann series on a budget, once an epoch"),
     _implicit("conjugate-gradient", "learned: conjugate gradient on a budget, once an epoch"),
-    _implicit("nystrom", "learned: Nyström on a budget, once an epoch"),
     Entry("lambda=1-plain", "constant λ = 1, plain losses: GATE", "constant", _plain(Constant("", "", 1.0))),
     Entry(
         "lambda=1-sum",
