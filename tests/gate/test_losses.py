@@ -1,3 +1,4 @@
+import math
 from functools import partial
 
 import pytest
@@ -84,6 +85,14 @@ def test_distance_equals_the_explicit_pair_sum(case, perturbations):
     got = losses.distance(model, z, m, perturbations, 0.3)
     torch.manual_seed(1)
     close(got, oracle.distance(model, batch, perturbations, 0.3))
+
+
+def test_the_logarithm_is_zero_where_nothing_is_measured_and_hides_no_nan():
+    found = mapping.logarithm(torch.tensor([0.0, 1.0, torch.nan, torch.inf], dtype=torch.float64))
+    assert found[0] == 0
+    assert found[1] == pytest.approx(math.log(1.001))
+    assert found[2].isnan()
+    assert found[3].isinf()
 
 
 def test_distance_has_a_gradient_where_nothing_is_displaced():
