@@ -26,8 +26,7 @@ from torch import Tensor
 from bilevel_hpo import Budget, TransferRatios
 from gate_model.data.chemicals_table import load_chemicals
 from gate_model.data.prepared import PreparedData, prepare
-from gate_model.data.random_split import fewer
-from gate_model.data.splits import scaffold_split
+from gate_model.experiments.leaderboard.splitting import split_of
 from gate_model.methods import LEARNED, Constant, Learned, Method, relative
 from gate_model.training import Settings, predict, rmse, train
 
@@ -180,8 +179,11 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("runs/learners"))
     args = parser.parse_args()
+    asked = args.variants.split(",")
+    if unknown := [name for name in asked if name not in VARIANTS]:
+        parser.error(f"--variants: no variant is called {', '.join(unknown)}; known are {', '.join(VARIANTS)}")
     args.out.mkdir(parents=True, exist_ok=True)
-    names = [name for name in VARIANTS if name in args.variants.split(",")]
+    names = [name for name in VARIANTS if name in asked or name == "λ = 0"]
     table = load_chemicals(None, derived=True).with_at_least(args.at_least)
     files = {(n, s): args.out / f"{n}-seed{s}.json" for n in names for s in range(args.seeds)}
     with ProcessPoolExecutor(args.workers, get_context("spawn")) as pool:
@@ -189,8 +191,7 @@ def main() -> None:
         for seed in range(args.seeds):
             todo = [name for name in names if not files[name, seed].exists()]
             if todo:
-                whole = scaffold_split(table.smiles, table.labels, seed=seed)
-                data = prepare(table, seed=seed, split=fewer(whole, table.labels, args.fraction, seed=seed))
+                data = prepare(table, seed=seed, split=split_of(table, "scaffold", args.fraction, seed=seed))
                 pending += [pool.submit(run, name, data, seed, args.epochs, files[name, seed]) for name in todo]
         for future in pending:
             print(future.result(), flush=True)
