@@ -215,7 +215,8 @@ def _weighted_paths(
 ) -> Tensor:
     """Σ_t W[t, t] l_reg[t] + c Σ_{t≠s} W[t, s] l_map[t, s], or the same of logarithms."""
     n_tasks = model.n_tasks
-    _refuse_shape(weights, n_tasks)
+    if weights.shape != (n_tasks, n_tasks):
+        raise ValueError(f"weights have shape {tuple(weights.shape)}; the model needs [{n_tasks}, {n_tasks}]")
     losses = _regression(model, z_t, batch)
     direct = weights.diagonal() @ (logarithm(losses) if relative else losses)
     mapped = weighted_mapping(model, weights, m, batch, pairs, relative=relative)
@@ -240,11 +241,6 @@ def _pair_sum(values: Tensor) -> Tensor:
 def _share(pairs: Pairs, n_tasks: int) -> float:
     """c: 1/(T−1) for the mean over partners, 1 for the sum."""
     return 1 / max(n_tasks - 1, 1) if pairs == "mean" else 1.0
-
-
-def _refuse_shape(weights: Tensor, n_tasks: int) -> None:
-    if weights.shape != (n_tasks, n_tasks):
-        raise ValueError(f"weights have shape {tuple(weights.shape)}; the model needs [{n_tasks}, {n_tasks}]")
 
 
 def _refuse_unknown(name: str, value: str) -> None:

@@ -22,16 +22,15 @@ __all__ = ["logarithm", "mapping_losses", "weighted_mapping"]
 _LEAST = 1e-3
 
 
-def mapping_losses(model: GATE, m: Tensor, batch: Batch, pairs: Tensor | None = None) -> Tensor:
+def mapping_losses(model: GATE, m: Tensor, batch: Batch) -> Tensor:
     """l_map `[T, T]` without λ, Eq. 8; the diagonal is 0.
 
     Args:
         model: the network.
         m: φ_s(encoder_s(z)) on M for every source s, `[T, B, k]`.
         batch: labels `[B, T]`.
-        pairs: bool `[T, T]`, the pairs to compute; all when left out. The others are 0.
     """
-    return _path_losses(_blocks(batch, pairs), _points(m), _layers(model), model.n_tasks)
+    return _path_losses(_blocks(batch, None), _points(m), _layers(model), model.n_tasks)
 
 
 def logarithm(losses: Tensor) -> Tensor:
@@ -59,8 +58,11 @@ def weighted_mapping(
     """
     points, layers = _points(m), _layers(model)
     tensors = [points, *(tensor for affine in layers for tensor in affine)]
-    blocks = _blocks(batch, _counting_pairs(weights, pairs))
-    if torch._C._are_functorch_transforms_active() or _has_tangent([weights, *tensors]):
+    in_transform = torch._C._are_functorch_transforms_active()
+    if not in_transform and not weights.requires_grad:
+        pairs = weights != 0 if pairs is None else pairs & (weights != 0)
+    blocks = _blocks(batch, pairs)
+    if in_transform or _has_tangent([weights, *tensors]):
         losses = _path_losses(blocks, points, layers, model.n_tasks)
     elif torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
         total: Tensor = _ValueWithGradient.apply(weights, blocks, relative, *tensors)  # type: ignore[no-untyped-call]
@@ -68,14 +70,6 @@ def weighted_mapping(
     else:
         losses = _constant_losses(blocks, points, tensors[1:], model.n_tasks)
     return (weights * (logarithm(losses) if relative else losses)).sum()
-
-
-def _counting_pairs(weights: Tensor, pairs: Tensor | None) -> Tensor | None:
-    """Those of `pairs` (None: of all) that have to be computed: without weights of exactly 0, unless W takes part in
-    differentiation."""
-    if torch._C._are_functorch_transforms_active() or weights.requires_grad:
-        return pairs
-    return weights != 0 if pairs is None else pairs & (weights != 0)
 
 
 class _Block(NamedTuple):
