@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bilevel_hpo import Budget, TransferRatios
+from bilevel_hpo import Budget, Hypergradient, Neumann, Nystrom, TransferRatios
 from gate_model.data.chemicals_table import load_chemicals
 from gate_model.data.prepared import PreparedData, prepare
 from gate_model.experiments.leaderboard.splitting import split_of
@@ -112,7 +112,9 @@ class Variant:
 
     weights: Callable[[Sequence[str]], TransferRatios] | None = None
     settings: dict[str, Any] = field(default_factory=dict)
-    outer_lr: float = LEARNED["budget"].outer_lr
+    schedule: dict[str, Any] = field(default_factory=dict)
+    """Fields of `Learned`."""
+    hypergradient: Hypergradient | None = None
     constant: float | None = None
     restart: bool = False
     """Train once more, with what was learned as constant λ."""
@@ -121,13 +123,16 @@ class Variant:
         """For `train`."""
         if self.constant is not None:
             return Constant("", "", self.constant)
-        weights = self.weights
+        weights, estimator = self.weights, self.hypergradient
 
         class Varied(Learned):
             def ratios(self, tasks: Sequence[str]) -> TransferRatios:
                 return weights(tasks) if weights else super().ratios(tasks)
 
-        return Varied("", "", "one_step", self.outer_lr)
+            def hypergradient(self, *, half: bool = False) -> Hypergradient:
+                return estimator or super().hypergradient(half=half)
+
+        return Varied(**asdict(LEARNED["budget"]) | self.schedule)
 
 
 VARIANTS = {
@@ -137,16 +142,21 @@ VARIANTS = {
     "budget": Variant(),
     "start at 0.5": Variant(starting_at(0.5)),
     "start at 0.95": Variant(starting_at(0.95)),
-    "outer learning rate 0.02": Variant(outer_lr=0.02),
-    "outer learning rate 0.2": Variant(outer_lr=0.2),
-    "outer step every 2": Variant(settings={"outer_every": 2}),
-    "warm-up of a quarter": Variant(settings={"warm_up": 0.25}),
+    "outer learning rate 0.05": Variant(schedule={"outer_lr": 0.05}),
+    "outer learning rate 0.2": Variant(schedule={"outer_lr": 0.2}),
+    "outer step every 2": Variant(schedule={"outer_every": 2, "outer_lr": 0.02}),
+    "outer step every 8": Variant(schedule={"outer_every": 8, "outer_lr": 0.05}),
+    "no warm-up": Variant(schedule={"warm_up": 0.0}),
+    "no warm-up, every 8": Variant(schedule={"warm_up": 0.0, "outer_every": 8, "outer_lr": 0.05}),
     "one budget for all targets": Variant(tied(OneBudget(total=1.0))),
     "mean of λ held at 0.3": Variant(tied(MeanHeld())),
     "logits by source": Variant(tied(Tied(by_source))),
     "logits by target": Variant(tied(Tied(by_target))),
     "logits of rank 4": Variant(tied(LowRank())),
     "symmetric logits": Variant(tied(Tied(symmetric))),
+    "H = I": Variant(hypergradient=Neumann(terms=1, step_size=1.0)),
+    "Nyström of rank 3": Variant(hypergradient=Nystrom(rank=3, damping=0.01)),
+    "Nyström of rank 10": Variant(hypergradient=Nystrom(rank=10, damping=0.01)),
     "frozen and restarted": Variant(restart=True),
     "without exchange": Variant(settings={"exchange": 0.0}),
     "λ = 0 without exchange": Variant(constant=0.0, settings={"exchange": 0.0}),
@@ -175,15 +185,14 @@ def main() -> None:
     parser.add_argument("--fraction", type=float, default=1.0, help="of the train and validation molecules")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=Settings().epochs)
-    parser.add_argument("--variants", default=",".join(VARIANTS), help="comma-separated")
+    parser.add_argument("--variants", nargs="+", metavar="NAME", default=list(VARIANTS), help="all, when left out")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("runs/learners"))
     args = parser.parse_args()
-    asked = args.variants.split(",")
-    if unknown := [name for name in asked if name not in VARIANTS]:
+    if unknown := [name for name in args.variants if name not in VARIANTS]:
         parser.error(f"--variants: no variant is called {', '.join(unknown)}; known are {', '.join(VARIANTS)}")
     args.out.mkdir(parents=True, exist_ok=True)
-    names = [name for name in VARIANTS if name in asked or name == "λ = 0"]
+    names = [name for name in VARIANTS if name in args.variants or name == "λ = 0"]
     table = load_chemicals(None, derived=True).with_at_least(args.at_least)
     files = {(n, s): args.out / f"{n}-seed{s}.json" for n in names for s in range(args.seeds)}
     with ProcessPoolExecutor(args.workers, get_context("spawn")) as pool:

@@ -177,7 +177,6 @@ SETTINGS = Settings(
     embedding_hidden=128,
     d=64,
     dropout=0.1,
-    outer_every=4,
     geometry_share=1.0,
     relative_losses=False,
 )
@@ -201,7 +200,7 @@ def method_of(lambda_: str, variant: Variant) -> Method:
 
     if lambda_ == "budget":
         budget = LEARNED["budget"]
-        return PlainLearned(budget.name, budget.title, budget.estimator, budget.outer_lr)
+        return PlainLearned(budget.name, budget.title, budget.estimator, outer_lr=0.05, outer_every=4, warm_up=0.0)
     return Plain(f"lambda={lambda_}", "", float(lambda_))
 
 

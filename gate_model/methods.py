@@ -42,9 +42,11 @@ class Learned:
     estimator: Literal["one_step", "nystrom", "direct"]
     outer_lr: float
     """Adam's learning rate on the raw parameters."""
-    once_per_epoch: bool = False
-    """One outer step an epoch and none in the first quarter of the training, whatever the settings say: for implicit
-    hypergradients, which are dear and ask for a θ near its optimum."""
+    outer_every: int | None = None
+    """Inner steps per outer step; None: those of an epoch."""
+    warm_up: float = 0.25
+    """Share of all inner steps before the first outer step: until then hypergradients say what is good for the next
+    steps and not for the end (docs/short_horizon.md)."""
 
     def ratios(self, tasks: Sequence[str]) -> TransferRatios:
         """A budget per target for true hypergradients; λ = 1 in [0, 1] for the algorithm as published.
@@ -54,6 +56,10 @@ class Learned:
         if self.estimator == "direct":
             return TransferRatios(tasks, init=1.0, constraint=Box(0.0, 1.0))
         return TransferRatios(tasks, constraint=Budget(total=1.0, direct=0.8))
+
+    def schedule(self, epochs: int, steps: int) -> tuple[int, int]:
+        """Inner steps per outer step, and before the first one, in `epochs` epochs of `steps` inner steps."""
+        return self.outer_every or steps, round(self.warm_up * epochs * steps)
 
     def train_loss(self) -> TrainLoss:
         """Weights on a budget are used as they are; free ones are averaged over the sources."""
@@ -75,11 +81,11 @@ class Learned:
 Method = Constant | Learned
 
 LEARNED: Mapping[str, Learned] = {
-    "budget": Learned("budget", "learned: one-step hypergradient on a budget", "one_step", outer_lr=0.05),
-    "nystrom": Learned(
-        "nystrom", "learned: implicit hypergradient on a budget", "nystrom", outer_lr=0.2, once_per_epoch=True
+    "budget": Learned("budget", "learned: one-step hypergradient on a budget", "one_step", outer_lr=0.1),
+    "nystrom": Learned("nystrom", "learned: implicit hypergradient on a budget", "nystrom", outer_lr=0.2),
+    "direct": Learned(
+        "direct", "learned: Direct, algorithm 3 as published", "direct", outer_lr=0.02, outer_every=8, warm_up=0.0
     ),
-    "direct": Learned("direct", "learned: Direct, algorithm 3 as published", "direct", outer_lr=0.02),
 }
 
 

@@ -72,10 +72,6 @@ class Settings:
     dropout: float = 0.0
     exchange: float = 0.2
     """Share of the validation molecules that changes place with train molecules between epochs."""
-    outer_every: int = 8
-    """Inner steps per outer step."""
-    warm_up: float = 0.0
-    """Share of all inner steps before the first outer step."""
     threshold: float = 0.0
     """Paths with a smaller λ are left out of the inner steps, see `ActivePairs`."""
     top_k: int | None = None
@@ -90,9 +86,9 @@ class Settings:
 
 SETTINGS: Mapping[Embedding, Settings] = {
     "fingerprint": Settings(),
-    "graph": Settings(embedding="graph", embedding_hidden=300, lr=1e-3, dropout=0.1, outer_every=16),
+    "graph": Settings(embedding="graph", embedding_hidden=300, lr=1e-3, dropout=0.1),
 }
-"""What `gate learn` starts from. An outer step passes twice more through the graphs, so it comes less often."""
+"""What `gate learn` starts from."""
 
 
 @dataclass(frozen=True)
@@ -189,7 +185,9 @@ def train(
         best.load_state_dict(state["best"])
         history = state["history"]
     selection, selection_labels = data.some(data.split.selection)
-    outer_every, warm_up = _schedule_of_lambda(method, settings, len(batches.train))
+    outer_every, warm_up = None, 0
+    if isinstance(method, Learned):
+        outer_every, warm_up = method.schedule(settings.epochs, len(batches.train))
     while learner.epoch < settings.epochs and not best.exhausted(learner.epoch):
         learner.fit(
             batches.train,
@@ -238,15 +236,6 @@ def finite_score(
             f"lower the learning rate, lr={settings.lr:g}"
         )
     return score
-
-
-def _schedule_of_lambda(method: Method, settings: Settings, steps: int) -> tuple[int | None, int]:
-    """Inner steps per outer step, None if λ is constant, and before the first one, with `steps` to an epoch."""
-    if not isinstance(method, Learned):
-        return None, 0
-    if method.once_per_epoch:
-        return steps, round(0.25 * settings.epochs * steps)
-    return settings.outer_every, round(settings.warm_up * settings.epochs * steps)
 
 
 def train_loss(method: Method, settings: Settings) -> TrainLoss:

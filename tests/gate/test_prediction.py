@@ -44,7 +44,7 @@ def folder(saved: SavedModel, tmp_path: Path) -> Path:
 def test_a_model_on_graphs_trains_and_predicts_new_molecules_as_before_it_was_saved(
     small_data: PreparedData, tmp_path: Path
 ) -> None:
-    settings = replace(SETTINGS["graph"], epochs=25, embedding_hidden=24, depth=2, d=16, lr=4e-3, outer_every=4)
+    settings = replace(SETTINGS["graph"], epochs=25, embedding_hidden=24, depth=2, d=16, lr=4e-3)
     data = prepare(small_data.table, seed=0, embedding="graph", depth=2)
     trained = train(data, LEARNED["budget"], settings, seed=0)
     x, labels = data.some(data.split.selection)

@@ -80,11 +80,21 @@ def test_top_k_keeps_one_source_per_target_in_inner_steps_and_more_in_outer_ones
         "_block_gradient",
         lambda block, *rest, **kind: asked.append(len(block.sources)) or real(block, *rest, **kind),
     )
-    settings = replace(SHORT, top_k=1, rotation=2, outer_every=3)
-    train(small_data, LEARNED["budget"], settings, seed=0)
+    settings = replace(SHORT, top_k=1, rotation=2)
+    train(small_data, replace(LEARNED["budget"], outer_every=3, warm_up=0.0), settings, seed=0)
     assert asked.count(1) > asked.count(2) > 0, "two sources of three tasks in outer steps only"
     with pytest.raises(ValueError, match="top_k >= 1"):
         train(small_data, LEARNED["budget"], replace(SHORT, top_k=0), seed=0)
+
+
+def test_lambda_moves_once_an_epoch_after_a_quarter_of_the_training(small_data: PreparedData) -> None:
+    assert LEARNED["budget"].schedule(epochs=30, steps=20) == (20, 150)
+    assert LEARNED["direct"].schedule(epochs=30, steps=20) == (8, 0)
+    lambda_ = train(small_data, LEARNED["budget"], Settings(epochs=8), seed=0).trajectory
+    moved = (lambda_[1:] != lambda_[:-1]).flatten(1).any(1).tolist()
+    assert moved == [False] * 2 + [True] * 6
+    only = train(small_data, LEARNED["budget"], Settings(epochs=1), seed=0).trajectory
+    assert not torch.equal(only[0], only[1]), "in a single epoch too"
 
 
 def test_early_stopping_keeps_the_best_model_and_its_lambda(small_data: PreparedData) -> None:
@@ -199,9 +209,7 @@ def test_memory_does_not_grow_with_the_epochs(small_data: PreparedData, tmp_path
         checkpoints=Checkpoints(tmp_path / "c.pt", 0),
         progress=count,
     )
-    steps = math.ceil(len(small_data.split.train) / settings.batch_size)
-    outer = len(range(0, 6 * steps, settings.outer_every)) - len(range(0, 2 * steps, settings.outer_every))
-    kept = 4 + 2 * outer
+    kept = 4 + 2 * 4  # an outer step an epoch, the first in the middle of the second
     assert counts[6] - counts[2] == kept
     assert sizes[6] - sizes[2] == kept * 9
 

@@ -54,37 +54,35 @@ def _plain(method: Method) -> GateTraining:
 
 
 def _implicit(name: str, title: str) -> Entry:
-    learner = ImplicitLearner(name, title, "one_step", outer_lr=0.2, once_per_epoch=True)
+    learner = ImplicitLearner(name, title, "one_step", outer_lr=0.2)
     return Entry(name, title, "learned", GateTraining(learner))
 
 
 _ALL = [
     Entry("budget", "learned: one step on a budget", "learned", GateTraining(LEARNED["budget"])),
-    Entry(
-        "nystrom", "learned: implicit (Nyström) on a budget, once an epoch", "learned", GateTraining(LEARNED["nystrom"])
-    ),
+    Entry("nystrom", "learned: implicit (Nyström) on a budget", "learned", GateTraining(LEARNED["nystrom"])),
     Entry("direct", "learned: Direct, as published, plain losses", "learned", _plain(LEARNED["direct"])),
     Entry(
         "direct-sum",
         "the same, mapping losses summed over the sources, literally",
         "learned",
-        _plain(DirectSum("direct", "", "direct", outer_lr=0.02)),
+        _plain(DirectSum("direct", "", "direct", outer_lr=0.02, outer_every=8, warm_up=0.0)),
     ),
     Entry("budget-plain", "learned: one step on a budget, plain losses", "learned", _plain(LEARNED["budget"])),
     Entry(
         "free",
         "learned: one step on a free λ",
         "learned",
-        GateTraining(FreeLearner("free", "", "one_step", outer_lr=0.05)),
+        GateTraining(FreeLearner("free", "", "one_step", outer_lr=0.1)),
     ),
     Entry(
         "auto-lambda",
         "learned: Auto-λ's finite difference on a free λ",
         "learned",
-        GateTraining(AutoLambdaLearner("auto-lambda", "", "one_step", outer_lr=0.02)),
+        GateTraining(AutoLambdaLearner("auto-lambda", "", "one_step", outer_lr=0.02, outer_every=8, warm_up=0.0)),
     ),
-    _implicit("neumann", "learned: Neumann series on a budget, once an epoch"),
-    _implicit("conjugate-gradient", "learned: conjugate gradient on a budget, once an epoch"),
+    _implicit("neumann", "learned: Neumann series on a budget"),
+    _implicit("conjugate-gradient", "learned: conjugate gradient on a budget"),
     Entry("lambda=1-plain", "constant λ = 1, plain losses: GATE", "constant", _plain(Constant("", "", 1.0))),
     Entry(
         "lambda=1-sum",
