@@ -146,6 +146,7 @@ VARIANTS = {
     "outer learning rate 0.2": Variant(schedule={"outer_lr": 0.2}),
     "outer step every 2": Variant(schedule={"outer_every": 2, "outer_lr": 0.02}),
     "outer step every 8": Variant(schedule={"outer_every": 8, "outer_lr": 0.05}),
+    "warm-up of a half": Variant(schedule={"warm_up": 0.5}),
     "no warm-up": Variant(schedule={"warm_up": 0.0}),
     "no warm-up, every 8": Variant(schedule={"warm_up": 0.0, "outer_every": 8, "outer_lr": 0.05}),
     "one budget for all targets": Variant(tied(OneBudget(total=1.0))),

@@ -76,8 +76,7 @@ def learn(
     derived: DerivedOption = False,
     join: JoinOption = None,
     method: Annotated[
-        Learner,
-        typer.Option(help="budget: one-step hypergradient; nystrom: implicit, twice the time; direct: as published."),
+        Learner, typer.Option(help="budget: one-step hypergradient; direct: as published.")
     ] = Learner.budget,
     embedding: Annotated[
         Reader,

@@ -51,7 +51,6 @@ class Learner(StrEnum):
     """Methods of `gate learn`."""
 
     budget = "budget"
-    nystrom = "nystrom"
     direct = "direct"
 
 

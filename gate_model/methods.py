@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from bilevel_hpo import Box, Budget, Direct, FiniteDifference, Hypergradient, Nystrom, OneStep, TransferRatios
+from bilevel_hpo import Box, Budget, Direct, FiniteDifference, Hypergradient, OneStep, TransferRatios
 from gate_model.losses import DirectPathLoss, PathLoss, TrainLoss
 
 __all__ = ["LEARNED", "SHARED", "Constant", "Learned", "Method", "pairs", "relative", "symmetric_matrix"]
@@ -39,7 +39,7 @@ class Learned:
 
     name: str
     title: str
-    estimator: Literal["one_step", "nystrom", "direct"]
+    estimator: Literal["one_step", "direct"]
     outer_lr: float
     """Adam's learning rate on the raw parameters."""
     outer_every: int | None = None
@@ -73,8 +73,6 @@ class Learned:
         """The engine's estimator; of the one-step ones the cheapest, or in half precision the exact one."""
         if self.estimator == "direct":
             return Direct()
-        if self.estimator == "nystrom":
-            return Nystrom(rank=10, damping=0.01)
         return OneStep() if half else FiniteDifference()
 
 
@@ -82,7 +80,6 @@ Method = Constant | Learned
 
 LEARNED: Mapping[str, Learned] = {
     "budget": Learned("budget", "learned: one-step hypergradient on a budget", "one_step", outer_lr=0.1),
-    "nystrom": Learned("nystrom", "learned: implicit hypergradient on a budget", "nystrom", outer_lr=0.2),
     "direct": Learned(
         "direct", "learned: Direct, algorithm 3 as published", "direct", outer_lr=0.02, outer_every=8, warm_up=0.0
     ),

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bilevel_hpo import Box, ConjugateGradient, Hypergradient, Neumann, Positive, TransferRatios
+from bilevel_hpo import Box, ConjugateGradient, Hypergradient, Neumann, Nystrom, Positive, TransferRatios
 from gate_model.losses import PathLoss, TrainLoss
 from gate_model.methods import Constant, Learned
 from gate_model.weighting import AutoLambda
@@ -13,6 +13,7 @@ __all__ = ["IMPLICIT", "AutoLambdaLearner", "DirectSum", "FreeLearner", "Implici
 IMPLICIT = {
     "neumann": Neumann(terms=10),
     "conjugate-gradient": ConjugateGradient(10, damping=0.01),
+    "nystrom": Nystrom(rank=10, damping=0.01),
 }
 
 

@@ -60,7 +60,6 @@ def _implicit(name: str, title: str) -> Entry:
 
 _ALL = [
     Entry("budget", "learned: one step on a budget", "learned", GateTraining(LEARNED["budget"])),
-    Entry("nystrom", "learned: implicit (Nyström) on a budget", "learned", GateTraining(LEARNED["nystrom"])),
     Entry("direct", "learned: Direct, as published, plain losses", "learned", _plain(LEARNED["direct"])),
     Entry(
         "direct-sum",
@@ -83,6 +82,7 @@ _ALL = [
     ),
     _implicit("neumann", "learned: Neumann series on a budget"),
     _implicit("conjugate-gradient", "learned: conjugate gradient on a budget"),
+    _implicit("nystrom", "learned: Nyström approximation on a budget"),
     Entry("lambda=1-plain", "constant λ = 1, plain losses: GATE", "constant", _plain(Constant("", "", 1.0))),
     Entry(
         "lambda=1-sum",
