@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from gate_model.data.prepared import PreparedData
 from gate_model.experiments.outcome import SPLIT_METHOD
-from gate_model.methods import Method
+from gate_model.methods import Learned
 from gate_model.prediction import title
 from gate_model.runs import replacing, versions
 from gate_model.saved_model import SavedModel
 from gate_model.similarity import nearest, packed_fingerprints
+from gate_model.training import rmse
 
 __all__ = ["write_model_card"]
 
@@ -37,14 +38,14 @@ class _TaskLine:
     within_two: float
 
 
-def write_model_card(folder: Path, model: SavedModel, data: PreparedData, method: Method, command: str) -> None:
+def write_model_card(folder: Path, model: SavedModel, data: PreparedData, method: Learned, command: str) -> None:
     """`model_card.md`: data, split, hyperparameters, versions, error on the test molecules, use and limits.
 
     Args:
         folder: the run folder.
         model: as it is saved; the numbers are those of its predictions.
         data: what it was trained on.
-        method: how λ was chosen.
+        method: how λ was learned.
         command: that made it.
     """
     x, labels = data.some(data.split.test)
@@ -62,11 +63,12 @@ def write_model_card(folder: Path, model: SavedModel, data: PreparedData, method
         split_method=SPLIT_METHOD,
         method=method,
         lines=list(_lines(model, data, mean, sigma, labels)),
-        mean_rmse=float(np.sqrt(np.nanmean((mean - labels) ** 2, axis=0)).mean()),
+        mean_rmse=float(rmse(mean, labels).mean()),
         unlike=int(unlike.sum()),
         unlike_rmse=_root_mean_square(errors[unlike]),
         like_rmse=_root_mean_square(errors[~unlike]),
-        settings=asdict(model.settings),
+        settings=asdict(model.settings)
+        | {"outer_lr": method.outer_lr, "outer_every": method.outer_every or "epoch", "warm_up": method.warm_up},
         versions=versions(),
         command=command,
     )

@@ -314,8 +314,14 @@ def evaluated(model: nn.Module, of: Callable[[Any], Tensor], x: Inputs, batch_si
 
 
 def rmse(predicted: NDArray[np.float64], labels: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Root mean square error per task `[T]` over the molecules that carry the label (NaN = none)."""
-    return np.asarray(np.sqrt(np.nanmean((predicted - labels) ** 2, axis=0)))
+    """Root mean square error per task `[T]` over the molecules that carry the label (NaN = none).
+
+    NaN for a task without labels, and for one whose prediction is NaN where there is a label.
+    """
+    known = ~np.isnan(labels)
+    squared = np.where(known, predicted - labels, 0.0) ** 2
+    n = known.sum(0)
+    return np.where(n > 0, np.sqrt(squared.sum(0) / n.clip(1)), np.nan)
 
 
 def resolve_device(name: str) -> torch.device:
