@@ -22,6 +22,9 @@ __all__ = [
 ]
 
 
+_ABSENT = object()
+
+
 class RunError(ValueError):
     """A run folder that cannot be used; the message names the file and what is wanted."""
 
@@ -36,15 +39,26 @@ def open_folder(folder: Path, config: dict[str, Any], *, resume: bool) -> None:
         before, now = read_json(path), json.loads(json.dumps(config))
         if not resume:
             raise RunError(f"{folder} holds a run already; add --resume to go on with it, or choose another --out")
-        different = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
+        different = "; ".join(_differences("", before, now))
         if different:
-            what = "; ".join(f"{key} was {before.get(key)!r}, now {now.get(key)!r}" for key in different)
-            raise RunError(f"{path}: --resume needs the same configuration, but {what}")
+            raise RunError(
+                f"{path}: --resume needs the same configuration, but {different}. Choose another --out for a new run"
+            )
         return
     if folder.exists() and any(folder.iterdir()):
         raise RunError(f"{folder} is not empty and holds no run (no config.json); choose another --out")
     folder.mkdir(parents=True, exist_ok=True)
     write_json(path, config)
+
+
+def _differences(name: str, before: Any, now: Any) -> Iterator[str]:
+    """What differs between two contents of JSON: `settings.lr was 0.1, now 0.2`."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in sorted({*before, *now}):
+            yield from _differences(f"{name}.{key}" if name else key, before.get(key, _ABSENT), now.get(key, _ABSENT))
+    elif before != now:
+        was, is_now = ("absent" if value is _ABSENT else repr(value) for value in (before, now))
+        yield f"{name or 'it'} was {was}, now {is_now}"
 
 
 def write_json(path: Path, content: Any) -> None:
