@@ -59,7 +59,7 @@ class Learned:
 
     def schedule(self, epochs: int, steps: int) -> tuple[int, int]:
         """Inner steps per outer step, and before the first one, in `epochs` epochs of `steps` inner steps."""
-        return self.outer_every or steps, round(self.warm_up * epochs * steps)
+        return steps if self.outer_every is None else self.outer_every, round(self.warm_up * epochs * steps)
 
     def train_loss(self) -> TrainLoss:
         """Weights on a budget are used as they are; free ones are averaged over the sources."""
