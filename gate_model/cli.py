@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import optuna
+import torch
 import typer
 
 from gate_model import cli_data, cli_experiments
@@ -140,6 +141,12 @@ def learn(
                 device=where,
                 checkpoints=Checkpoints(file, checkpoint_minutes),
                 progress=progress,
+            )
+        if len(prepared.abbreviations) > 1 and torch.equal(trained.ratios, trained.trajectory[0]):
+            console.print(
+                f"seed {each}: the model of epoch {trained.epoch} is kept, where λ is still where it started; it moves "
+                f"after {LEARNED[method].warm_up:.0%} of the --epochs {epochs}: take fewer, or more --patience",
+                highlight=False,
             )
         members[each] = trained.model
         found.append(outcome(prepared, LEARNED[method], trained, seed=each))

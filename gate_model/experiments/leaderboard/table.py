@@ -1,6 +1,6 @@
 """The methods of the leaderboard by name; docs/leaderboard.md says what each is and where it comes from."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Literal
 
@@ -65,7 +65,7 @@ _ALL = [
         "direct-sum",
         "the same, mapping losses summed over the sources, literally",
         "learned",
-        _plain(DirectSum("direct", "", "direct", outer_lr=0.02, outer_every=8, warm_up=0.0)),
+        _plain(DirectSum(**asdict(LEARNED["direct"]))),
     ),
     Entry("budget-plain", "learned: one step on a budget, plain losses", "learned", _plain(LEARNED["budget"])),
     Entry(
