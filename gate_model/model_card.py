@@ -51,7 +51,7 @@ def write_model_card(folder: Path, model: SavedModel, data: PreparedData, method
     x, labels = data.some(data.split.test)
     mean, sigma = model.spread.predict(model.members, x)
     similarity = nearest(packed_fingerprints([data.table.smiles[row] for row in data.split.test]), model.fingerprints)
-    errors = np.sqrt(np.nanmean((mean - labels) ** 2, axis=1, where=np.isfinite(labels)))
+    errors = rmse(mean.T, labels.T)
     unlike = similarity < model.unlike
     environment = Environment(
         loader=PackageLoader("gate_model", "templates"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True

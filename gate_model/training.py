@@ -185,9 +185,8 @@ def train(
         best.load_state_dict(state["best"])
         history = state["history"]
     selection, selection_labels = data.some(data.split.selection)
-    outer_every, warm_up = None, 0
-    if isinstance(method, Learned):
-        outer_every, warm_up = method.schedule(settings.epochs, len(batches.train))
+    steps = len(batches.train)
+    outer_every, warm_up = method.schedule(settings.epochs, steps) if isinstance(method, Learned) else (None, 0)
     while learner.epoch < settings.epochs and not best.exhausted(learner.epoch):
         learner.fit(
             batches.train,

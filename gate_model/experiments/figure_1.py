@@ -21,7 +21,6 @@ from gate_model.training import Settings, train
 __all__ = ["GRIDS", "TASKS", "figure_1", "write_figure_1"]
 
 TASKS = ("DS", "HV", "BP")
-_LEARNED = ("budget", "direct")
 GRIDS: Mapping[str, tuple[float, ...]] = {"paper": (0.2, 0.4, 0.6, 0.8, 1.0), "wide": (0.0, 0.2, 1.0, 1.7, 3.0)}
 """The paper's values; and, coarser, 0 (no transfer), the ends of the paper's range, and two values beyond it: at λ = 3
 the transferred paths of a target weigh three times as much as its direct path."""
@@ -50,7 +49,7 @@ def figure_1(
         progress: called with (trainings done, trainings in all).
     """
     jobs = folder / "jobs"
-    cost = {name: len(values) ** 3 + 1 for name, values in GRIDS.items()} | dict.fromkeys(_LEARNED, 1)
+    cost = {name: len(values) ** 3 + 1 for name, values in GRIDS.items()} | dict.fromkeys(LEARNED, 1)
     all_trainings, done = len(datasets) * sum(cost.values()), 0
     outcomes: dict[str, list[Outcome]] = {name: [] for name in cost}
     frames = []
@@ -111,7 +110,7 @@ def write_figure_1(
             {"method": name, "seed": each.seed}
             | dict(zip(names, _symmetric(each.lambda_), strict=True))
             | {"val_rmse": np.mean(each.val_rmse), "test_rmse": np.mean(each.test_rmse), "seconds": each.wall_s}
-            for name in _LEARNED
+            for name in LEARNED
             for each in outcomes[name]
         ]
     )
@@ -121,7 +120,7 @@ def write_figure_1(
     write_json(folder / "findings.json", {**about, **facts})
     with replacing(folder / "findings.md") as file:
         file.write(f"{paragraph(facts)}\n".encode())
-    paths = [(name, np.array([_symmetric(m) for m in each.trajectory])) for name in _LEARNED for each in outcomes[name]]
+    paths = [(name, np.array([_symmetric(m) for m in each.trajectory])) for name in LEARNED for each in outcomes[name]]
     for name in GRIDS:
         with replacing(folder / f"{name}.html") as file:
             file.write(_landscape(points[points["grid"] == name], names, paths).encode())
