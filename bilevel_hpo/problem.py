@@ -108,6 +108,12 @@ class BilevelProblem:
         held = (p for group in self.optimizer.param_groups for p in group["params"])
         return {names[id(p)]: p for p in held if p.requires_grad}
 
+    def frozen(self) -> Params:
+        """The model's other parameters by name, detached (no copy): they stay as they are, and may be handed in with θ
+        where an evaluation needs every tensor in another dtype."""
+        trained = self._trainable()
+        return {name: p.detach() for name, p in self.model.named_parameters() if name not in trained}
+
     def buffers(self) -> Params:
         """A scratch copy of the model's buffers, for one evaluation of a hypergradient."""
         return {name: b.detach().clone() for name, b in self.model.named_buffers()}

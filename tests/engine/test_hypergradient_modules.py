@@ -267,3 +267,22 @@ def test_unrolled_carries_batchnorm_statistics_from_step_to_step():
 @pytest.mark.parametrize("estimator", [OneStep(), Unrolled(1)], ids=repr)
 def test_batchnorm_statistics_of_the_coming_step_are_used(estimator):
     check(Case(net(nn.BatchNorm1d(5))), estimator)
+
+
+def test_a_loss_is_evaluated_in_another_dtype_than_the_models(model):
+    """With θ, the frozen parameters and the buffers handed in; the model keeps its own."""
+    model.float()
+    next(model.parameters()).requires_grad_(False)
+    problem = Case(model, OPTIMIZERS["adam"], warm=0).learner()._problem
+    tensors = {**problem.parameters(), **problem.frozen()}
+    assert tensors.keys() == dict(model.named_parameters()).keys()
+    double = {name: p.double() for name, p in tensors.items()}
+    buffers = {name: b.double() if b.is_floating_point() else b for name, b in problem.buffers().items()}
+    torch.manual_seed(1)
+    loss = problem.train_loss(double, buffers, problems.LAMBDA, batch(1))
+    torch.manual_seed(1)
+    with torch.no_grad():
+        expected = weighted(problems.copied(model).double(), problems.LAMBDA, batch(1))
+    assert loss.dtype == torch.float64
+    assert abs(loss - expected).item() < 1e-12
+    assert all(p.dtype == torch.float32 for p in model.parameters())
