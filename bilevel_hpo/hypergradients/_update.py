@@ -1,4 +1,4 @@
-"""The element-wise slope ∂U/∂g of the inner optimizer's step θ' = θ + U(g)."""
+"""The inner optimizer's step θ' = θ + U(g) and its transposed derivative, v ↦ (∂U/∂g)ᵀ v."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from bilevel_hpo.errors import UnsupportedError
 from bilevel_hpo.optimizers import LINEAR, SCALARS, State, UpdateRule, rule_for
 from bilevel_hpo.problem import BilevelProblem, Params
 
-__all__ = ["slopes"]
+__all__ = ["Update", "slopes", "updated"]
 
 CHUNK = 1 << 17
 """Elements that one call of a rule works on: many small tensors are joined, a large one is cut, so that neither the
@@ -19,6 +19,33 @@ number of calls nor the memory of the rule's graph grows with the model."""
 
 _Held = tuple[str, State, dict[str, Any]]
 """Name, optimizer state and group of a parameter with a gradient."""
+
+
+@dataclass(frozen=True)
+class Update:
+    """One step θ' = θ + U(g) of the inner optimizer, from the state that it had before the step."""
+
+    after: Params
+    """θ' by name, in new tensors; no entry for a parameter without gradient."""
+    slope: dict[str, Tensor | float]
+    """∂U/∂g by name, element by element, or one number for all elements."""
+
+    def pull_back(self, v: Params) -> Params:
+        """u = (∂U/∂g)ᵀ v by name; entries of v without gradient are left out. Empties v, for the sake of memory."""
+        return {name: v.pop(name) * self.slope[name] for name in list(v) if name in self.slope}
+
+
+def updated(problem: BilevelProblem, params: Params, gradients: Params) -> Update:
+    """The step that the inner optimizer takes from its present state, computed in the dtype of `params`.
+
+    Args:
+        problem: its optimizer steps; its state is only read.
+        params: θ by name, read only, as is g.
+        gradients: g = ∂L_train/∂θ by name; a parameter without one stays.
+    """
+    after = {name: torch.empty_like(params[name], memory_format=torch.contiguous_format) for name in gradients}
+    slope = slopes(problem, params, gradients, after)
+    return Update(after, dict(slope))
 
 
 def slopes(problem: BilevelProblem, params: Params, gradients: Params, after: Params | None = None) -> Params:
@@ -39,7 +66,8 @@ def slopes(problem: BilevelProblem, params: Params, gradients: Params, after: Pa
     for bucket in _buckets(held, params):
         p, g, state = bucket.tensors(params, gradients)
         with torch.enable_grad():
-            moved, _ = rule(p, g.requires_grad_(), state, bucket.group)
+            g = g.detach().requires_grad_()
+            moved, _ = rule(p, g, state, bucket.group)
             (d,) = torch.autograd.grad(moved, g, torch.ones_like(g))
         start = 0
         for name, a, b in bucket.pieces:
@@ -68,13 +96,16 @@ class _Bucket:
     size: int = 0
 
     def tensors(self, params: Params, gradients: Params) -> tuple[Tensor, Tensor, State]:
-        """θ, g and the state of the pieces, joined into vectors."""
+        """θ, g and the state of the pieces, joined into vectors, all in the dtype of θ."""
         scalars, *_ = self.states.values()
+        p = self._joined(params)
         state = {
-            key: value if key in SCALARS else self._joined({name: s[key] for name, s in self.states.items()})
+            key: value
+            if key in SCALARS
+            else self._joined({name: s[key] for name, s in self.states.items()}).to(p.dtype)
             for key, value in scalars.items()
         }
-        return self._joined(params), self._joined(gradients), state
+        return p, self._joined(gradients).to(p.dtype), state
 
     def _joined(self, tensors: Params) -> Tensor:
         pieces = [tensors[name].detach().reshape(-1)[a:b] for name, a, b in self.pieces]
