@@ -1,0 +1,1 @@
+"""The parts of `benchmarks/estimator_accuracy.py`."""
