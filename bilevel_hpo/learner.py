@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bilevel_hpo._loop import grouped, lookahead, repeated
+from bilevel_hpo._stopwatch import Stopwatch
 from bilevel_hpo.active import ActiveSet
 from bilevel_hpo.batches import StepBatches, parts
 from bilevel_hpo.citations import BIBTEX
@@ -111,8 +112,13 @@ class BilevelLearner:
         self._epochs: list[Epoch] = []
         self._trajectory = [self._flat().cpu()]
         labels = getattr(weights, "labels", None) or [str(i) for i in range(len(self._trajectory[0]))]
-        self._history = History(labels)
-        self._started, self._seconds, self._place = time.perf_counter(), 0.0, ""
+        self.labels: list[str] = list(labels)
+        """The names of the entries of λ."""
+        self._history = History(self.labels)
+        self.place = ""
+        """Where the next outer step falls ("epoch 1, train batch 3"), for the report that it has failed."""
+        self.clock = Stopwatch()
+        """The time of training; `fit` runs it during its epochs."""
 
     @property
     def history(self) -> pd.DataFrame:
@@ -185,6 +191,17 @@ class BilevelLearner:
         self._move(g, started)
         return loss
 
+    def follow(self, epoch: int, inner_steps: int) -> None:
+        """Note what is done where somebody else takes the inner steps, and λ as the last epoch has left it.
+
+        Args:
+            epoch: epochs that are finished.
+            inner_steps: inner steps in all.
+        """
+        self.epoch, self.inner_steps = epoch, inner_steps
+        while len(self._trajectory) <= epoch:
+            self._trajectory.append(self._flat().cpu())
+
     def validate(self, batches: Iterable[Any]) -> float:
         """Mean of L_val over `batches` at the present θ and λ, without a gradient."""
         lambda_ = self._problem.structure.unflatten(self._flat())
@@ -238,7 +255,8 @@ class BilevelLearner:
         warm_up: int,
         accumulate: int,
     ) -> None:
-        self._started, outer_before, skipped_before = time.perf_counter(), self.outer_steps, self.skipped
+        self.clock.start()
+        outer_before, skipped_before = self.outer_steps, self.skipped
         losses: list[Tensor] = []
         every = outer_every if isinstance(outer_every, int) else None
         validation = repeated(val_batches, start=self.outer_steps + self.skipped)
@@ -250,7 +268,7 @@ class BilevelLearner:
                 self._estimate(self._steps(ahead), rehearsal)
             if every is not None and self.inner_steps >= warm_up and (self.inner_steps - warm_up) % every == 0:
                 val_number, val_batch = next(validation)
-                self._place = f"epoch {self.epoch + 1}, train batch {number + 1}, validation batch {val_number + 1}"
+                self.place = f"epoch {self.epoch + 1}, train batch {number + 1}, validation batch {val_number + 1}"
                 losses.append(self.step(self._steps(ahead), val_batch))
             else:
                 losses.append(self.inner_step(ahead[0]))
@@ -258,15 +276,14 @@ class BilevelLearner:
             again = repeated(_Grouped(train_batches, accumulate))
             for val_number, val_batch in enumerate(val_batches):
                 numbered = [next(again) for _ in range(steps)]
-                self._place = (
+                self.place = (
                     f"epoch {self.epoch + 1}, train batch {numbered[0][0] + 1}, validation batch {val_number + 1}"
                 )
                 self.outer_step(self._steps([batch for _, batch in numbered]), val_batch)
-        self._place = ""
+        self.place = ""
         if not losses:
             raise ValueError("train_batches gave no batch")
-        now = time.perf_counter()
-        self._seconds, self._started = self._seconds + now - self._started, now
+        self.clock.stop()
         self.epoch += 1
         self._trajectory.append(self._flat().cpu())
         self._epochs.append(
@@ -275,7 +292,7 @@ class BilevelLearner:
                 train_loss=float(torch.stack(losses).mean()),
                 outer_steps=self.outer_steps - outer_before,
                 skipped=self.skipped - skipped_before,
-                seconds=self._seconds,
+                seconds=self.clock.seconds,
             )
         )
 
@@ -317,7 +334,6 @@ class BilevelLearner:
         finite, lambda_ = math.isfinite(norm), self._flat()
         if finite:
             self._descend(g, norm)
-        now = time.perf_counter()
         losses = {name: float(value) for name, value in self._problem.values.items()}
         row = OuterStep(
             outer_step=self.outer_steps + self.skipped + 1,
@@ -327,8 +343,8 @@ class BilevelLearner:
             val_loss=losses.get("val_loss", math.nan),
             g_norm=norm,
             skipped=not finite,
-            seconds=self._seconds + now - self._started,
-            outer_seconds=now - started,
+            seconds=self.clock.seconds,
+            outer_seconds=time.perf_counter() - started,
         )
         self._history.add(dict(vars(row)), lambda_, g)
         if finite:
@@ -362,7 +378,7 @@ class BilevelLearner:
         self.weights.project_()
 
     def _report(self, row: OuterStep, bad: int, n: int) -> None:
-        where = f" ({self._place})" if self._place else ""
+        where = f" ({self.place})" if self.place else ""
         said = (
             f"the hypergradient of outer step {row.outer_step}{where} is not finite in {bad} of {n} entries; "
             f"L_train = {row.train_loss:.4g}, L_val = {row.val_loss:.4g}; λ stays as it is"
@@ -403,7 +419,7 @@ class BilevelLearner:
     def progress(self) -> dict[str, Any]:
         """What the learner itself has counted and noted: the part of `state_dict` that is nobody else's."""
         return {
-            "counters": {name: getattr(self, name) for name in _COUNTERS},
+            "counters": {**{name: getattr(self, name) for name in _COUNTERS}, "_seconds": self.clock.seconds},
             "epochs": [asdict(epoch) for epoch in self._epochs],
             "history": self._history.state_dict(),
             "trajectory": torch.stack(self._trajectory),
@@ -416,10 +432,10 @@ class BilevelLearner:
         self._epochs = [Epoch(**row) for row in progress["epochs"]]
         self._history.load_state_dict(progress["history"])
         self._trajectory = list(progress["trajectory"])
-        self._started = time.perf_counter()
+        self.clock.reset(progress["counters"]["_seconds"])
 
 
-_COUNTERS = ("epoch", "inner_steps", "outer_steps", "skipped", "_skipped_in_a_row", "_seconds")
+_COUNTERS = ("epoch", "inner_steps", "outer_steps", "skipped", "_skipped_in_a_row")
 
 
 class _Grouped:
