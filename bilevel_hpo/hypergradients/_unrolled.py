@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import higher.optim
 import torch
 from torch import Tensor
 
@@ -54,6 +53,8 @@ class Unrolled(Hypergradient):
         batches = train_batch if isinstance(train_batch, StepBatches) else StepBatches([train_batch] * self.steps)
         if len(batches) != self.steps:
             raise ValueError(f"StepBatches holds {len(batches)} batches; {self!r} wants {self.steps}")
+        from bilevel_hpo.hypergradients._higher import RuleOptimizer  # noqa: PLC0415  nobody else needs `higher`
+
         constants = self.steps - (self.truncate or self.steps)
         lambda_ = lambda_.detach().requires_grad_()
         with RandomState(), torch.enable_grad(), problem.composed():
@@ -65,7 +66,7 @@ class Unrolled(Hypergradient):
             theta = [
                 params[n].requires_grad_() if n in params else p.detach() for n, p in zip(order, reference, strict=True)
             ]
-            optimizer = higher.optim.get_diff_optim(problem.optimizer, reference)
+            optimizer = RuleOptimizer(problem.optimizer, reference)
             with second_derivatives():
                 for number, batch in enumerate(batches):
                     weights = lambda_.detach() if number < constants else lambda_
@@ -73,7 +74,7 @@ class Unrolled(Hypergradient):
                     theta = optimizer.step(loss, params=theta)
                     if number < constants:
                         theta = [p.detach().requires_grad_(p.requires_grad) for p in theta]
-                        _detach(optimizer)
+                        optimizer.detach_state()
                 val_loss = problem.val_loss(dict(zip(order, theta, strict=True)), buffers, lambda_, val_batch)
                 (g,) = torch.autograd.grad(val_loss, lambda_, allow_unused=True)
         return problem.total(g, None)
@@ -89,10 +90,3 @@ class Unrolled(Hypergradient):
 
     def __repr__(self) -> str:
         return f"Unrolled(steps={self.steps}{'' if self.truncate is None else f', truncate={self.truncate}'})"
-
-
-def _detach(optimizer: higher.optim.DifferentiableOptimizer) -> None:
-    """Cut the optimizer's state off from the steps that made it."""
-    for states in optimizer.state:
-        for state in states.values():
-            state.update({key: value.detach() for key, value in state.items() if isinstance(value, Tensor)})

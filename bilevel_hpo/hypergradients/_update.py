@@ -8,17 +8,35 @@ import torch
 from torch import Tensor
 
 from bilevel_hpo.errors import UnsupportedError
-from bilevel_hpo.optimizers import LINEAR, SCALARS, State, UpdateRule, rule_for
+from bilevel_hpo.optimizers import Group, Rule, State, rule_for, unwrapped
 from bilevel_hpo.problem import BilevelProblem, Params
 
 __all__ = ["Update", "slopes", "updated"]
 
 CHUNK = 1 << 17
-"""Elements that one call of a rule works on: many small tensors are joined, a large one is cut, so that neither the
-number of calls nor the memory of the rule's graph grows with the model."""
+"""Elements that one call of an element-wise rule works on: many small tensors are joined, a large one is cut, so that
+neither the number of calls nor the memory of the rule's temporaries grows with the model."""
 
-_Held = tuple[str, State, dict[str, Any]]
-"""Name, optimizer state and group of a parameter with a gradient."""
+
+@dataclass
+class _Held:
+    """A parameter with a gradient, and what the optimizer holds of it."""
+
+    name: str
+    p: Tensor
+    g: Tensor
+    state: State
+    group: Group
+    scalars: tuple[float | None, ...]
+    """The rule's scalars in the state."""
+
+    def cast(self, scalars: tuple[str, ...]) -> State:
+        """The state in the dtype of θ, but for the scalars; copied, for the optimizer goes on to change it."""
+        dtype = self.p.dtype
+        return {
+            key: value.to(dtype, copy=True) if key not in scalars and isinstance(value, Tensor) else _copied(value)
+            for key, value in self.state.items()
+        }
 
 
 @dataclass(frozen=True)
@@ -28,114 +46,190 @@ class Update:
     after: Params
     """θ' by name, in new tensors; no entry for a parameter without gradient."""
     slope: dict[str, Tensor | float]
-    """∂U/∂g by name, element by element, or one number for all elements."""
+    """∂U/∂g of an element-wise rule by name: element by element, or one number for all elements."""
+    replays: dict[str, "Replay"] = field(default_factory=dict)
+    """The steps under a rule that is not element-wise, by name."""
 
     def pull_back(self, v: Params) -> Params:
         """u = (∂U/∂g)ᵀ v by name; entries of v without gradient are left out. Empties v, for the sake of memory."""
-        return {name: v.pop(name) * self.slope[name] for name in list(v) if name in self.slope}
+        u: Params = {}
+        while v:
+            name, vi = v.popitem()
+            if name in self.slope:
+                u[name] = vi * self.slope[name]
+            elif name in self.replays:
+                u[name] = self.replays[name].pull_back(vi)
+        return u
 
 
-def updated(problem: BilevelProblem, params: Params, gradients: Params) -> Update:
+@dataclass(frozen=True)
+class Replay:
+    """The step of one parameter, which is taken once more when v is known."""
+
+    rule: Rule
+    p: Tensor
+    g: Tensor
+    state: State
+    group: Group
+
+    def moved(self) -> Tensor:
+        """θ'."""
+        with torch.no_grad():
+            return self.rule.update(self.p, self.g, self.state, self.group)[0]
+
+    def pull_back(self, v: Tensor) -> Tensor:
+        """(∂U/∂g)ᵀ v."""
+        with torch.enable_grad():
+            g = self.g.detach().requires_grad_()
+            moved, _ = self.rule.update(self.p.detach(), g, self.state, self.group)
+            (u,) = torch.autograd.grad(moved, g, v)
+        return u
+
+
+def updated(problem: BilevelProblem, params: Params, gradients: Params, *, after: bool = True) -> Update:
     """The step that the inner optimizer takes from its present state, computed in the dtype of `params`.
 
     Args:
         problem: its optimizer steps; its state is only read.
-        params: θ by name, read only, as is g.
+        params: θ by name, read only, as is g. θ must not change before `pull_back` where the rule is not element-wise.
         gradients: g = ∂L_train/∂θ by name; a parameter without one stays.
-    """
-    after = {name: torch.empty_like(params[name], memory_format=torch.contiguous_format) for name in gradients}
-    slope = slopes(problem, params, gradients, after)
-    return Update(after, dict(slope))
+        after: whether θ' is kept. Where the optimizer itself takes the step, it need not be.
 
-
-def slopes(problem: BilevelProblem, params: Params, gradients: Params, after: Params | None = None) -> Params:
-    """∂U/∂g for every parameter with a gradient, from the optimizer's present state; one number where U is linear in g.
-
-    Args:
-        problem: its optimizer steps.
-        params: θ, read only, as is g.
-        gradients: g = ∂L_train/∂θ by name; a parameter without one stays.
-        after: θ' is written into these tensors, if they are given.
+    Raises:
+        UnsupportedError: the optimizer has no rule, a gradient is sparse, or the state of an element-wise rule has an
+            entry of another shape than θ.
     """
     rule = rule_for(problem.optimizer)
-    held = list(_held(problem, gradients))
-    if rule in LINEAR and after is None:
-        return {name: _at_one(rule, params[name], state, group) for name, state, group in held}
-    found = {name: params[name].new_empty(params[name].numel()) for name, _, _ in held}
-    moved_to = {} if after is None else {name: tensor.view(-1) for name, tensor in after.items()}
-    for bucket in _buckets(held, params):
-        p, g, state = bucket.tensors(params, gradients)
-        with torch.enable_grad():
-            g = g.detach().requires_grad_()
-            moved, _ = rule(p, g, state, bucket.group)
-            (d,) = torch.autograd.grad(moved, g, torch.ones_like(g))
-        start = 0
-        for name, a, b in bucket.pieces:
-            found[name][a:b] = d[start : start + b - a]
-            if after is not None:
-                moved_to[name][a:b] = moved.detach()[start : start + b - a]
-            start += b - a
-    return {name: flat.view(params[name].shape) for name, flat in found.items()}
+    held = list(_held(problem, rule, params, gradients))
+    if not rule.elementwise:
+        replays = {
+            h.name: Replay(rule, h.p, h.g.to(h.p.dtype, copy=True), h.cast(rule.scalars), dict(h.group)) for h in held
+        }
+        return Update({name: replay.moved() for name, replay in replays.items()} if after else {}, {}, replays)
+    if rule.linear and not after:
+        return Update({}, dict(_constant_slopes(rule, held)))
+    moved: Params = {}
+    slope: Params = {}
+    for bucket in _buckets(held):
+        p, g, state = bucket.joined(rule.scalars)
+        moved_to, d = _step(rule, p, g, state, bucket.group)
+        if after:
+            bucket.hand_out(moved_to, moved)
+        if d is not None:
+            bucket.hand_out(d, slope)
+    return Update(moved, dict(_constant_slopes(rule, held)) if rule.linear else dict(slope))
 
 
-def _at_one(rule: UpdateRule, p: Tensor, state: State, group: dict[str, Any]) -> Tensor:
-    """∂U/∂g of a linear U: U(1) at θ = 0 with running averages of 0."""
-    zero, one = p.new_zeros(()), p.new_ones(())
-    moved, _ = rule(zero, one, dict.fromkeys(state, zero), group)
-    return moved
+def slopes(problem: BilevelProblem, params: Params, gradients: Params, after: Params | None = None) -> dict[str, Any]:
+    """∂U/∂g by name; θ' is written into the tensors of `after`, if they are given."""
+    update = updated(problem, params, gradients, after=after is not None)
+    for name, moved in update.after.items():
+        if after is not None:
+            after[name].copy_(moved)
+    return dict(update.slope)
+
+
+def _step(rule: Rule, p: Tensor, g: Tensor, state: State, group: Group) -> tuple[Tensor, Tensor | None]:
+    """θ' and ∂θ'/∂g of an element-wise rule; None of a linear one."""
+    if rule.linear or rule.slope is not None:
+        with torch.no_grad():
+            moved, new = rule.update(p, g, state, group)
+            return moved, None if rule.slope is None else rule.slope(p, g, state, new, group)
+    with torch.enable_grad():
+        g = g.detach().requires_grad_()
+        moved, _ = rule.update(p.detach(), g, state, group)
+        (d,) = torch.autograd.grad(moved, g, torch.ones_like(g))
+    return moved.detach(), d
+
+
+def _constant_slopes(rule: Rule, held: list[_Held]) -> Iterator[tuple[str, float]]:
+    """∂U/∂g of a linear U: U(1) at θ = 0 with running averages of 0; computed once for parameters of one kind."""
+    known: dict[Any, float] = {}
+    for h in held:
+        kind = (id(h.group), tuple(h.state), h.scalars)
+        if kind not in known:
+            zero, one = torch.zeros((), dtype=torch.float64), torch.ones((), dtype=torch.float64)
+            state = {key: value if key in rule.scalars else zero for key, value in h.state.items()}
+            known[kind] = rule.update(zero, one, state, h.group)[0].item()
+        yield h.name, known[kind]
 
 
 @dataclass
 class _Bucket:
-    """Pieces of parameters that one call of the rule moves: same group, same scalar state, same dtype and device."""
+    """Pieces of parameters that one call of a rule moves: same group, scalars, dtype and device."""
 
-    group: dict[str, Any]
-    states: dict[str, State]
-    pieces: list[tuple[str, int, int]] = field(default_factory=list)
+    group: Group
+    pieces: list[tuple[_Held, int, int]] = field(default_factory=list)
     """(parameter, first element, one past the last)."""
     size: int = 0
 
-    def tensors(self, params: Params, gradients: Params) -> tuple[Tensor, Tensor, State]:
-        """θ, g and the state of the pieces, joined into vectors, all in the dtype of θ."""
-        scalars, *_ = self.states.values()
-        p = self._joined(params)
+    def joined(self, scalars: tuple[str, ...]) -> tuple[Tensor, Tensor, State]:
+        """θ, g and the state of the pieces as vectors, all in the dtype of θ."""
+        first = self.pieces[0][0]
+        dtype = first.p.dtype
         state = {
-            key: value
-            if key in SCALARS
-            else self._joined({name: s[key] for name, s in self.states.items()}).to(p.dtype)
-            for key, value in scalars.items()
+            key: value if key in scalars else self._vector([h.state[key] for h, _, _ in self.pieces], dtype)
+            for key, value in first.state.items()
         }
-        return p, self._joined(gradients).to(p.dtype), state
+        p = self._vector([h.p for h, _, _ in self.pieces], dtype)
+        return p, self._vector([h.g for h, _, _ in self.pieces], dtype), state
 
-    def _joined(self, tensors: Params) -> Tensor:
-        pieces = [tensors[name].detach().reshape(-1)[a:b] for name, a, b in self.pieces]
-        return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+    def _vector(self, tensors: list[Tensor], dtype: torch.dtype) -> Tensor:
+        cut = [t.reshape(-1)[a:b] for t, (_, a, b) in zip(tensors, self.pieces, strict=True)]
+        return (cut[0] if len(cut) == 1 else torch.cat(cut)).to(dtype)
+
+    def hand_out(self, vector: Tensor, into: Params) -> None:
+        """Views of `vector` for whole parameters; pieces are copied into tensors of their parameters' shapes."""
+        for (h, a, b), part in zip(self.pieces, torch.split(vector, [b - a for _, a, b in self.pieces]), strict=True):
+            if b - a == h.p.numel():
+                into[h.name] = part.view(h.p.shape)
+                continue
+            if h.name not in into:
+                into[h.name] = torch.empty_like(h.p, memory_format=torch.contiguous_format)
+            into[h.name].view(-1)[a:b] = part
 
 
-def _held(problem: BilevelProblem, gradients: Params) -> Iterator[_Held]:
-    names = problem.names()
-    for group in problem.optimizer.param_groups:
+def _held(problem: BilevelProblem, rule: Rule, params: Params, gradients: Params) -> Iterator[_Held]:
+    names, optimizer = problem.names(), unwrapped(problem.optimizer)
+    for group in optimizer.param_groups:
         for p in group["params"]:
             name = names[id(p)]
-            if name not in gradients:
+            g = gradients.get(name)
+            if g is None:
                 continue
-            if gradients[name].is_sparse:
+            if g.is_sparse:
                 raise UnsupportedError(f"parameter {name!r} has a sparse gradient; build its module with sparse=False")
-            yield name, {k: v for k, v in problem.optimizer.state.get(p, {}).items() if v is not None}, group
+            state = {key: value for key, value in optimizer.state.get(p, {}).items() if value is not None}
+            if rule.elementwise:
+                _check_shapes(name, p, state, rule.scalars)
+            scalars = tuple([float(state[key]) if key in state else None for key in rule.scalars])
+            yield _Held(name, params[name], g, state, group, scalars)
 
 
-def _buckets(held: list[_Held], params: Params) -> Iterator[_Bucket]:
+def _check_shapes(name: str, p: Tensor, state: State, scalars: tuple[str, ...]) -> None:
+    for key, value in state.items():
+        if key not in scalars and (not isinstance(value, Tensor) or value.shape != p.shape):
+            came = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+            raise UnsupportedError(
+                f"the optimizer's state[{key!r}] of parameter {name!r} of shape {tuple(p.shape)} is {came}; register "
+                f"the rule with scalars=(…, {key!r}) if it is one number per parameter, or with elementwise=False"
+            )
+
+
+def _buckets(held: list[_Held]) -> Iterator[_Bucket]:
     open_: dict[tuple[Any, ...], _Bucket] = {}
-    for name, state, group in held:
-        scalars = tuple(float(state[key]) if key in state else None for key in SCALARS)
-        p = params[name]
-        key = (id(group), tuple(state), scalars, p.dtype, p.device)
-        for a in range(0, p.numel(), CHUNK):
-            b = min(a + CHUNK, p.numel())
-            bucket = open_.setdefault(key, _Bucket(group, {}))
-            bucket.states[name] = state
-            bucket.pieces.append((name, a, b))
+    for h in held:
+        key = (id(h.group), tuple(h.state), h.scalars, h.p.dtype, h.p.device)
+        size = h.p.numel()
+        for a in range(0, size, CHUNK):
+            b = min(a + CHUNK, size)
+            bucket = open_.get(key) or open_.setdefault(key, _Bucket(h.group))
+            bucket.pieces.append((h, a, b))
             bucket.size += b - a
             if bucket.size >= CHUNK:
                 yield open_.pop(key)
     yield from open_.values()
+
+
+def _copied(value: Any) -> Any:
+    return value.clone() if isinstance(value, Tensor) else value

@@ -1,0 +1,150 @@
+"""Which rule belongs to which optimizer."""
+
+import inspect
+from typing import Any
+
+import torch
+
+from bilevel_hpo.errors import UnsupportedError
+from bilevel_hpo.optimizers._adam import ADAM, ADAMAX, NADAM, RADAM
+from bilevel_hpo.optimizers._matrix import ADAFACTOR, MUON
+from bilevel_hpo.optimizers._rule import Rule, UpdateFunction
+from bilevel_hpo.optimizers._sgd import ASGD, SGD
+from bilevel_hpo.optimizers._square import ADADELTA, ADAGRAD, RMSPROP
+
+__all__ = ["register", "rule_for", "supported", "unwrapped"]
+
+Optimizer = torch.optim.Optimizer
+
+_RULES: dict[type[Optimizer], Rule] = {
+    torch.optim.SGD: SGD,
+    torch.optim.Adam: ADAM,
+    torch.optim.AdamW: ADAM,
+    torch.optim.NAdam: NADAM,
+    torch.optim.RAdam: RADAM,
+    torch.optim.RMSprop: RMSPROP,
+    torch.optim.Adagrad: ADAGRAD,
+    torch.optim.Adamax: ADAMAX,
+    torch.optim.Adadelta: ADADELTA,
+    torch.optim.ASGD: ASGD,
+    torch.optim.Muon: MUON,
+    torch.optim.Adafactor: ADAFACTOR,
+}
+
+_WRAPPERS = ("AcceleratedOptimizer", "LightningOptimizer")
+"""Classes that hold another optimizer in `.optimizer` and step as it does."""
+
+_OWN = frozenset({"step", "_init_group"})
+"""Methods of a subclass that may change what a step does."""
+
+
+def register(
+    cls: type[Optimizer],
+    update: UpdateFunction | type[Optimizer],
+    *,
+    elementwise: bool = True,
+    scalars: tuple[str, ...] = ("step",),
+) -> None:
+    """Makes the step of optimizer `cls`, and of subclasses that do not change it, differentiable.
+
+    Replaces the rule that `cls` had. docs/optimizers.md has a complete example and its test.
+
+    Args:
+        cls: a subclass of `torch.optim.Optimizer`.
+        update: the step of one parameter as a pure function (θ, g, state, group) ↦ (θ', state'), or another class of
+            optimizer that steps as `cls` does. θ, g and θ' are tensors of one shape and dtype; `state` is
+            `optimizer.state[p]` (empty before the first step) without entries that are None, `state'` what the step
+            leaves there; `group` is the entry of `optimizer.param_groups` that holds the parameter. The function must
+            be made of operations that torch differentiates, out of place where they touch its arguments, and return
+            what `cls.step` computes, to rounding.
+        elementwise: each element of θ' depends on the same element of θ, g and state only. Then θ, g and state come
+            as vectors, joined of several parameters or cut from one. Otherwise `update` is called once a parameter,
+            with its shape, and a derivative costs another call and its backward pass.
+        scalars: entries of the state that are one number per parameter, such as a count of steps. They come as the
+            optimizer holds them. All others are tensors, which come in the dtype of θ; they must have the shape of
+            θ if `elementwise`.
+
+    Raises:
+        TypeError: `cls` is no class of optimizers, or `update` is neither a function nor such a class.
+        UnsupportedError: `update` is a class without a rule.
+    """
+    if not (isinstance(cls, type) and issubclass(cls, Optimizer)):
+        raise TypeError(f"register(cls, update) needs a subclass of torch.optim.Optimizer as cls; got {cls!r}")
+    if isinstance(update, type):
+        rule = _RULES.get(update)
+        if rule is None:
+            raise UnsupportedError(f"{update.__name__} has no rule that {cls.__name__} could share; {_advice()}")
+        _RULES[cls] = rule
+        return
+    if not callable(update):
+        raise TypeError(f"register(cls, update) needs a function (θ, g, state, group) -> (θ', state'); got {update!r}")
+    _RULES[cls] = Rule(update, elementwise=elementwise, scalars=tuple(scalars))
+
+
+def supported() -> list[str]:
+    """Names of the optimizers whose step can be differentiated."""
+    return [cls.__name__ for cls in _RULES]
+
+
+def unwrapped(optimizer: Optimizer) -> Optimizer:
+    """The optimizer that steps, inside wrappers of accelerate and Lightning."""
+    while any(base.__name__ in _WRAPPERS for base in type(optimizer).__mro__):
+        optimizer = optimizer.optimizer  # type: ignore[attr-defined]
+    return optimizer
+
+
+def rule_for(optimizer: Optimizer) -> Rule:
+    """The rule of `optimizer`, of the optimizer in a wrapper, or of the class that it steps as.
+
+    Raises:
+        UnsupportedError: with the name of the optimizer, where there is no rule, where a subclass has a `step` of its
+            own, or where step hooks are registered.
+    """
+    optimizer = unwrapped(optimizer)
+    name = type(optimizer).__name__
+    rule = _rule_of(type(optimizer))
+    hooks = [*optimizer._optimizer_step_pre_hooks, *optimizer._optimizer_step_post_hooks]
+    if hooks:
+        raise UnsupportedError(
+            f"inner optimizer {name} has step hooks, which the update rule would not run; remove them"
+        )
+    return rule
+
+
+def _rule_of(cls: type[Optimizer]) -> Rule:
+    base = next((base for base in cls.__mro__ if base in _RULES), None)
+    if cls in _WITHOUT_SLOPE:
+        raise UnsupportedError(f"the step of inner optimizer {cls.__name__} {_WITHOUT_SLOPE[cls]}; {_advice()}")
+    if base is None:
+        raise UnsupportedError(f"the step of inner optimizer {cls.__name__} has no differentiable update; {_advice()}")
+    changed = [method for method in sorted(_OWN) if _function(cls, method) is not _function(base, method)]
+    if changed:
+        raise UnsupportedError(
+            f"inner optimizer {cls.__name__} is a subclass of {base.__name__} with its own {' and '.join(changed)}, "
+            f"whose update is not known; if it steps as {base.__name__} does, say so by "
+            f"bilevel_hpo.optimizers.register({cls.__name__}, {base.__name__}); otherwise {_advice()}"
+        )
+    return _RULES[base]
+
+
+_WITHOUT_SLOPE: dict[type[Optimizer], str] = {
+    torch.optim.Rprop: "reads only the sign of the gradient, so its derivative is 0 almost everywhere",
+}
+
+
+def _advice() -> str:
+    return (
+        "register its rule with bilevel_hpo.optimizers.register (docs/optimizers.md), use one of "
+        f"{', '.join(supported())}, or hypergradient=Neumann(), which does not differentiate the step"
+    )
+
+
+def _function(cls: type[Optimizer], name: str) -> Any:
+    """The method as it was written, without the profiler that torch puts around `step` of a class."""
+    found = inspect.getattr_static(cls, name, None)
+    while getattr(found, "__code__", None) is _PROFILER:
+        found = found.__wrapped__
+    return found
+
+
+_PROFILER = Optimizer.profile_hook_step(lambda *_: None).__code__
