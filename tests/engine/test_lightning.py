@@ -14,24 +14,34 @@ import pandas as pd
 import pytest
 import torch
 from lightning.pytorch.plugins import MixedPrecision
-from torch import Tensor, nn
+from torch import Tensor
 
 from bilevel_hpo import (
     BilevelLearner,
-    Budget,
     FiniteDifference,
     Hypergradient,
-    LossWeights,
     NonFiniteWarning,
     OneStep,
     UnsupportedError,
 )
 from bilevel_hpo.lightning import BilevelCallback
+from tests.engine.lightning_problem import (
+    LOADER,
+    TRAIN,
+    VAL,
+    CallsItself,
+    Module,
+    callback,
+    loss_weights,
+    same_parameters,
+    through_forward,
+    train_loss,
+    trainer,
+    val_loss,
+)
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "lightning_module.py"
 TIMINGS = ["seconds", "outer_seconds"]
-N_INPUTS, N_TASKS = 6, 3
-DIRECTIONS = torch.randn(N_INPUTS, N_TASKS - 1, generator=torch.Generator().manual_seed(5))
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:lightning", "ignore::FutureWarning:lightning")
 
 
@@ -42,73 +52,6 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-def batches(seed: int, n: int, size: int = 16) -> list[tuple[Tensor, Tensor]]:
-    """n batches (x `[size, 6]`, y `[size, 3]`); the last task is noise."""
-    draw = torch.Generator().manual_seed(seed)
-    x = torch.randn(n * size, N_INPUTS, generator=draw)
-    y = torch.cat([(x @ DIRECTIONS).tanh(), torch.randn(n * size, 1, generator=draw)], 1)
-    return list(zip(x.split(size), y.split(size), strict=True))
-
-
-TRAIN, VAL = batches(seed=1, n=7), batches(seed=2, n=3)
-LOADER = torch.utils.data.DataLoader(TRAIN, batch_size=None)
-
-
-def train_loss(module: Any, lambda_: Tensor, batch: tuple[Tensor, Tensor]) -> Tensor:
-    x, y = batch
-    return lambda_ @ (module.net(x) - y).square().mean(0)
-
-
-def val_loss(module: Any, lambda_: Tensor, batch: tuple[Tensor, Tensor]) -> Tensor:
-    x, y = batch
-    return (module.net(x) - y)[:, :-1].square().mean()
-
-
-class Module(lightning.LightningModule):
-    def __init__(self, weights: LossWeights, optimizers: int = 1, automatic: bool = True, all_: bool = False) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.net = nn.Sequential(nn.Linear(N_INPUTS, 8), nn.Tanh(), nn.Linear(8, N_TASKS))
-        self.weights = weights
-        self.optimizers_wanted, self.automatic_optimization, self.all_ = optimizers, automatic, all_
-        self.moved: list[Any] = []
-
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        return train_loss(self, self.weights(), batch)
-
-    def configure_optimizers(self) -> Any:
-        held = self if self.all_ else self.net
-        return [torch.optim.AdamW(held.parameters(), lr=0.02) for _ in range(self.optimizers_wanted)]
-
-    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        self.moved.append(batch)
-        return super().transfer_batch_to_device(batch, device, dataloader_idx)
-
-
-def loss_weights() -> LossWeights:
-    return LossWeights(["a", "b", "noise"], constraint=Budget(total=3.0))
-
-
-def callback(weights: LossWeights, **options: Any) -> BilevelCallback:
-    options.setdefault("val_batches", VAL)
-    options.setdefault("outer_optimizer", torch.optim.Adam(weights.parameters(), lr=0.05))
-    return BilevelCallback(weights, options.pop("train_loss", train_loss), val_loss, **options)
-
-
-def trainer(path: Path, *callbacks: lightning.Callback, max_epochs: int = 1, **options: Any) -> lightning.Trainer:
-    return lightning.Trainer(
-        default_root_dir=path,
-        max_epochs=max_epochs,
-        accelerator="cpu",
-        callbacks=list(callbacks),
-        logger=options.pop("logger", False),
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        enable_checkpointing=options.pop("enable_checkpointing", False),
-        **options,
-    )
 
 
 def test_noise_loses_weight_and_lambda_is_logged(tmp_path: Path) -> None:
@@ -154,11 +97,6 @@ def test_it_is_the_hypergradient_of_the_step_to_come(tmp_path: Path, estimator: 
     same_parameters(module, other)
     columns = [c for c in learner.history if c not in (*TIMINGS, "epoch")]
     pd.testing.assert_frame_equal(bilevel.history[columns], learner.history[columns], check_exact=True)
-
-
-def same_parameters(one: nn.Module, other: nn.Module) -> None:
-    for (name, p), q in zip(one.named_parameters(), other.parameters(), strict=True):
-        assert torch.equal(p, q), name
 
 
 @pytest.mark.parametrize("per", ["epoch", "validation", "step"])
@@ -295,10 +233,17 @@ def test_accumulation_that_begins_later_is_refused(tmp_path: Path) -> None:
         trainer(tmp_path, callback(weights), later, max_epochs=2).fit(Module(weights), LOADER)
 
 
-def test_a_compiled_module_is_refused(tmp_path: Path) -> None:
-    weights = loss_weights()
-    with pytest.raises(UnsupportedError, match=r"before torch\.compile"):
-        trainer(tmp_path, callback(weights)).fit(torch.compile(Module(weights)), LOADER)
+@pytest.mark.parametrize("estimator", [OneStep, FiniteDifference])
+def test_a_compiled_module_learns_the_same_lambda(tmp_path: Path, estimator: type[Hypergradient]) -> None:
+    plain, compiled = loss_weights(), loss_weights()
+    for weights, wrap in (
+        (plain, lambda module: module),
+        (compiled, lambda module: torch.compile(module, backend="aot_eager")),
+    ):
+        bilevel = callback(weights, outer_every=2, hypergradient=estimator(), train_loss=through_forward)
+        trainer(tmp_path, bilevel).fit(wrap(CallsItself(weights)), LOADER)
+    assert torch.allclose(plain(), compiled(), atol=1e-5)
+    assert (plain() - 1).abs().max() > 0.05
 
 
 def test_a_fault_shows_before_the_warm_up(tmp_path: Path) -> None:

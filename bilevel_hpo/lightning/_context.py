@@ -1,0 +1,47 @@
+"""The losses and batches of the callback, treated as the Trainer treats its own."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor
+
+from bilevel_hpo.problem import Loss
+
+__all__ = ["on_device", "within"]
+
+
+def within(trainer: Trainer, module: LightningModule, loss: Loss) -> Loss:
+    """`loss`, evaluated inside the Trainer's precision context, as `training_step` is; its gradients are not.
+
+    A LightningModule that went through `torch.compile` has its methods back as they were written.
+    """
+    context: Callable[[], AbstractContextManager[None]] = trainer.precision_plugin.forward_context
+
+    def in_context(model: Any, lambda_: Any, batch: Any) -> Tensor:
+        with context(), _as_written(module):
+            return loss(model, lambda_, batch)
+
+    return in_context
+
+
+@contextlib.contextmanager
+def _as_written(module: LightningModule) -> Iterator[None]:
+    """Compiled methods can be differentiated only once; Lightning keeps the originals beside them."""
+    originals = getattr(module, "_compiler_ctx", None) or {}
+    names = [key.removeprefix("original_") for key in originals if key.startswith("original_")]
+    compiled = {name: module.__dict__.pop(name) for name in names}
+    try:
+        for name in names:
+            setattr(module, name, originals[f"original_{name}"])
+        yield
+    finally:
+        for name in names:
+            setattr(module, name, compiled[name])
+
+
+def on_device(trainer: Trainer, batch: Any) -> Any:
+    """`batch` in the precision and on the device of the train batches."""
+    return trainer.strategy.batch_to_device(trainer.precision_plugin.convert_input(batch))
