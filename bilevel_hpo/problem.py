@@ -2,12 +2,14 @@
 
 The model is called through `torch.func.functional_call`, not through `higher`'s copy of the module: so forward
 hooks, tied weights, old `weight_norm`, `class X(nn.Module, ABC)` and recurrent modules work as they are, and
-buffers (BatchNorm statistics) are read from and written to a scratch copy.
+buffers (BatchNorm statistics) are read from and written to a scratch copy. What `torch.compile` has made runs as it was
+written there: a compiled graph has one derivative and no forward mode.
 """
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +19,8 @@ from torch.nn.utils.weight_norm import WeightNorm
 from torch.overrides import TorchFunctionMode
 
 from bilevel_hpo.batches import parts
+from bilevel_hpo.certificate import Certificate
+from bilevel_hpo.clipping import Clipping
 from bilevel_hpo.distributed import Ranks
 from bilevel_hpo.errors import UnsupportedError
 from bilevel_hpo.structure import Lambda, Structure
@@ -53,6 +57,7 @@ class BilevelProblem:
         val_loss: L_val, likewise.
         lambda_: an example of λ.
         lambda_terms: the terms of L_train that name λ; all of `train_loss` when left out.
+        clipping: what is done to the gradient before the optimizer steps; nothing when left out.
     """
 
     def __init__(
@@ -63,12 +68,17 @@ class BilevelProblem:
         val_loss: Loss,
         lambda_: Lambda,
         lambda_terms: Loss | None = None,
+        clipping: Clipping | None = None,
     ) -> None:
-        self.ranks = Ranks(model)
-        self.model: nn.Module = model if self.ranks.wrapper is None else self.ranks.wrapper.module
+        self.ranks = Ranks(original(model))
+        self._called: nn.Module = model if self.ranks.wrapper is None else self.ranks.wrapper.module
+        self.model: nn.Module = original(self._called)
         self.optimizer, self.structure = optimizer, Structure(lambda_)
         self.values: dict[str, Tensor] = {}
         """The first value of each loss since this was cleared, for the learner's history."""
+        self.certificate: Certificate | None = None
+        """What the estimator says of its last hypergradient; None where it has no check."""
+        self.clipping = clipping
         self._losses = {
             "train_loss": train_loss,
             "val_loss": val_loss,
@@ -85,12 +95,6 @@ class BilevelProblem:
                         "in named_parameters(): it would be a constant to every hypergradient. Is it in a plain list? "
                         "Use nn.ParameterList or nn.ModuleList"
                     )
-        for name, module in self.model.named_modules():
-            if isinstance(module, torch._dynamo.eval_frame.OptimizedModule):
-                raise UnsupportedError(
-                    f"module {name or type(module).__name__!r} is compiled, and a compiled graph can be differentiated "
-                    "only once; pass the module as it was before torch.compile"
-                )
 
     def names(self) -> dict[int, str]:
         """id of a parameter of the optimizer -> its name in the model."""
@@ -107,6 +111,10 @@ class BilevelProblem:
         names = self.names()
         held = (p for group in self.optimizer.param_groups for p in group["params"])
         return {names[id(p)]: p for p in held if p.requires_grad}
+
+    def gradients(self) -> Params:
+        """What stands in the `grad` of the parameters in θ, by name (no copy); no entry where there is none."""
+        return {name: p.grad for name, p in self._trainable().items() if p.grad is not None}
 
     def frozen(self) -> Params:
         """The model's other parameters by name, detached (no copy): they stay as they are, and may be handed in with θ
@@ -147,7 +155,7 @@ class BilevelProblem:
             leaves = self._trainable()
             weights = self.structure.unflatten(lambda_)
             with eval_mode(self.model):
-                loss = self._mean("val_loss", batch, lambda part: self._losses["val_loss"](self.model, weights, part))
+                loss = self._mean("val_loss", batch, lambda part: self._losses["val_loss"](self._called, weights, part))
         else:
             leaves = {name: p.detach().requires_grad_() for name, p in at[0].items()}
             loss = self.val_loss(leaves, at[1], lambda_, batch)
@@ -169,14 +177,19 @@ class BilevelProblem:
 
     @contextlib.contextmanager
     def composed(self) -> Iterator[None]:
-        """Inside, attention and weight norm are made of operations with forward mode and second derivatives."""
-        with sdpa_kernel(SDPBackend.MATH), _ComposedWeightNorm() if self._weight_norm else contextlib.nullcontext():
+        """Inside, attention and weight norm are made of operations with forward mode and second derivatives, and what
+        is compiled runs as it was written."""
+        weight_norm = _ComposedWeightNorm() if self._weight_norm else contextlib.nullcontext()
+        with as_written(), sdpa_kernel(SDPBackend.MATH), weight_norm:
             yield
 
     def _call(self, which: str, params: Params, buffers: Params, lambda_: Tensor, batch: Any) -> Tensor:
         replaced = {f"model.{name}": tensor for name, tensor in {**params, **buffers}.items()}
         weights, loss = self.structure.unflatten(lambda_), self._losses[which]
-        total = self._mean(which, batch, lambda part: functional_call(self._module, replaced, (loss, weights, part)))
+        with as_written():
+            total = self._mean(
+                which, batch, lambda part: functional_call(self._module, replaced, (loss, weights, part))
+            )
         # A module may assign a buffer anew instead of writing into it; `functional_call` notes that in `replaced`.
         buffers.update({name: replaced[f"model.{name}"].detach() for name in buffers})
         return total
@@ -204,6 +217,22 @@ def _has_weight_norm(module: nn.Module) -> bool:
     """Of the new kind, a parametrization, or of the old, a hook."""
     hooks = module._forward_pre_hooks.values()
     return isinstance(module, nn.utils.parametrizations._WeightNorm) or any(isinstance(h, WeightNorm) for h in hooks)
+
+
+def original(model: nn.Module) -> nn.Module:
+    """The module that `torch.compile` was given; `model` itself where it is not compiled as a whole."""
+    return cast(nn.Module, model._orig_mod) if isinstance(model, _compiled_kind()) else model
+
+
+def _compiled_kind() -> type | tuple[()]:
+    """What `torch.compile` makes of a module; nothing as long as the compiler, which is slow to import, is not used."""
+    dynamo = sys.modules.get("torch._dynamo.eval_frame")
+    return () if dynamo is None else dynamo.OptimizedModule
+
+
+def as_written() -> contextlib.AbstractContextManager[object]:
+    """Inside, compiled modules and functions run without their compiled code."""
+    return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else contextlib.nullcontext()
 
 
 @contextlib.contextmanager

@@ -162,17 +162,6 @@ def test_a_parameter_in_a_plain_list_is_refused():
         Case(model, parameters=lambda m: [*m.parameters(), *m.hidden], warm=0).learner()
 
 
-@pytest.mark.parametrize("where", ["whole", "part"])
-def test_a_compiled_module_is_refused(where):
-    model = net()
-    if where == "whole":
-        model = torch.compile(model)
-    else:
-        model[2] = torch.compile(model[2])
-    with pytest.raises(UnsupportedError, match="compiled"):
-        Case(model, warm=0).learner()
-
-
 @ahead
 def test_a_loss_that_ignores_weights_is_refused(estimator):
     with pytest.raises(UnsupportedError, match="neither train_loss nor val_loss depends on `weights`"):
