@@ -3,8 +3,10 @@
 from bilevel_hpo import plots, search
 from bilevel_hpo.active import ActiveSet
 from bilevel_hpo.batches import MicroBatches, StepBatches
+from bilevel_hpo.certificate import Certificate
+from bilevel_hpo.clipping import ClipNorm, ClipValue
 from bilevel_hpo.constraints import Box, Budget, Constraint, Positive
-from bilevel_hpo.errors import NonFiniteError, NonFiniteWarning, UnsupportedError
+from bilevel_hpo.errors import NonFiniteError, NonFiniteWarning, UncertifiedWarning, UnsupportedError
 from bilevel_hpo.history import Epoch, OuterStep
 from bilevel_hpo.hypergradients import (
     ConjugateGradient,
@@ -25,6 +27,9 @@ __all__ = [
     "BilevelLearner",
     "Box",
     "Budget",
+    "Certificate",
+    "ClipNorm",
+    "ClipValue",
     "ConjugateGradient",
     "Constraint",
     "Direct",
@@ -43,6 +48,7 @@ __all__ = [
     "StepBatches",
     "TransferRatios",
     "Unrolled",
+    "UncertifiedWarning",
     "UnsupportedError",
     "WeightsDict",
     "conjugate_gradient",

@@ -7,17 +7,41 @@ from typing import Any
 
 from bilevel_hpo.batches import MicroBatches
 
-__all__ = ["grouped", "lookahead", "repeated"]
+__all__ = ["Grouped", "length", "lookahead", "repeated"]
 
 
-def grouped(batches: Iterable[Any], n: int) -> Iterator[Any]:
-    """Every n batches as one, `MicroBatches`; fewer in the last. The batches themselves for n = 1."""
-    iterator = iter(batches)
-    if n == 1:
-        yield from iterator
-    else:
-        while group := MicroBatches(islice(iterator, n)):
-            yield group
+def length(batches: object) -> int | None:
+    """How many batches there are; None where they do not say."""
+    try:
+        return len(batches) if isinstance(batches, Sized) else None
+    except TypeError:  # a DataLoader has __len__, which fails where its dataset is an iterable
+        return None
+
+
+class Grouped:
+    """Every n batches as one, `MicroBatches`; fewer in the last. The batches themselves for n = 1.
+
+    Args:
+        batches: can be iterated again and again.
+        n: batches of one inner step.
+    """
+
+    def __init__(self, batches: Iterable[Any], n: int) -> None:
+        self._batches, self._n = batches, n
+
+    @property
+    def steps(self) -> int | None:
+        """Inner steps of one pass; None where the batches do not say how many they are."""
+        known = length(self._batches)
+        return None if known is None else -(-known // self._n)
+
+    def __iter__(self) -> Iterator[Any]:
+        iterator = iter(self._batches)
+        if self._n == 1:
+            yield from iterator
+        else:
+            while group := MicroBatches(islice(iterator, self._n)):
+                yield group
 
 
 def lookahead(batches: Iterable[Any], n: int) -> Iterator[list[Any]]:
@@ -33,14 +57,18 @@ def lookahead(batches: Iterable[Any], n: int) -> Iterator[list[Any]]:
         window.popleft()
 
 
-def repeated(batches: Iterable[Any], start: int = 0) -> Iterator[tuple[int, Any]]:
-    """Numbered batches, pass after pass without end, from number `start` on where the number of batches is known."""
-    skip = start % len(batches) if isinstance(batches, Sized) and len(batches) else 0
+def repeated(batches: Iterable[Any], start: int = 0, *, name: str = "val_batches") -> Iterator[tuple[int, Any]]:
+    """Numbered batches, pass after pass without end, from number `start` on where the number of batches is known.
+
+    `name` is what the error for empty batches calls them.
+    """
+    known = length(batches)
+    skip = start % known if known else 0
     while True:
         empty = True
         for number, batch in enumerate(islice(batches, skip, None), skip):
             empty = False
             yield number, batch
         if empty and not skip:
-            raise ValueError("the batches to repeat are empty")
+            raise ValueError(f"{name} gave no batch; at least one is needed")
         skip = 0

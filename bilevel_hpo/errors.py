@@ -1,6 +1,6 @@
 """What the engine raises, and warns of."""
 
-__all__ = ["NonFiniteError", "NonFiniteWarning", "UnsupportedError"]
+__all__ = ["NonFiniteError", "NonFiniteWarning", "UncertifiedWarning", "UnsupportedError"]
 
 
 class UnsupportedError(TypeError):
@@ -13,3 +13,7 @@ class NonFiniteError(ArithmeticError):
 
 class NonFiniteWarning(RuntimeWarning):
     """A hypergradient was not finite and was left out; the message names the batches."""
+
+
+class UncertifiedWarning(RuntimeWarning):
+    """A hypergradient was used although its rounding could not be shown to be small, not even in float64."""

@@ -1,5 +1,6 @@
 """What happened in every epoch and outer step, kept within a bounded size."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,13 @@ class Epoch:
     """Outer steps left out because the hypergradient was not finite."""
     seconds: float
     """Since the first epoch began, pauses between runs left out."""
+    val_loss: float = math.nan
+    """Mean of L_val over the epoch's outer steps, skipped ones left out: each on its own batch and at the θ where the
+    estimator evaluates it, most often that after the inner step. NaN where there was no outer step. Under
+    fit(validate=True), and with a `ReduceLROnPlateau`: over all validation batches, at the θ and λ of the epoch's
+    end."""
+    stopped: bool = False
+    """`learner.stop()` was called in one of its steps: the epoch may be short."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,12 @@ class OuterStep:
     """L_val on its validation batch, at the θ where the estimator evaluates it."""
     g_norm: float
     """‖g‖ before clipping."""
+    certificate: float
+    """Estimated error of g relative to ‖g‖ by rounding; NaN for an estimator without a check."""
+    computed_in: str
+    """The precision in which g was computed: "float32", or "float64" where float32 was not enough."""
+    certified: bool
+    """False where the estimator has a check and g did not pass it, not even in float64."""
     skipped: bool
     """g was not finite, and λ did not move."""
     seconds: float
@@ -68,6 +82,8 @@ class History:
     def __init__(self, labels: Sequence[str]) -> None:
         self.labels = list(labels)
         self.stride = 1
+        self.last: dict[str, Any] | None = None
+        """The scalars of the last outer step, kept or not; None before the first since this was made."""
         self._capacity = max(16, min(ROWS, VALUES // (2 * max(len(self.labels), 1))))
         self._rows: list[dict[str, Any]] = []
         self._lambda: list[Tensor] = []
@@ -75,6 +91,7 @@ class History:
 
     def add(self, row: dict[str, Any], lambda_: Tensor, g: Tensor) -> None:
         """One outer step: its scalars, among them `outer_step` (1 for the first), λ `[N]` before it, and g `[N]`."""
+        self.last = row
         if (row["outer_step"] - 1) % self.stride:
             return
         self._rows.append(row)

@@ -3,22 +3,25 @@
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Protocol, cast
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from bilevel_hpo._loop import grouped, lookahead, repeated
+from bilevel_hpo._fit import Callback, Fit, OuterEvery, Schedule
 from bilevel_hpo._stopwatch import Stopwatch
 from bilevel_hpo.active import ActiveSet
 from bilevel_hpo.batches import StepBatches, parts
+from bilevel_hpo.certificate import Certificate
 from bilevel_hpo.citations import BIBTEX
-from bilevel_hpo.errors import NonFiniteError, NonFiniteWarning, UnsupportedError
+from bilevel_hpo.clipping import Clipping
+from bilevel_hpo.errors import NonFiniteError, NonFiniteWarning, UncertifiedWarning, UnsupportedError
 from bilevel_hpo.history import Epoch, History, OuterStep
-from bilevel_hpo.hypergradients import FiniteDifference, Hypergradient, OfOneStep, RandomState, taken_step
+from bilevel_hpo.hypergradients import Hypergradient, OfOneStep, OneStep, upcoming_step
 from bilevel_hpo.problem import BilevelProblem, Loss, checked_scalar, eval_mode
 from bilevel_hpo.structure import Lambda
 
@@ -56,10 +59,13 @@ class BilevelLearner:
         train_loss: (model, λ, batch) ↦ L_train(θ, λ), a scalar. λ is what `weights()` gives; it may enter in any smooth
             way.
         val_loss: (model, λ, batch) ↦ L_val(θ, λ), a scalar. Called with the model in eval mode.
-        hypergradient: the estimator of dL_val/dλ; `FiniteDifference()` when left out.
+        hypergradient: the estimator of dL_val/dλ; `OneStep()` when left out.
         outer_optimizer: steps on `weights.parameters()`; Adam with lr=0.02 when left out.
-        inner_scheduler: stepped after every inner step, and saved with the rest.
-        clip: the largest norm of g; a longer one is shortened to it.
+        inner_scheduler: stepped after every inner step, and saved with the rest. A `ReduceLROnPlateau` is stepped by
+            `fit`, once an epoch, with the validation loss.
+        inner_clip: `ClipNorm` or `ClipValue`: what is done to the gradient of the inner step before the optimizer sees
+            it. It is part of the step that is differentiated; clipping by hand would not be.
+        clip: the largest norm of the hypergradient g; a longer one is shortened to it.
         active: which λ take part in an outer step; all when left out.
         lambda_terms: (model, λ, batch) ↦ the terms of L_train that name λ, drawing the same random numbers; the
             directional derivative of `OneStep` and `FiniteDifference` needs no others, which may save much of its
@@ -81,6 +87,7 @@ class BilevelLearner:
         hypergradient: Hypergradient | None = None,
         outer_optimizer: torch.optim.Optimizer | None = None,
         inner_scheduler: torch.optim.lr_scheduler.LRScheduler | None = None,
+        inner_clip: Clipping | None = None,
         clip: float | None = None,
         active: ActiveSet | None = None,
         lambda_terms: Loss | None = None,
@@ -92,7 +99,7 @@ class BilevelLearner:
             raise ValueError(f"max_skipped={max_skipped}: at least 1 is wanted")
         self.model, self.inner_optimizer, self.weights = model, inner_optimizer, weights
         self.train_loss, self.val_loss = train_loss, val_loss
-        self.estimator = FiniteDifference() if hypergradient is None else hypergradient
+        self.estimator = OneStep() if hypergradient is None else hypergradient
         raw = list(cast(nn.Module, weights).parameters())
         self.outer_optimizer = torch.optim.Adam(raw, lr=0.02) if outer_optimizer is None else outer_optimizer
         self.inner_scheduler, self.clip, self.active_set, self.max_skipped = inner_scheduler, clip, active, max_skipped
@@ -103,12 +110,15 @@ class BilevelLearner:
             raise UnsupportedError(
                 "inner optimizer LBFGS evaluates the loss several times a step; use SGD, Adam or AdamW"
             )
-        self._problem = BilevelProblem(model, inner_optimizer, train_loss, val_loss, weights(), lambda_terms)
+        self._problem = BilevelProblem(model, inner_optimizer, train_loss, val_loss, weights(), lambda_terms, inner_clip)
         self.estimator.check(self._problem)
         if active is not None and [p.shape for p in raw] != self._problem.structure.shapes:
             raise ValueError("active=... needs `weights` whose parameters have the shapes of λ, in the same order")
         self._problem.ranks.broadcast_(raw)
         self.epoch = self.inner_steps = self.outer_steps = self.skipped = self._skipped_in_a_row = 0
+        self.recomputed = self.uncertified = 0
+        """Hypergradients that float32 did not certify: those computed again in float64, and those that this did not
+        certify either. `history` shows which."""
         self._epochs: list[Epoch] = []
         self._trajectory = [self._flat().cpu()]
         labels = getattr(weights, "labels", None) or [str(i) for i in range(len(self._trajectory[0]))]
@@ -119,6 +129,11 @@ class BilevelLearner:
         """Where the next outer step falls ("epoch 1, train batch 3"), for the report that it has failed."""
         self.clock = Stopwatch()
         """The time of training; `fit` runs it during its epochs."""
+
+    last_loss: Tensor | None = None
+    """L_train of the last inner step of `fit`, before it; None before the first."""
+    stopping: bool | None = None
+    """`stop` was called in the `fit` that is running; None where none is."""
 
     @property
     def history(self) -> pd.DataFrame:
@@ -144,6 +159,11 @@ class BilevelLearner:
         mask = everyone if self.active_set is None else self.active_set.mask(lambda_, self.outer_steps + self.skipped)
         return self._problem.structure.unflatten(mask)
 
+    @property
+    def last_outer_step(self) -> OuterStep | None:
+        """The scalars of the last outer step that this learner took; None before the first."""
+        return None if self._history.last is None else OuterStep(**self._history.last)
+
     def citation(self) -> str:
         """BibTeX of the methods in use."""
         return "\n\n".join(BIBTEX[key] for key in ("bilevel_hpo", *self.estimator.references))
@@ -151,8 +171,7 @@ class BilevelLearner:
     def inner_step(self, batch: Any) -> Tensor:
         """One ordinary optimizer step on θ; the loss before it. `MicroBatches` accumulate their gradients."""
         loss = self._backward(self._flat(), batch)
-        self.inner_optimizer.step()
-        self._after_inner_step()
+        self._take_inner_step()
         return loss
 
     def hypergradient(self, train_batch: Any, val_batch: Any) -> Lambda:
@@ -178,13 +197,14 @@ class BilevelLearner:
         """
         started = time.perf_counter()
         if isinstance(self.estimator, OfOneStep):
-            self._problem.values.clear()
-            taken = taken_step(
+            self._forget()
+            upcoming = upcoming_step(
                 self._problem, self._flat(), train_batch, lambda lambda_: self._backward(lambda_, train_batch)
             )
-            self._problem.values["train_loss"] = loss = taken.loss
-            g = self.estimator.of(self._problem, taken, val_batch)
-            self._after_inner_step()
+            self._problem.values["train_loss"] = loss = upcoming.loss
+            g = self.estimator.of(self._problem, upcoming, val_batch)
+            self._note_certificate()
+            self._take_inner_step()
         else:
             g = self._estimate(train_batch, val_batch)
             loss = self.inner_step(train_batch[0] if isinstance(train_batch, StepBatches) else train_batch)
@@ -203,10 +223,16 @@ class BilevelLearner:
             self._trajectory.append(self._flat().cpu())
 
     def validate(self, batches: Iterable[Any]) -> float:
-        """Mean of L_val over `batches` at the present θ and λ, without a gradient."""
+        """Mean of L_val over `batches` at the present θ and λ, in eval mode and without a gradient; of this rank alone.
+
+        Raises:
+            ValueError: there is no batch.
+        """
         lambda_ = self._problem.structure.unflatten(self._flat())
         with torch.no_grad(), eval_mode(self.model):
             losses = [self.val_loss(self.model, lambda_, batch).item() for batch in batches]
+        if not losses:
+            raise ValueError("batches gave no batch; at least one is needed")
         return sum(losses) / len(losses)
 
     def fit(
@@ -214,11 +240,14 @@ class BilevelLearner:
         train_batches: Iterable[Any],
         val_batches: Iterable[Any],
         epochs: int,
-        outer_every: Literal["epoch"] | int | None = 8,
-        callbacks: Iterable[Callable[["BilevelLearner"], object]] = (),
+        outer_every: OuterEvery = 8,
+        callbacks: Iterable[Callback] = (),
         *,
         warm_up: int = 0,
         accumulate: int = 1,
+        step_callbacks: Iterable[Callback] = (),
+        validate: bool = False,
+        progress: bool | None = None,
     ) -> "BilevelLearner":
         """Train until `epochs` epochs are done in all; a learner that was loaded goes on where it stood.
 
@@ -233,73 +262,79 @@ class BilevelLearner:
             callbacks: each is called with the learner at the end of every epoch.
             warm_up: inner steps before the first outer step.
             accumulate: train batches per inner step; their gradients are averaged.
+            step_callbacks: each is called with the learner after every inner step (and the outer step that shares its
+                gradient), and after every outer step of outer_every="epoch". `last_loss` and `last_outer_step` say
+                what was found; `stop` ends the training there.
+            validate: at the end of every epoch, `val_loss` in `epochs` is `validate(val_batches)`; it leaves the
+                random generators of torch as they were. If False, it is the mean over the outer steps, which costs
+                nothing (see `Epoch`).
+            progress: show a line with epoch, losses, outer steps and λ on stderr; left out, where that is a terminal.
+
+        Where `inner_scheduler` is a `ReduceLROnPlateau`, it is stepped at the end of every epoch with `val_loss` as
+        under validate=True, which is then taken for granted: only that value is of one θ and of all batches.
 
         Returns:
             The learner.
+
+        Raises:
+            TypeError: batches that are an iterator; callbacks that are not functions.
+            ValueError: a schedule or number of epochs that cannot be; no batch; no trainable parameter in the inner
+                optimizer, or none in `weights` where `outer_every` is not None.
+            RuntimeError: called by one of its own callbacks.
         """
-        _check_schedule(outer_every, warm_up, accumulate)
-        for name, batches in (("train_batches", train_batches), ("val_batches", val_batches)):
-            if isinstance(batches, Iterator):
-                raise TypeError(f"{name} is an iterator, good for one pass only; pass a DataLoader or a list")
-        while self.epoch < epochs:
-            self._one_epoch(train_batches, val_batches, outer_every, warm_up, accumulate)
-            for callback in callbacks:
-                callback(self)
+        run = Fit(
+            self,
+            train_batches,
+            val_batches,
+            Schedule(outer_every, warm_up, accumulate),
+            callbacks=callbacks,
+            step_callbacks=step_callbacks,
+            validate=validate,
+            progress=progress,
+        )
+        run(epochs)
         return self
 
-    def _one_epoch(
-        self,
-        train_batches: Iterable[Any],
-        val_batches: Iterable[Any],
-        outer_every: Literal["epoch"] | int | None,
-        warm_up: int,
-        accumulate: int,
-    ) -> None:
-        self.clock.start()
-        outer_before, skipped_before = self.outer_steps, self.skipped
-        losses: list[Tensor] = []
-        every = outer_every if isinstance(outer_every, int) else None
-        validation = repeated(val_batches, start=self.outer_steps + self.skipped)
-        steps = self.estimator.steps
-        for number, ahead in enumerate(lookahead(grouped(train_batches, accumulate), steps)):
-            if self.inner_steps == 0 and outer_every is not None:  # what cannot work fails before any training
-                with RandomState():
-                    rehearsal = next(repeated(val_batches))[1]
-                self._estimate(self._steps(ahead), rehearsal)
-            if every is not None and self.inner_steps >= warm_up and (self.inner_steps - warm_up) % every == 0:
-                val_number, val_batch = next(validation)
-                self.place = f"epoch {self.epoch + 1}, train batch {number + 1}, validation batch {val_number + 1}"
-                losses.append(self.step(self._steps(ahead), val_batch))
-            else:
-                losses.append(self.inner_step(ahead[0]))
-        if outer_every == "epoch" and self.inner_steps > warm_up:
-            again = repeated(_Grouped(train_batches, accumulate))
-            for val_number, val_batch in enumerate(val_batches):
-                numbered = [next(again) for _ in range(steps)]
-                self.place = (
-                    f"epoch {self.epoch + 1}, train batch {numbered[0][0] + 1}, validation batch {val_number + 1}"
-                )
-                self.outer_step(self._steps([batch for _, batch in numbered]), val_batch)
-        self.place = ""
-        if not losses:
-            raise ValueError("train_batches gave no batch")
+    def stop(self) -> None:
+        """End `fit` after the step under way; for its callbacks, of steps and of epochs.
+
+        The epoch is closed as it is: it counts, its row in `epochs` is the mean over the steps taken and says
+        `stopped`, and the callbacks of its end are called. An outer pass that has not begun is left out. The next
+        `fit`, here or in a learner that loads the `state_dict`, begins the next epoch; the batches left over are not
+        made up for. In DistributedDataParallel all ranks must stop at the same step.
+
+        Raises:
+            RuntimeError: no `fit` is running.
+        """
+        if self.stopping is None:
+            raise RuntimeError("stop() ends a running fit, and none is running")
+        self.stopping = True
+
+    def end_epoch(self, train_loss: float, val_loss: float = math.nan, *, stopped: bool = False) -> Epoch:
+        """Close an epoch: its row in `epochs`, and λ in `trajectory`. `fit` does it; call it in a loop of your own.
+
+        Args:
+            train_loss: mean of L_train over the inner steps of the epoch.
+            val_loss: L_val, averaged here over the ranks of DistributedDataParallel; NaN where it is not known.
+            stopped: the epoch was cut short.
+
+        Returns:
+            The row. It counts the outer steps since the last one.
+        """
         self.clock.stop()
         self.epoch += 1
         self._trajectory.append(self._flat().cpu())
-        self._epochs.append(
-            Epoch(
-                epoch=self.epoch,
-                train_loss=float(torch.stack(losses).mean()),
-                outer_steps=self.outer_steps - outer_before,
-                skipped=self.skipped - skipped_before,
-                seconds=self.clock.seconds,
-            )
+        row = Epoch(
+            epoch=self.epoch,
+            train_loss=train_loss,
+            outer_steps=self.outer_steps - sum(epoch.outer_steps for epoch in self._epochs),
+            skipped=self.skipped - sum(epoch.skipped for epoch in self._epochs),
+            seconds=self.clock.seconds,
+            val_loss=self._problem.ranks.averaged_number(val_loss),
+            stopped=stopped,
         )
-
-    def _steps(self, batches: list[Any]) -> Any:
-        """What the estimator wants: one batch, or one for each of its steps (repeated where an epoch ends)."""
-        steps = self.estimator.steps
-        return batches[0] if steps == 1 else StepBatches(batches[i % len(batches)] for i in range(steps))
+        self._epochs.append(row)
+        return row
 
     def _flat(self) -> Tensor:
         """λ `[N]`, detached."""
@@ -318,15 +353,53 @@ class BilevelLearner:
             total += loss.detach()
         return total
 
-    def _after_inner_step(self) -> None:
-        if self.inner_scheduler is not None:
+    def _take_inner_step(self) -> None:
+        """θ moves by the gradients that stand in `grad`, clipped."""
+        if self._problem.clipping is not None:
+            with torch.no_grad():
+                gradients = list(self._problem.gradients().values())
+                for g, clipped in zip(gradients, self._problem.clipping.clipped(gradients), strict=True):
+                    g.copy_(clipped)
+        self.inner_optimizer.step()
+        if self.inner_scheduler is not None and not isinstance(self.inner_scheduler, ReduceLROnPlateau):
             self.inner_scheduler.step()
         self.inner_steps += 1
 
     def _estimate(self, train_batch: Any, val_batch: Any) -> Tensor:
         """g `[N]`."""
+        self._forget()
+        g = self.estimator(self._problem, self._flat(), train_batch, val_batch).detach()
+        self._note_certificate()
+        return g
+
+    def _forget(self) -> None:
+        """What the problem notes of one hypergradient."""
         self._problem.values.clear()
-        return self.estimator(self._problem, self._flat(), train_batch, val_batch).detach()
+        self._problem.certificate = None
+
+    @property
+    def certificate(self) -> Certificate | None:
+        """How far the last hypergradient can be trusted; None before the first, and where the estimator has no check."""
+        return self._problem.certificate
+
+    def _note_certificate(self) -> None:
+        """Count what float32 did not certify; warn of the first that nothing certifies."""
+        certificate = self.certificate
+        if certificate is None:
+            return
+        self.recomputed += certificate.computed_in == "float64" != str(self._trajectory[0].dtype).removeprefix("torch.")
+        if certificate.certified:
+            return
+        self.uncertified += 1
+        if self.uncertified == 1:
+            why = f" ({certificate.reason})" if certificate.reason else ""
+            warnings.warn(
+                f"the rounding in a hypergradient is about {certificate.error:.1e} of its size, and computing it in "
+                f"float64 did not help{why}. It is used as it is; `learner.uncertified` counts such ones, and "
+                "`learner.history` shows them. A loss that draws random numbers outside of torch has this effect, too",
+                UncertifiedWarning,
+                stacklevel=4,
+            )
 
     def _move(self, g: Tensor, started: float) -> None:
         """The step on λ along g `[N]`, or the report that there is none."""
@@ -342,6 +415,9 @@ class BilevelLearner:
             train_loss=losses.get("train_loss", math.nan),
             val_loss=losses.get("val_loss", math.nan),
             g_norm=norm,
+            certificate=math.nan if self.certificate is None else self.certificate.error,
+            computed_in=str(g.dtype).removeprefix("torch.") if self.certificate is None else self.certificate.computed_in,
+            certified=self.certificate is None or self.certificate.certified,
             skipped=not finite,
             seconds=self.clock.seconds,
             outer_seconds=time.perf_counter() - started,
@@ -428,32 +504,11 @@ class BilevelLearner:
     def load_progress(self, progress: dict[str, Any]) -> None:
         """Go on counting from `progress`."""
         for name in _COUNTERS:
-            setattr(self, name, progress["counters"][name])
+            setattr(self, name, progress["counters"].get(name, 0))
         self._epochs = [Epoch(**row) for row in progress["epochs"]]
         self._history.load_state_dict(progress["history"])
         self._trajectory = list(progress["trajectory"])
         self.clock.reset(progress["counters"]["_seconds"])
 
 
-_COUNTERS = ("epoch", "inner_steps", "outer_steps", "skipped", "_skipped_in_a_row")
-
-
-class _Grouped:
-    """`grouped` that can be iterated again and again."""
-
-    def __init__(self, batches: Iterable[Any], n: int) -> None:
-        self._batches, self._n = batches, n
-
-    def __iter__(self) -> Iterator[Any]:
-        return grouped(self._batches, self._n)
-
-
-def _check_schedule(outer_every: object, warm_up: int, accumulate: int) -> None:
-    if outer_every not in ("epoch", None) and (
-        isinstance(outer_every, bool) or not isinstance(outer_every, int) or outer_every < 1
-    ):
-        raise ValueError(f"outer_every={outer_every!r}: 'epoch', an integer >= 1 or None is wanted")
-    if warm_up < 0:
-        raise ValueError(f"warm_up={warm_up}: inner steps before the first outer step, 0 or more, are wanted")
-    if accumulate < 1:
-        raise ValueError(f"accumulate={accumulate}: train batches per inner step, 1 or more, are wanted")
+_COUNTERS = ("epoch", "inner_steps", "outer_steps", "skipped", "recomputed", "uncertified", "_skipped_in_a_row")

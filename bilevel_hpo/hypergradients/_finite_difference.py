@@ -1,5 +1,6 @@
 """The hypergradient of one inner step by a difference of two gradients in λ: the cheapest."""
 
+import contextlib
 from typing import Any
 from weakref import WeakSet
 
@@ -9,7 +10,9 @@ from torch.overrides import TorchFunctionMode
 
 from bilevel_hpo.batches import parts
 from bilevel_hpo.errors import UnsupportedError
-from bilevel_hpo.hypergradients._inner_step import InnerStep, OfOneStep
+from bilevel_hpo.hypergradients._inner_step import InnerStep
+from bilevel_hpo.hypergradients._of_one_step import Cross, OfOneStep
+from bilevel_hpo.hypergradients._one_step import OneStep
 from bilevel_hpo.problem import BilevelProblem, Params
 
 __all__ = ["FiniteDifference"]
@@ -40,7 +43,10 @@ class FiniteDifference(OfOneStep):
         central: two forward passes instead of one. Left out, in float64 only, where digits count for more than time.
     """
 
-    def __init__(self, epsilon: float | None = None, central: bool | None = None) -> None:
+    def __init__(
+        self, epsilon: float | None = None, central: bool | None = None, tolerance: float | None = 1e-2
+    ) -> None:
+        super().__init__(tolerance)
         if epsilon is not None and not epsilon > 0:
             raise ValueError(f"FiniteDifference needs epsilon > 0; got {epsilon}")
         self.epsilon, self.central = epsilon, central
@@ -53,10 +59,14 @@ class FiniteDifference(OfOneStep):
         if low:
             raise UnsupportedError(f"the model's parameters are {', '.join(low)}: {_ROUNDING}")
 
-    def cross(self, problem: BilevelProblem, step: InnerStep, u: Params) -> Tensor | None:
+    def exact(self) -> OneStep:
+        """By forward mode."""
+        return OneStep(self.tolerance)
+
+    def cross(self, problem: BilevelProblem, step: InnerStep, u: Params, *, complete: bool) -> Cross:
         """By shifting θ along u."""
-        if not u or (step.lambda_gradient is None):
-            return None
+        if step.lambda_gradient is None:
+            return Cross(torch.zeros_like(step.loss), None)
         precision = torch.finfo(step.lambda_.dtype).eps
         central = step.lambda_.dtype == torch.float64 if self.central is None else self.central
         relative = self.epsilon or (precision ** (1 / 3) / 5 if central else precision ** (1 / 2) / 3)
@@ -64,31 +74,36 @@ class FiniteDifference(OfOneStep):
         size = torch.stack(torch._foreach_norm(list(u.values()))).norm()
         # At u = 0 the quotient is 0 for any ε; at θ = 0 the shift is measured by itself.
         epsilon = relative * torch.where(length > 0, length, 1.0) / torch.where(size == 0, 1.0, size)
+        ahead = self._at(problem, step, u, epsilon, complete)
         if not central:
-            return (self._lambda_gradient(problem, step, u, epsilon) - step.lambda_gradient) / epsilon
-        ahead = self._lambda_gradient(problem, step, dict(u), epsilon)
-        step.random.rewind()
-        return (ahead - self._lambda_gradient(problem, step, u, -epsilon)) / (2 * epsilon)
+            behind, width = (step.loss, step.lambda_gradient), epsilon
+        else:
+            step.random.rewind()
+            behind, width = self._at(problem, step, u, -epsilon, complete), 2 * epsilon
+        slope, lambda_gradient = ((a - b) / width for a, b in zip(ahead, behind, strict=True))
+        return Cross(slope, lambda_gradient)
 
-    def _lambda_gradient(self, problem: BilevelProblem, step: InnerStep, u: Params, epsilon: Tensor) -> Tensor:
-        """∂/∂λ L_train(θ + ε·u, λ), `[N]`; u is emptied as θ + ε·u is filled, for the sake of memory."""
+    def _at(
+        self, problem: BilevelProblem, step: InnerStep, u: Params, epsilon: Tensor, complete: bool
+    ) -> tuple[Tensor, Tensor]:
+        """L_train(θ + ε·u, λ), or the terms of it that name λ, and its gradient in λ `[N]`."""
         weights = step.lambda_.clone().requires_grad_()
-        shifted = {n: torch.addcmul(p, u.pop(n), epsilon.to(p.dtype)) if n in u else p for n, p in step.before.items()}
+        shifted = {n: torch.addcmul(p, u[n], epsilon.to(p.dtype)) if n in u else p for n, p in step.before.items()}
         buffers = {name: b.clone() for name, b in step.buffers_before.items()}
+        terms = problem.train_loss if complete else problem.lambda_terms
         micro = parts(step.batch)
-        total = torch.zeros_like(weights)
+        total, gradient = torch.zeros_like(step.loss), torch.zeros_like(weights)
         for part in micro:
-            if problem in self._seen:
-                loss = problem.lambda_terms(shifted, buffers, weights, part)
-            else:
-                with _RefuseAutocast(weights.device.type):
-                    loss = problem.lambda_terms(shifted, buffers, weights, part)
-                self._seen.add(problem)
-            total += torch.autograd.grad(loss / len(micro), weights)[0]
-        return total
+            with contextlib.nullcontext() if problem in self._seen else _RefuseAutocast(weights.device.type):
+                loss = terms(shifted, buffers, weights, part) / len(micro)
+            self._seen.add(problem)
+            gradient += torch.autograd.grad(loss, weights)[0]
+            total += loss.detach()
+        return total, gradient
 
     def __repr__(self) -> str:
         options = [f"epsilon={self.epsilon:g}"] if self.epsilon else []
+        options += [] if self.tolerance == 1e-2 else [f"tolerance={self.tolerance}"]
         options += [] if self.central is None else [f"central={self.central}"]
         return f"FiniteDifference({', '.join(options)})"
 

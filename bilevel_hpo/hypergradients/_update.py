@@ -131,10 +131,11 @@ def slopes(problem: BilevelProblem, params: Params, gradients: Params, after: Pa
 
 def _step(rule: Rule, p: Tensor, g: Tensor, state: State, group: Group) -> tuple[Tensor, Tensor | None]:
     """θ' and ∂θ'/∂g of an element-wise rule; None of a linear one."""
-    if rule.linear or rule.slope is not None:
-        with torch.no_grad():
-            moved, new = rule.update(p, g, state, group)
-            return moved, None if rule.slope is None else rule.slope(p, g, state, new, group)
+    with torch.no_grad():
+        if rule.slope is not None:
+            return rule.slope(p, g, state, group)
+        if rule.linear:
+            return rule.update(p, g, state, group)[0], None
     with torch.enable_grad():
         g = g.detach().requires_grad_()
         moved, _ = rule.update(p.detach(), g, state, group)

@@ -1,0 +1,82 @@
+"""What `fit` shows on a terminal while it works: one line."""
+
+import sys
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import torch
+from torch import distributed
+
+from bilevel_hpo.structure import Structure
+
+if TYPE_CHECKING:
+    from bilevel_hpo.learner import BilevelLearner
+
+__all__ = ["Display"]
+
+FEW = 4
+"""Up to so many λ are shown one by one."""
+SECONDS = 0.5
+"""Between two drawings; the losses are read from the device only for these."""
+
+
+class Display:
+    """A bar over the inner steps with epoch, losses, outer steps and λ, on stderr.
+
+    Args:
+        wanted: shown or not; None for only where stderr is a terminal, and there by the first rank alone.
+        learner: what is shown.
+        steps: inner steps of an epoch, for the length of the bar; None where that is not known.
+        epochs: the epochs to reach.
+    """
+
+    def __init__(self, wanted: bool | None, learner: "BilevelLearner", steps: int | None, epochs: int) -> None:
+        self._learner, self._epochs, self._bar = learner, epochs, None
+        if wanted or (wanted is None and sys.stderr.isatty() and _first_rank()):
+            from tqdm import tqdm  # noqa: PLC0415  only where something is shown
+
+            total = None if steps is None else steps * max(epochs - learner.epoch, 0)
+            self._bar = tqdm(total=total, unit="step", mininterval=SECONDS, dynamic_ncols=True, file=sys.stderr)
+            self._name()
+
+    def step(self) -> None:
+        """An inner step was taken."""
+        if self._bar is not None and self._bar.update():
+            self._bar.set_postfix_str(self._facts(), refresh=False)
+
+    def epoch(self) -> None:
+        """An epoch was closed."""
+        if self._bar is not None:
+            self._bar.set_postfix_str(self._facts(), refresh=False)
+            self._name()
+
+    def __enter__(self) -> "Display":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def _name(self) -> None:
+        assert self._bar is not None
+        self._bar.set_description_str(f"epoch {min(self._learner.epoch + 1, self._epochs)}/{self._epochs}")
+
+    @torch.no_grad()
+    def _facts(self) -> str:
+        learner = self._learner
+        said = [] if learner.last_loss is None else [f"train {float(learner.last_loss):.4g}"]
+        if learner.last_outer_step is not None:
+            said.append(f"val {learner.last_outer_step.val_loss:.4g}")
+        said.append(f"{learner.outer_steps} outer steps")
+        if learner.skipped:
+            said.append(f"{learner.skipped} skipped")
+        lambda_ = torch.cat([part.flatten() for part in Structure.parts(learner.weights())]).tolist()
+        if len(lambda_) <= FEW:
+            said += [f"λ {label}={value:.3g}" for label, value in zip(learner.labels, lambda_, strict=True)]
+        else:
+            said.append(f"{len(lambda_)} λ from {min(lambda_):.3g} to {max(lambda_):.3g}")
+        return ", ".join(said)
+
+
+def _first_rank() -> bool:
+    return not (distributed.is_available() and distributed.is_initialized() and distributed.get_rank() > 0)

@@ -1,0 +1,23 @@
+"""How far one hypergradient can be trusted."""
+
+from dataclasses import dataclass, replace
+
+__all__ = ["Certificate"]
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What an estimator says about the rounding in the hypergradient that it returned."""
+
+    error: float
+    """Estimated error relative to ‖g‖; NaN where it was not checked."""
+    computed_in: str
+    """"float32", "float64", …"""
+    certified: bool
+    """The error is within the estimator's tolerance, or the estimator has no check."""
+    reason: str = ""
+    """Why it could not be computed more precisely."""
+
+    def with_reason(self, reason: str) -> "Certificate":
+        """The same, with a reason."""
+        return replace(self, reason=reason)

@@ -1,0 +1,154 @@
+"""What the estimators of one inner step share: the chain rule through the step, and a check of its rounding."""
+
+import math
+from abc import abstractmethod
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from bilevel_hpo.certificate import Certificate
+from bilevel_hpo.hypergradients._base import Hypergradient
+from bilevel_hpo.hypergradients._float64 import Float64
+from bilevel_hpo.hypergradients._inner_step import InnerStep, imagined_step
+from bilevel_hpo.hypergradients._random import RandomState
+from bilevel_hpo.optimizers import rule_for
+from bilevel_hpo.problem import BilevelProblem, Params
+
+__all__ = ["Cross", "OfOneStep"]
+
+
+class Cross(NamedTuple):
+    """The directional derivative of L_train along u, as an estimator found it."""
+
+    slope: Tensor
+    """d/dε L_train(θ + ε·u, λ) at ε = 0, a scalar on this rank."""
+    lambda_gradient: Tensor | None
+    """∂/∂λ of it, `[N]` on this rank; None where L_train does not name λ."""
+
+
+class OfOneStep(Hypergradient):
+    """dL_val(θ'(λ), λ)/dλ for one real optimizer step θ' = θ + U(C(g)), g = ∂L_train(θ, λ)/∂θ, C the clipping.
+
+    With u = (∂(U∘C)/∂g)ᵀ ∂L_val/∂θ',
+
+        dL_val/dλ = ∂L_val/∂λ + ∂/∂λ (d/dε) L_train(θ + ε·u, λ) at ε = 0.
+
+    What remains to the estimator is the directional derivative, `cross`. `learner.step` hands it a step whose gradient
+    the training needs anyway, so that it is not computed a second time.
+
+    **Rounding.** The derivative (d/dε) L_train along u is found twice, independently: by `cross`, and as g·u from the
+    gradient of the inner step. Where the two differ by more than `tolerance` of the result, rounding (or the error of
+    a difference) has entered the hypergradient, and it is computed again: by forward mode if `cross` is not exact, then
+    in float64 from the same θ, λ, batch and optimizer state. What even float64 does not certify is marked in the
+    learner's history (`certified`), counted (`learner.uncertified`) and warned of.
+
+    Args:
+        tolerance: the largest relative difference that is accepted; None switches the check off.
+    """
+
+    references = ("darts",)
+
+    def __init__(self, tolerance: float | None) -> None:
+        if tolerance is not None and not tolerance > 0:
+            raise ValueError(f"{type(self).__name__} needs tolerance > 0, or None for no check; got {tolerance}")
+        self.tolerance = tolerance
+
+    @abstractmethod
+    def cross(self, problem: BilevelProblem, step: InnerStep, u: Params, *, complete: bool) -> Cross:
+        """The directional derivative along u, which may be used up.
+
+        Args:
+            problem: the losses.
+            step: θ, λ, the train batch, and the gradient there.
+            u: the direction by name; not empty.
+            complete: whether `slope` must be that of the whole L_train; otherwise that of `problem.lambda_terms` will
+                do, since `lambda_gradient` is the same.
+        """
+
+    def exact(self) -> "OfOneStep | None":
+        """An estimator without any error but rounding, for what this one cannot certify; None for itself."""
+        return None
+
+    def __call__(self, problem: BilevelProblem, lambda_: Tensor, train_batch: Any, val_batch: Any) -> Tensor:
+        """dL_val/dλ `[N]` of the next step on `train_batch`."""
+        with RandomState():
+            return self.of(problem, imagined_step(problem, lambda_, train_batch), val_batch)
+
+    def of(self, problem: BilevelProblem, step: InnerStep, val_batch: Any) -> Tensor:
+        """dL_val/dλ `[N]` of a step that is about to be taken."""
+        with RandomState():
+            g, certificate = self._computed(problem, step, val_batch)
+            if self.tolerance is not None and not certificate.certified:
+                g, certificate = self._again(problem, step, val_batch, g, certificate)
+        problem.certificate = certificate
+        return g
+
+    def _again(
+        self, problem: BilevelProblem, step: InnerStep, val_batch: Any, g: Tensor, certificate: Certificate
+    ) -> tuple[Tensor, Certificate]:
+        """What was not certified, computed by exact means; the first result where they fail."""
+        exact = self.exact()
+        if exact is not None:
+            g, certificate = exact._computed(problem, step, val_batch)
+            if certificate.certified:
+                return g, certificate
+        if step.lambda_.dtype == torch.float64:
+            return g, certificate
+        values = dict(problem.values)  # the history shows the losses of the training step
+        step.random.rewind()
+        try:
+            with Float64(step.lambda_.dtype):
+                doubled = imagined_step(problem, step.lambda_, step.batch, step.buffers_before)
+                g64, in_float64 = (exact or self)._computed(problem, doubled, val_batch)
+        except (RuntimeError, TypeError, NotImplementedError) as error:
+            return g, certificate.with_reason(f"float64: {str(error).splitlines()[0]}")
+        finally:
+            problem.values.update(values)
+        return g64.to(g.dtype), in_float64
+
+    def _computed(self, problem: BilevelProblem, step: InnerStep, val_batch: Any) -> tuple[Tensor, Certificate]:
+        """g `[N]` in the dtype of the step, and how far it can be trusted."""
+        computed_in = str(step.lambda_.dtype).removeprefix("torch.")
+        with torch.enable_grad():
+            v, explicit = problem.val_gradient(step.after, step.lambda_, val_batch)
+            u = step.update.pull_back(v)
+            if problem.clipping is not None:
+                u = problem.clipping.pull_back(step.gradients, u)
+            if not u:
+                return problem.total(explicit, None), Certificate(0.0, computed_in, certified=True)
+            known = _slope(step.gradients, u) if self.tolerance is not None else None
+            step.random.rewind()
+            found = self.cross(problem, step, u, complete=known is not None)
+        g = problem.total(explicit, found.lambda_gradient)
+        if known is None or self.tolerance is None:
+            return g, Certificate(math.nan, computed_in, certified=True)
+        error = _rounding(problem, step, known, found, g)
+        return g, Certificate(error, computed_in, certified=error <= self.tolerance)
+
+    def check(self, problem: BilevelProblem) -> None:
+        """The optimizer's step must be known; operations that will not do show at the first call."""
+        rule_for(problem.optimizer)
+
+
+def _slope(gradients: Params, u: Params) -> Tensor:
+    """g·u, accumulated in float64."""
+    return torch.stack([(gradients[name] * ui).sum(dtype=torch.float64) for name, ui in u.items()]).sum()
+
+
+def _rounding(problem: BilevelProblem, step: InnerStep, known: Tensor, found: Cross, g: Tensor) -> float:
+    """The difference of both slopes along u, as a share of the hypergradient `g`.
+
+    Where λ weighs losses, the slope is Σ_k λ_k t_k with t = `found.lambda_gradient`. Its relative error, or that of its
+    terms where these cancel, is taken for that of t.
+    """
+    if found.lambda_gradient is None:
+        return 0.0
+    difference = (problem.ranks.averaged(found.slope.detach().double()) - known).abs()
+    if difference == 0:
+        return 0.0
+    t = problem.ranks.averaged(found.lambda_gradient.detach()).double()
+    size = torch.maximum(known.abs(), (step.lambda_ * t).norm())
+    if not g.any():  # a zero is believed in float64 only
+        return float(difference / size) if g.dtype == torch.float64 else math.inf
+    return float(difference / size * t.norm() / g.double().norm())
