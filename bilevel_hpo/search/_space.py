@@ -8,7 +8,6 @@ import torch
 from optuna.distributions import FloatDistribution
 from torch import Tensor
 
-from bilevel_hpo.constraints import Budget
 from bilevel_hpo.weights import LossWeights, TransferRatios
 
 __all__ = ["Axis", "Space", "as_space", "space"]
@@ -45,7 +44,8 @@ class Space:
     def tensor(self, params: Mapping[str, float]) -> Tensor:
         """λ shaped like `weights()`; entries that are not searched keep their value.
 
-        Under a `Budget` the parameters are shares: each row is divided by its sum and multiplied by the total.
+        Under a `Budget` the parameters are shares: each row is divided by its sum and multiplied by the total
+        (`Constraint.normalise`).
         """
         weights, index = self._entries()
         missing = [name for name in self.axes if name not in params]
@@ -53,16 +53,12 @@ class Space:
             raise ValueError(f"params lack {missing[:5]}; they have {list(params)[:5]}")
         current = weights().detach()
         values = torch.tensor([float(params[name]) for name in self.axes], dtype=current.dtype, device=current.device)
-        lambda_ = torch.where(index < 0, current, values[index.clamp(min=0)])
-        if isinstance(weights.constraint, Budget):
-            lambda_ = weights.constraint.total * lambda_ / lambda_.sum(-1, keepdim=True)
-        return lambda_
+        return weights.constraint.normalise(torch.where(index < 0, current, values[index.clamp(min=0)]))
 
-    @torch.no_grad()
     def set_(self, params: Mapping[str, float]) -> None:
         """Give the λ object the values of `params`."""
         weights, _ = self._entries()
-        weights.raw.copy_(weights.constraint.inverse(_filled(weights, self.tensor(params))))
+        weights.set_(self.tensor(params))
 
     def params(self) -> dict[str, float]:
         """The λ object's present values by axis, the mean where entries are tied: what `record` takes."""
