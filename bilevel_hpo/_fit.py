@@ -53,6 +53,8 @@ class Schedule:
 class Fit:
     """One call of `BilevelLearner.fit`; the arguments and the errors are explained there."""
 
+    _display: Display
+
     def __init__(
         self,
         learner: "BilevelLearner",
@@ -202,4 +204,4 @@ def _functions(name: str, given: Iterable[Callback]) -> tuple[Callback, ...]:
         if not callable(each):
             came = type(given if each is None else each).__name__
             raise TypeError(f"{name} must be a list of functions of the learner; a {came} came")
-    return cast(tuple[Callback, ...], found)
+    return found

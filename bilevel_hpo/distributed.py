@@ -39,6 +39,13 @@ class Ranks:
         distributed.all_reduce(mean, group=self.wrapper.process_group)
         return mean.div_(distributed.get_world_size(self.wrapper.process_group))
 
+    def averaged_number(self, value: float) -> float:
+        """The mean of `value` over the ranks."""
+        if self.wrapper is None:
+            return value
+        device = next(self.wrapper.parameters()).device
+        return float(self.averaged(torch.tensor(value, dtype=torch.float64, device=device)))
+
     def synchronised(self, wanted: bool) -> contextlib.AbstractContextManager[None]:
         """For a backward pass inside: whether its gradients are averaged, or kept until a later one is."""
         return contextlib.nullcontext() if wanted or self.wrapper is None else self.wrapper.no_sync()

@@ -194,6 +194,7 @@ def train(
             epochs=learner.epoch + 1,
             outer_every=outer_every,
             warm_up=warm_up,
+            progress=False,  # `progress` of this function says more
         )
         batches.next_epoch()
         score = finite_score(model, selection, selection_labels, learner.epoch, settings)
