@@ -1,6 +1,6 @@
 """How far one hypergradient can be trusted."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 __all__ = ["Certificate"]
 
@@ -17,7 +17,3 @@ class Certificate:
     """The error is within the estimator's tolerance, or the estimator has no check."""
     reason: str = ""
     """Why it could not be computed more precisely."""
-
-    def with_reason(self, reason: str) -> "Certificate":
-        """The same, with a reason."""
-        return replace(self, reason=reason)

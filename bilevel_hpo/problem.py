@@ -8,7 +8,7 @@ written there: a compiled graph has one derivative and no forward mode.
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from typing import Any, cast
 
 import torch
@@ -111,6 +111,10 @@ class BilevelProblem:
         names = self.names()
         held = (p for group in self.optimizer.param_groups for p in group["params"])
         return {names[id(p)]: p for p in held if p.requires_grad}
+
+    def trained(self, names: Container[str]) -> list[Tensor]:
+        """The parameters themselves that are in θ and in `names`."""
+        return [p for name, p in self._trainable().items() if name in names]
 
     def gradients(self) -> Params:
         """What stands in the `grad` of the parameters in θ, by name (no copy); no entry where there is none."""
