@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -109,7 +110,7 @@ class History:
         if not self._rows:
             return frame
         vectors = [
-            pd.DataFrame(torch.stack(values).numpy(), columns=[f"{prefix}:{label}" for label in self.labels])
+            pd.DataFrame(_array(torch.stack(values)), columns=[f"{prefix}:{label}" for label in self.labels])
             for prefix, values in (("lambda", self._lambda), ("g", self._g))
         ]
         return pd.concat([frame, *vectors], axis=1)
@@ -123,3 +124,9 @@ class History:
         """Go on from `state`."""
         self.stride, self._rows = state["stride"], [dict(row) for row in state["rows"]]
         self._lambda, self._g = list(state["lambda"]), list(state["g"])
+
+
+def _array(values: Tensor) -> np.ndarray:
+    """As NumPy has it, which knows no bfloat16."""
+    array: np.ndarray = (values.float() if values.dtype == torch.bfloat16 else values).numpy()
+    return array

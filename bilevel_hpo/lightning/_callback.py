@@ -13,7 +13,7 @@ from bilevel_hpo._loop import repeated
 from bilevel_hpo.active import ActiveSet
 from bilevel_hpo.hypergradients import Hypergradient, RandomState
 from bilevel_hpo.learner import BilevelLearner, Weights
-from bilevel_hpo.lightning._context import on_device, within
+from bilevel_hpo.lightning._context import clipping, on_device, within
 from bilevel_hpo.lightning._refusals import check, check_accumulation
 from bilevel_hpo.lightning._step_check import StepCheck, tolerance
 from bilevel_hpo.problem import BilevelProblem, Loss
@@ -39,11 +39,17 @@ class BilevelCallback(Callback):
     hypergradient too; here, the Trainer computes that gradient inside its own loop, for the λ that has already moved,
     so the callback runs forward and backward on the train batch once more.
 
-    Do not use it where you can write the loop yourself or call `BilevelLearner.fit`: that is cheaper, and knows
-    gradient accumulation and estimators that look several steps ahead (here they see the one batch in every step).
-    Nor where the Trainer does to the gradient what no estimator sees: clipping (`gradient_clip_val`) and hooks that
-    change it are not part of the differentiated step. Refused: gradient accumulation, manual optimization, a gradient
-    scaler (16-mixed), compiled modules, sharded ones.
+    The Trainer's clipping (`gradient_clip_val`, `gradient_clip_algorithm`) is part of the differentiated step.
+    Modules that went through `torch.compile` are followed.
+
+    Whether the Trainer takes the step that is differentiated is checked at the outer steps 1, 2, 4, 8, … (and in the
+    first step of a warm-up): the gradient that the optimizer uses must be ∂L_train/∂θ of `train_loss` at the present
+    λ, up to rounding. It is not where `training_step` never reads λ or returns another loss, or where a hook changes
+    the gradient. A check costs one forward and one backward pass and draws no random numbers.
+
+    Do not use the callback where you can write the loop yourself or call `BilevelLearner.fit`: that is cheaper, and
+    knows gradient accumulation and estimators that look several steps ahead (here they see the one batch in every
+    step).
 
     `weights` may be a submodule of the LightningModule; then `configure_optimizers` must leave them out. In
     DistributedDataParallel each rank draws from its own `val_batches`: give each its share.
@@ -57,12 +63,19 @@ class BilevelCallback(Callback):
             they have a length, a resumed run goes on with the one that was next.
         outer_every: n: every n-th optimizer step is preceded by an outer step.
         warm_up: optimizer steps before the first outer step.
-        hypergradient: as in `BilevelLearner`, and so are the next five. Under autocast (bf16-mixed) use `OneStep()`.
+        hypergradient: the estimator, as in `BilevelLearner`, and so are the next five.
         outer_optimizer: steps on `weights.parameters()`.
         clip: the largest norm of the hypergradient.
         active: which λ take part in an outer step.
         lambda_terms: the terms of L_train that name λ.
         max_skipped: stop after that many hypergradients in a row that are not finite.
+        check_step: whether to check the step as said above. Pass False where `training_step` is meant to differ from
+            `train_loss`, and the hypergradient of the latter is good enough.
+
+    Raises:
+        UnsupportedError: during `Trainer.fit`, where the step is another one (see above), and for what no estimator
+            follows: several optimizers, manual optimization, gradient accumulation, the gradient scaler of
+            precision="16-mixed", an overridden `configure_gradient_clipping`, sharded parameters.
     """
 
     def __init__(
@@ -90,9 +103,9 @@ class BilevelCallback(Callback):
             raise TypeError("val_batches is an iterator, good for one pass only; pass a DataLoader or a list")
         self.weights, self.train_loss, self.val_loss, self.val_batches = weights, train_loss, val_loss, val_batches
         self.outer_every, self.warm_up = outer_every, warm_up
-        self.hypergradient, self.outer_optimizer, self.clip = hypergradient, outer_optimizer, clip
-        self.active, self.lambda_terms, self.max_skipped = active, lambda_terms, max_skipped
-        self.check_step = check_step
+        self.outer_optimizer, self.clip, self.active_set = outer_optimizer, clip, active
+        self.lambda_terms, self.max_skipped, self.check_step = lambda_terms, max_skipped, check_step
+        self._hypergradient = hypergradient
         self._learner: BilevelLearner | None = None
         self._validation: Iterator[tuple[int, Any]] | None = None
         self._check: StepCheck | None = None
@@ -107,6 +120,11 @@ class BilevelCallback(Callback):
                 "there is no learner yet: Trainer.fit makes it, for the optimizer of the LightningModule"
             )
         return self._learner
+
+    @property
+    def estimator(self) -> Hypergradient:
+        """The estimator of dL_val/dλ, see `BilevelLearner`."""
+        return self.learner.estimator
 
     @property
     def history(self) -> pd.DataFrame:
@@ -136,17 +154,20 @@ class BilevelCallback(Callback):
             self.weights,
             train_loss=train_loss,
             val_loss=val_loss,
-            hypergradient=self.hypergradient,
+            hypergradient=self._hypergradient,
             outer_optimizer=self.outer_optimizer,
+            inner_clip=clipping(trainer),
             clip=self.clip,
-            active=self.active,
+            active=self.active_set,
             lambda_terms=None if self.lambda_terms is None else within(trainer, pl_module, self.lambda_terms),
             max_skipped=self.max_skipped,
         )
         self.outer_optimizer = self._learner.outer_optimizer
         self.load_state_dict(state)
         if self.check_step:
-            problem = BilevelProblem(model, trainer.optimizers[0], train_loss, val_loss, self.weights())
+            problem = BilevelProblem(
+                model, trainer.optimizers[0], train_loss, val_loss, self.weights(), clipping=clipping(trainer)
+            )
             self._check = StepCheck(problem, self.weights, pl_module, tolerance(trainer))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

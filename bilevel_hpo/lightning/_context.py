@@ -6,11 +6,21 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.utilities import GradClipAlgorithmType
 from torch import Tensor
 
+from bilevel_hpo.clipping import ClipNorm, Clipping, ClipValue
 from bilevel_hpo.problem import Loss
 
-__all__ = ["on_device", "within"]
+__all__ = ["clipping", "on_device", "within"]
+
+
+def clipping(trainer: Trainer) -> Clipping | None:
+    """What `gradient_clip_val` and `gradient_clip_algorithm` do; None where they do nothing."""
+    value = trainer.gradient_clip_val
+    if value is None or value <= 0:
+        return None
+    return ClipValue(value) if trainer.gradient_clip_algorithm == GradClipAlgorithmType.VALUE else ClipNorm(value)
 
 
 def within(trainer: Trainer, module: LightningModule, loss: Loss) -> Loss:

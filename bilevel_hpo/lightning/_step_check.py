@@ -38,7 +38,7 @@ class StepCheck:
         problem: L_train as a function of θ and λ, evaluated as in the Trainer.
         weights: its call gives λ.
         module: the LightningModule, for the advice in the messages.
-        tolerance: the largest relative distance ‖a − b‖ / max(‖a‖, ‖b‖) of two equal gradients.
+        tolerance: the largest `distance` of two evaluations of one gradient.
     """
 
     def __init__(
@@ -103,12 +103,12 @@ class StepCheck:
             loss = self._problem.train_loss(leaves, self._problem.buffers(), lambda_, self._batch)
             found = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
         named = {n: self._problem.ranks.averaged(g) for n, g in zip(leaves, found, strict=True) if g is not None}
-        return loss.detach(), named
+        clipping = self._problem.clipping
+        used = named if clipping is None else dict(zip(named, clipping.clipped(list(named.values())), strict=True))
+        return loss.detach(), used
 
     def _compare(self, result: Any, loss: Tensor, expected: Params, random: RandomState) -> None:
-        names = self._problem.names()
-        held = [p for group in self._problem.optimizer.param_groups for p in group["params"]]
-        seen = {names[id(p)]: p.grad.detach() for p in held if p.grad is not None}
+        seen = self._problem.gradients()
         if seen:  # training_step may return None to leave out a batch
             far = distance(seen, expected)
             if far > self._tolerance:  # not where it is nan
@@ -160,17 +160,18 @@ _ADVICE = (
 
 
 def tolerance(trainer: Trainer) -> float:
-    """How far apart two evaluations of one gradient may lie, as `distance`, in the Trainer's precision."""
+    """The largest `distance` of two evaluations of one gradient in the Trainer's precision."""
     return {"64-true": 1e-6, "32-true": 2e-3}.get(str(trainer.precision), 5e-2)
 
 
 def distance(one: Params, other: Params) -> float:
-    """‖a − b‖ / max(‖a‖, ‖b‖) over all parameters; what one of them lacks counts as 0."""
-    lengths, apart = (_length(one.values()), _length(other.values())), []
+    """‖a − b‖ / ‖b‖ over all parameters; what one of them lacks counts as 0."""
+    apart = []
     for name in one | other:
         both = [gradients[name] for gradients in (one, other) if name in gradients]
         apart.append(both[0] - both[1] if len(both) == 2 else both[0])
-    return _length(apart) / max(lengths) if max(lengths) != 0 else 0.0
+    far, length = _length(apart), _length(other.values())
+    return far / length if length != 0 else float("inf") if far else 0.0
 
 
 def _length(gradients: Iterable[Tensor]) -> float:

@@ -1,5 +1,6 @@
 """A small multi-task problem for the tests of `BilevelCallback`, as functions, a LightningModule and a Trainer."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -99,3 +100,11 @@ class CallsItself(Module):
 def through_forward(module: Any, lambda_: Tensor, batch: tuple[Tensor, Tensor]) -> Tensor:
     x, y = batch
     return lambda_ @ (module(x) - y).square().mean(0)
+
+
+def one_thread() -> Iterator[None]:
+    """A fixture: for so small a network, more threads only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -5,7 +5,6 @@ import importlib.util
 import io
 import sys
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +32,7 @@ from tests.engine.lightning_problem import (
     Module,
     callback,
     loss_weights,
+    one_thread,
     same_parameters,
     through_forward,
     train_loss,
@@ -45,13 +45,7 @@ TIMINGS = ["seconds", "outer_seconds"]
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:lightning", "ignore::FutureWarning:lightning")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """For so small a network, more only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+one_thread = pytest.fixture(autouse=True, scope="module")(one_thread)
 
 
 def test_noise_loses_weight_and_lambda_is_logged(tmp_path: Path) -> None:
@@ -198,8 +192,9 @@ def test_a_precision_that_spoils_the_hypergradient_is_refused(
 ) -> None:
     weights = loss_weights()
     plugin = MixedPrecision(precision, "cpu", scaler and torch.amp.GradScaler(scaler))
+    bilevel = callback(weights, hypergradient=FiniteDifference())
     with pytest.raises(UnsupportedError, match=said):
-        trainer(tmp_path, callback(weights), plugins=plugin).fit(Module(weights), LOADER)
+        trainer(tmp_path, bilevel, plugins=plugin).fit(Module(weights), LOADER)
 
 
 def test_a_hypergradient_that_is_not_finite_names_its_batches(tmp_path: Path) -> None:
