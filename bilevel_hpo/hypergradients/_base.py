@@ -20,7 +20,7 @@ class Hypergradient(ABC):
     """Inner steps looked ahead: that many train batches are used at once."""
 
     references: tuple[str, ...] = ()
-    """Keys of `bilevel_hpo.citations`: where the method comes from."""
+    """Where the method comes from, as BibTeX entries; `learner.citation()` prints them."""
 
     @abstractmethod
     def __call__(self, problem: BilevelProblem, lambda_: Tensor, train_batch: Any, val_batch: Any) -> Tensor:

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from bilevel_hpo.citations import PEDREGOSA2016, RAJESWARAN2019
 from bilevel_hpo.hypergradients._implicit import Implicit, MatVec
 
 __all__ = ["ConjugateGradient", "conjugate_gradient"]
@@ -26,7 +27,7 @@ class ConjugateGradient(Implicit):
         tolerance: stop when the residual is that much smaller than v; left out, 10 times the machine epsilon.
     """
 
-    references = ("pedregosa2016", "rajeswaran2019")
+    references = (PEDREGOSA2016, RAJESWARAN2019)
 
     def __init__(self, iterations: int = 32, damping: float = 0.0, tolerance: float | None = None) -> None:
         if iterations < 1:

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bilevel_hpo.citations import GATE_BILEVEL
 from bilevel_hpo.errors import UnsupportedError
 from bilevel_hpo.hypergradients._base import Hypergradient
 from bilevel_hpo.hypergradients._random import RandomState
@@ -23,7 +24,7 @@ class Direct(Hypergradient):
     data say. It is here because it is the published algorithm; use `OneStep` with a `Budget` instead.
     """
 
-    references = ("gate_bilevel",)
+    references = (GATE_BILEVEL,)
 
     def __call__(self, problem: BilevelProblem, lambda_: Tensor, train_batch: Any, val_batch: Any) -> Tensor:
         """∂L_val/∂λ; the train batch is not used."""

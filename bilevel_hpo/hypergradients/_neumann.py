@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from bilevel_hpo.citations import LORRAINE2020
 from bilevel_hpo.hypergradients._implicit import Implicit, MatVec
 
 __all__ = ["Neumann"]
@@ -26,7 +27,7 @@ class Neumann(Implicit):
         step_size: α, below 2 / (largest curvature); left out, 1 over an estimate of it by ten power iterations.
     """
 
-    references = ("lorraine2020",)
+    references = (LORRAINE2020,)
 
     def __init__(self, terms: int = 20, step_size: float | None = None) -> None:
         if terms < 1:

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from bilevel_hpo.citations import FRANGELLA2023, HATAYA2023
 from bilevel_hpo.hypergradients._implicit import Implicit, MatVec
 
 __all__ = ["Nystrom"]
@@ -29,7 +30,7 @@ class Nystrom(Implicit):
         seed: of the sketch.
     """
 
-    references = ("hataya2023", "frangella2023")
+    references = (HATAYA2023, FRANGELLA2023)
 
     def __init__(self, rank: int = 20, damping: float = 0.01, seed: int = 0) -> None:
         if rank < 1:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from bilevel_hpo.batches import StepBatches
+from bilevel_hpo.citations import FRANCESCHI2017, HIGHER, MACLAURIN2015, SHABAN2019
 from bilevel_hpo.errors import UnsupportedError
 from bilevel_hpo.hypergradients._base import Hypergradient
 from bilevel_hpo.hypergradients._random import RandomState
@@ -37,7 +38,7 @@ class Unrolled(Hypergradient):
             inner problem of curvature at least μ under step size η.
     """
 
-    references: tuple[str, ...] = ("maclaurin2015", "franceschi2017", "higher")
+    references: tuple[str, ...] = (MACLAURIN2015, FRANCESCHI2017, HIGHER)
 
     def __init__(self, steps: int = 1, truncate: int | None = None) -> None:
         if steps < 1:
@@ -46,7 +47,7 @@ class Unrolled(Hypergradient):
             raise ValueError(f"Unrolled needs 1 <= truncate <= steps={steps}; got {truncate}")
         self.steps, self.truncate = steps, truncate
         if truncate is not None:
-            self.references = (*self.references, "shaban2019")
+            self.references = (*self.references, SHABAN2019)
 
     def __call__(self, problem: BilevelProblem, lambda_: Tensor, train_batch: Any, val_batch: Any) -> Tensor:
         """dL_val/dλ `[N]`, exact for the next K steps."""
