@@ -1,11 +1,14 @@
 """Reverse mode through K inner steps, by `higher`."""
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from bilevel_hpo.batches import StepBatches
+from bilevel_hpo.clipping import Clipping
 from bilevel_hpo.citations import FRANCESCHI2017, HIGHER, MACLAURIN2015, SHABAN2019
 from bilevel_hpo.errors import UnsupportedError
 from bilevel_hpo.hypergradients._base import Hypergradient
@@ -68,11 +71,12 @@ class Unrolled(Hypergradient):
                 params[n].requires_grad_() if n in params else p.detach() for n, p in zip(order, reference, strict=True)
             ]
             optimizer = RuleOptimizer(problem.optimizer, reference)
+            clip = None if problem.clipping is None else partial(_clipped, problem.clipping)
             with second_derivatives():
                 for number, batch in enumerate(batches):
                     weights = lambda_.detach() if number < constants else lambda_
                     loss = problem.train_loss(dict(zip(order, theta, strict=True)), buffers, weights, batch)
-                    theta = optimizer.step(loss, params=theta)
+                    theta = optimizer.step(loss, params=theta, grad_callback=clip)
                     if number < constants:
                         theta = [p.detach().requires_grad_(p.requires_grad) for p in theta]
                         optimizer.detach_state()
@@ -91,3 +95,9 @@ class Unrolled(Hypergradient):
 
     def __repr__(self) -> str:
         return f"Unrolled(steps={self.steps}{'' if self.truncate is None else f', truncate={self.truncate}'})"
+
+
+def _clipped(clipping: Clipping, gradients: Sequence[Tensor | None]) -> list[Tensor | None]:
+    """In the graph; None stays."""
+    clipped = iter(clipping.clipped([g for g in gradients if g is not None]))
+    return [None if g is None else next(clipped) for g in gradients]
