@@ -1,6 +1,12 @@
-"""Learn the loss weights of a multi-task model by gradient, from validation loss, in one training run."""
+"""Learn the loss weights of a multi-task model by gradient, from validation loss, in one training run.
 
-from bilevel_hpo import plots, search
+`plots` and `search` are imported when they are first used: a gradient needs neither plotly nor Optuna.
+"""
+
+import importlib
+from types import ModuleType
+from typing import TYPE_CHECKING
+
 from bilevel_hpo.active import ActiveSet
 from bilevel_hpo.batches import MicroBatches, StepBatches
 from bilevel_hpo.certificate import Certificate
@@ -19,12 +25,17 @@ from bilevel_hpo.hypergradients import (
     Unrolled,
     conjugate_gradient,
 )
-from bilevel_hpo.learner import BilevelLearner
+from bilevel_hpo.learner import BilevelLearner, Weights
+from bilevel_hpo.problem import BilevelProblem
 from bilevel_hpo.weights import LossWeights, TransferRatios, WeightsDict
+
+if TYPE_CHECKING:
+    from bilevel_hpo import plots, search
 
 __all__ = [
     "ActiveSet",
     "BilevelLearner",
+    "BilevelProblem",
     "Box",
     "Budget",
     "Certificate",
@@ -47,11 +58,24 @@ __all__ = [
     "Positive",
     "StepBatches",
     "TransferRatios",
-    "Unrolled",
     "UncertifiedWarning",
+    "Unrolled",
     "UnsupportedError",
+    "Weights",
     "WeightsDict",
     "conjugate_gradient",
     "plots",
     "search",
 ]
+
+_LAZY = ("plots", "search")
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in _LAZY:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})
