@@ -1,0 +1,7 @@
+"""Is there anything to learn? How far the hypergradients of a training stand above the noise of its batches."""
+
+from bilevel_hpo.signal._raw_gradient import raw_gradient
+from bilevel_hpo.signal._record import Signal
+from bilevel_hpo.signal._signal import MIN_STEPS, signal
+
+__all__ = ["MIN_STEPS", "Signal", "raw_gradient", "signal"]

@@ -1,0 +1,114 @@
+"""What the hypergradients of one training say, as a record."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import pandas as pd
+
+__all__ = ["Signal"]
+
+
+@dataclass(frozen=True, eq=False)
+class Signal:
+    """What can be told from chance in a training's hypergradients; `str(...)` says it in words."""
+
+    table: pd.DataFrame
+    """One row per λ, indexed by its label:
+
+    - `steps`: the start of the training that says most about this λ: the first so many of the outer steps looked at.
+    - `mean`: over these, of the gradient that moves λ; negative: the training wants more of it.
+    - `standard_error`: of that mean.
+    - `n_effective`: independent outer steps that would have given this standard error; at most `steps`.
+    - `t`: mean / standard error.
+    - `p`: of "the mean is 0", corrected for the starts looked at; `p_adjusted`: for the number of λ tested too.
+    - `told`: `p_adjusted` is at most `level`.
+    - `at_bound`: λ ended at a bound of its constraint, and the mean pushes it outwards.
+    - `tested`: the gradient was not 0 in every step, as it is for a λ that is not learned or not used.
+    """
+    p: float
+    """Of "the mean of all λ's gradients is 0", all together; 1.0 where none was tested."""
+    steps: int
+    """Outer steps looked at."""
+    steps_that_say_most: int
+    """The start of them that says most about all λ together."""
+    effective_steps: float
+    """Independent outer steps in that start: the harmonic mean over the λ tested."""
+    left_out: int
+    """Outer steps in the window that were skipped or not finite."""
+    level: float
+    """The level of the verdicts."""
+    correction: Literal["holm", "bh"]
+    """Of `p_adjusted`."""
+    validation_batches: int | None
+    """Number of different validation batches, where the noise between them is counted."""
+    constrained: bool
+    """The gradient is the one behind the constraint's chain rule; False: g in λ itself."""
+
+    @property
+    def tested(self) -> int:
+        """The number of λ tested."""
+        return int(self.table["tested"].sum())
+
+    @property
+    def told(self) -> int:
+        """The number of λ that can be told from chance."""
+        return int(self.table["told"].sum())
+
+    @property
+    def labels(self) -> list[str]:
+        """The λ that can be told from chance, the surest first."""
+        return [str(label) for label in self.table[self.table["told"]].sort_values("p", kind="stable").index]
+
+    @property
+    def anything(self) -> bool:
+        """There is something to learn: a λ can be told from chance, or all together can."""
+        return self.told > 0 or self.p <= self.level
+
+    def __str__(self) -> str:
+        """Three to six lines."""
+        if self.tested == 0:
+            return f"No λ had a gradient in {self.steps} outer steps: the validation loss does not feel them."
+        name = {"holm": "Holm", "bh": "Benjamini-Hochberg"}[self.correction]
+        lines = [
+            f"{self.told} of {self.tested} λ can be told from chance ({name}, {100 * self.level:g} %); "
+            f"all together: p {_p(self.p)}.",
+            f"{self._steps()}, worth {self.effective_steps:.0f} independent ones; {self._noise()}.",
+        ]
+        if self.told:
+            lines.append(f"Told from chance: {self._names()}.")
+            resting = int((self.table["told"] & self.table["at_bound"]).sum())
+            if resting:
+                lines.append(f"{resting} of them ended at a bound, which holds them there.")
+        elif self.anything:
+            lines.append("There is something to learn, but these outer steps do not say from which λ.")
+        else:
+            lines.append(
+                "Nothing that the training did with λ can be told from chance: constant λ, or a search over a few, "
+                "would do as well."
+            )
+        untested, out = len(self.table) - self.tested, self.left_out
+        if untested or out:
+            counts = {"λ without a gradient": untested, "outer steps that are not finite": out}
+            lines.append("Left out: " + ", ".join(f"{n} {what}" for what, n in counts.items() if n) + ".")
+        return "\n".join(lines)
+
+    def _steps(self) -> str:
+        if self.steps_that_say_most == self.steps:
+            return f"{self.steps} outer steps"
+        return f"The first {self.steps_that_say_most} of {self.steps} outer steps say most"
+
+    def _noise(self) -> str:
+        if self.validation_batches is None:
+            return "noise of the batches along the training, not of the choice of a fixed validation set"
+        return f"noise along the training and between {self.validation_batches} validation batches"
+
+    def _names(self, most: int = 6) -> str:
+        """Labels with the direction in which the training pushes them."""
+        labels = self.labels
+        means = self.table["mean"]
+        shown = [f"{label} ({'more' if float(means[label]) < 0 else 'less'})" for label in labels[:most]]
+        return ", ".join(shown) + (f" and {len(labels) - most} more λ" if len(labels) > most else "")
+
+
+def _p(p: float) -> str:
+    return "< .001" if p < 0.001 else f"= {p:.2g}".replace("0.", ".", 1)
