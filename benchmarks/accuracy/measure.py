@@ -1,8 +1,8 @@
 """One training, with every estimator's error at its states."""
 
+import math
 from typing import Any
 
-import pandas as pd
 import torch
 from torch import Tensor
 
@@ -15,9 +15,10 @@ __all__ = ["ESTIMATORS", "STEP", "measure"]
 
 ESTIMATORS: dict[str, Hypergradient | None] = {
     "default": None,
-    "OneStep": OneStep(),
+    "OneStep, unchecked": OneStep(tolerance=None),
     "FiniteDifference": FiniteDifference(),
-    "FiniteDifference, central": FiniteDifference(central=True),
+    "FiniteDifference, unchecked": FiniteDifference(tolerance=None),
+    "FiniteDifference, central, unchecked": FiniteDifference(central=True, tolerance=None),
     "Unrolled(1)": Unrolled(1),
 }
 STEP = "default, in learner.step"
@@ -29,9 +30,9 @@ def measure(setting: Setting, states: tuple[int, ...] = STATES) -> dict[str, Any
 
     Returns:
         {"training": its name, "network", "optimizer", "role", "states": one dict for each state}. An estimator's entry
-        holds `error` ‖g − g64‖/‖g64‖ (None where ‖g64‖ is 0), `cosine`, and `zero`: all of g is exactly 0. The one of
-        `STEP` has the columns `certificate` and `computed_in` of the history, too. The training ends early where its
-        loss is no longer finite.
+        holds `error` ‖g − g64‖/‖g64‖ (None where ‖g64‖ is 0), `cosine`, `zero` (all of g is exactly 0), and what the
+        estimator says of it: `certificate`, `computed_in` and `certified`, as in the history. The training ends early
+        where its loss is no longer finite.
     """
     torch.set_num_threads(1)
     training = begin(setting)
@@ -47,12 +48,11 @@ def measure(setting: Setting, states: tuple[int, ...] = STATES) -> dict[str, Any
             reference = exact(training, lambda_, train_batch, val_batch)
             row = {"step": step, "norm": float(reference.norm())}
             for name, learner in learners.items():
-                row[name] = _compared(learner.hypergradient(train_batch, val_batch).flatten(), reference)
+                g = learner.hypergradient(train_batch, val_batch).flatten()
+                row[name] = {**_compared(g, reference), **_said(learner)}
             loss = default.step(train_batch, val_batch)
-            noted = default.history.iloc[-1]
-            g = torch.tensor(noted.filter(regex="^g:").to_numpy(dtype=float))
-            row[STEP] = {**_compared(g, reference), "certificate": _plain(noted.get("certificate"))}
-            row[STEP]["computed_in"] = _plain(noted.get("computed_in"))
+            g = torch.tensor(default.history.iloc[-1].filter(regex="^g:").to_numpy(dtype=float))
+            row[STEP] = {**_compared(g, reference), **_said(default)}
             rows.append(row)
         if not bool(loss.isfinite()):
             break
@@ -81,8 +81,10 @@ def _compared(g: Tensor, reference: Tensor) -> dict[str, Any]:
     return {"error": error / size if size else None, "cosine": cosine, "zero": not bool(g.any())}
 
 
-def _plain(value: Any) -> Any:
-    """A number or string that JSON knows; None where there is none."""
-    if value is None or pd.isna(value):
-        return None
-    return value if isinstance(value, str) else float(value)
+def _said(learner: BilevelLearner) -> dict[str, Any]:
+    """What the estimator says of its last result; float32 and certified where it says nothing."""
+    said = learner.certificate
+    if said is None:
+        return {"certificate": None, "computed_in": "float32", "certified": True}
+    error = said.error if math.isfinite(said.error) else None
+    return {"certificate": error, "computed_in": said.computed_in, "certified": said.certified}

@@ -18,9 +18,11 @@ COLUMNS = {
     "above_5e-2": "{:.2%}",
     "zeros": "{:.0f}",
     "float64": "{:.0f}",
+    "not_certified": "{:.0f}",
+    "silent": "{:.0f}",
 }
-"""`q99`: the quantile of 99 %. `zeros`: all of g is exactly 0 and g64 is not. `float64`: recomputed so; the
-history says it, of `STEP` only."""
+"""`q99`: the quantile of 99 %. `zeros`: all of g is exactly 0, g64 is not, and that is not said. `float64`: computed
+again so. `not_certified`: the estimator says that it could not. `silent`: errors above 5e-2 that are not said."""
 
 
 def flat(trainings: Iterable[dict[str, Any]]) -> pd.DataFrame:
@@ -45,8 +47,10 @@ def summary(states: pd.DataFrame) -> dict[str, float]:
         "worst": error.max(),
         "above_1e-2": (error > 1e-2).mean(),
         "above_5e-2": (error > 5e-2).mean(),
-        "zeros": int(states["zero"].sum()),
+        "zeros": int((states["zero"] & states["certified"]).sum()),
         "float64": int(states["computed_in"].eq("float64").sum()),
+        "not_certified": int((~states["certified"]).sum()),
+        "silent": int(((error > 5e-2) & states["certified"]).sum()),
     }
 
 
