@@ -58,8 +58,9 @@ class StepCheck:
         """Compare in the step to come, which is on `batch`; `start` is λ `[N]` before the first outer step."""
         self._let_go()
         self._batch, self._start = batch, start.to(self._now())
-        for p in self._raw():
-            p.grad = None
+        for p in self._raw():  # DistributedDataParallel may need the tensor
+            if p.grad is not None:
+                p.grad.zero_()
         self._handle = self._problem.optimizer.register_step_pre_hook(self._before_step)
 
     def finish(self) -> None:
@@ -136,7 +137,7 @@ class StepCheck:
                 f"the gradient that the optimizer uses is {far:.1%} away from that of train_loss at the present λ"
                 f"{losses}. {_ADVICE}{self._hooks()}"
             )
-        if not self._warned and all(p.grad is None for p in self._raw()):
+        if not self._warned and not any(p.grad is not None and p.grad.any() for p in self._raw()):
             self._warned = True
             warnings.warn(
                 f"training_step may not use λ: its gradient is {far:.1%} away from that of train_loss at the present "

@@ -87,6 +87,19 @@ def same_parameters(one: nn.Module, other: nn.Module) -> None:
         assert torch.equal(p, q), name
 
 
+class Noisy(Module):
+    """With dropout and batch norm."""
+
+    def __init__(self, weights: LossWeights) -> None:
+        super().__init__(weights)
+        self.net = nn.Sequential(self.net[0], nn.BatchNorm1d(8), nn.Dropout(0.3), *self.net[1:])
+
+
+class Forgets(Module):
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        return train_loss(self, torch.ones(3), batch)
+
+
 class CallsItself(Module):
     """Its losses go through `forward` of the LightningModule."""
 

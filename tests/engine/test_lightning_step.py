@@ -1,6 +1,10 @@
 """The Trainer takes the step that the hypergradient belongs to, or the callback says that it does not."""
 
 import copy
+import json
+import os
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -8,14 +12,16 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch.plugins import MixedPrecision
-from torch import Tensor, nn
+from torch import Tensor
 
 from bilevel_hpo import LossWeights, OneStep, UnsupportedError
 from tests.engine.lightning_problem import (
     LOADER,
     TRAIN,
     VAL,
+    Forgets,
     Module,
+    Noisy,
     callback,
     loss_weights,
     one_thread,
@@ -23,17 +29,10 @@ from tests.engine.lightning_problem import (
     trainer,
     val_loss,
 )
+from tests.engine.lightning_ranks import trained
 
 one_thread = pytest.fixture(autouse=True, scope="module")(one_thread)
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:lightning", "ignore::FutureWarning:lightning")
-
-
-class Noisy(Module):
-    """With dropout and batch norm."""
-
-    def __init__(self, weights: LossWeights) -> None:
-        super().__init__(weights)
-        self.net = nn.Sequential(self.net[0], nn.BatchNorm1d(8), nn.Dropout(0.3), *self.net[1:])
 
 
 class Detached(Noisy):
@@ -113,11 +112,6 @@ def test_the_comparison_changes_nothing(tmp_path: Path) -> None:
     (one, first), (other, second) = runs
     assert torch.equal(first.weights(), second.weights())
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
-
-
-class Forgets(Module):
-    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        return train_loss(self, torch.ones(3), batch)
 
 
 class ForgetsNoisily(Noisy, Forgets):
@@ -251,3 +245,21 @@ def test_a_clipped_step_has_the_hypergradient_of_real_training(
     expected = [(real(1 + step) - real(1 - step)) / 2e-5 for step in h]
     assert g == pytest.approx(expected, rel=1e-5, abs=1e-9)
     assert max(abs(g)) > 1e-5
+
+
+def test_two_ranks_learn_the_lambda_of_one_and_say_the_same(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    answer = subprocess.run(
+        [*command, "-m", "tests.engine.lightning_ranks"],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    first, second = json.loads(answer.stdout.splitlines()[-1])
+    assert first["Module"] == second["Module"] == pytest.approx(trained(Module, tmp_path, 0, 1), abs=1e-9)
+    assert first["Noisy"] == second["Noisy"]
+    assert first["Noisy"][2] < 0.9
+    assert "λ never arrives in training_step" in first["Forgets"]
+    assert "λ never arrives in training_step" in second["Forgets"]
