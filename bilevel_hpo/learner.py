@@ -29,16 +29,15 @@ __all__ = ["BilevelLearner", "Weights"]
 
 
 class Weights(Protocol):
-    """What the learner asks of `weights`: a module whose call gives λ; `TransferRatios` and `LossWeights` are such.
+    """What the learner asks of `weights`: a module whose call gives λ; any `nn.Module` whose call does is one.
 
-    It may have `labels`, names of the entries of λ, for the columns of the history.
+    It may have `labels`, names of the entries of λ, for the columns of the history; and `project_()`, which moves the
+    parameters back into their constraint, in place, and is called after every outer step. docs/extending.md has an
+    example.
     """
 
     def __call__(self) -> Lambda:
         """λ, a function of the module's parameters."""
-
-    def project_(self) -> None:
-        """Move the parameters back into the constraint, in place."""
 
     def state_dict(self) -> dict[str, Any]:
         """As of `nn.Module`."""
@@ -55,7 +54,7 @@ class BilevelLearner:
         inner_optimizer: steps on θ; any parameter groups. The estimators that look ahead know SGD, Adam, AdamW,
             RMSprop, Adagrad, NAdam and RAdam; `Direct` and the implicit ones take any that steps without a closure.
         weights: `TransferRatios`, `LossWeights`, `WeightsDict`, or any module whose call gives λ (a tensor, or a tuple
-            or dict of tensors) and that has `project_`.
+            or dict of tensors).
         train_loss: (model, λ, batch) ↦ L_train(θ, λ), a scalar. λ is what `weights()` gives; it may enter in any smooth
             way.
         val_loss: (model, λ, batch) ↦ L_val(θ, λ), a scalar. Called with the model in eval mode.
@@ -451,7 +450,8 @@ class BilevelLearner:
         with torch.no_grad():
             for p, mask, before in resting:  # Adam's momentum would move them still
                 p.copy_(torch.where(mask, before, p))
-        self.weights.project_()
+        if hasattr(self.weights, "project_"):
+            self.weights.project_()
 
     def _report(self, row: OuterStep, bad: int, n: int) -> None:
         where = f" ({self.place})" if self.place else ""
