@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from bilevel_hpo import Budget, LossWeights, OneStep
+from bilevel_hpo import Budget, LossWeights
 from bilevel_hpo.lightning import BilevelCallback
 
 TASKS = ["sum", "difference", "noise"]
@@ -98,7 +98,6 @@ def main(argv: Sequence[str] | None = None) -> LossWeights:
         val_loss,
         val_batches,
         outer_every=options.outer_every,
-        hypergradient=OneStep(),
         outer_optimizer=torch.optim.Adam(weights.parameters(), lr=0.05),
     )
     with contextlib.ExitStack() as stack:

@@ -17,6 +17,7 @@ from bilevel_hpo.lightning._context import clipping, on_device, within
 from bilevel_hpo.lightning._refusals import check, check_accumulation
 from bilevel_hpo.lightning._step_check import StepCheck, tolerance
 from bilevel_hpo.problem import BilevelProblem, Loss
+from bilevel_hpo.signal import Signal, signal
 from bilevel_hpo.structure import Lambda, Structure
 
 __all__ = ["BilevelCallback"]
@@ -135,6 +136,10 @@ class BilevelCallback(Callback):
     def trajectory(self) -> Lambda:
         """λ at the start and after every epoch, see `BilevelLearner.trajectory`."""
         return self.learner.trajectory
+
+    def signal(self, **options: Any) -> Signal:
+        """How far the hypergradients stand above the noise of the batches, see `bilevel_hpo.signal.signal`."""
+        return signal(self.history, cast(nn.Module, self.weights), **options)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Of the Trainer: `stage` says what it is about to do."""

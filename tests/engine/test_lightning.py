@@ -24,6 +24,7 @@ from bilevel_hpo import (
     UnsupportedError,
 )
 from bilevel_hpo.lightning import BilevelCallback
+from bilevel_hpo.signal import signal
 from tests.engine.lightning_problem import (
     LOADER,
     TRAIN,
@@ -283,3 +284,13 @@ def test_the_example_learns_and_leaves_nothing_behind(
     assert weights.to_series().idxmin() == "noise"
     assert "learned λ after 48 outer steps" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []
+
+
+def test_signal_judges_what_was_learned(tmp_path: Path) -> None:
+    weights = loss_weights()
+    bilevel = callback(weights, outer_every=1)
+    trainer(tmp_path, bilevel, max_epochs=10).fit(Module(weights), LOADER)
+    told = signal(bilevel.history, weights, level=0.01)
+    assert str(bilevel.signal(level=0.01)) == str(told)
+    assert bilevel.estimator is bilevel.learner.estimator
+    assert torch.equal(bilevel.trajectory, bilevel.learner.trajectory)
