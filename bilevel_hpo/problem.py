@@ -15,12 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.nn.utils.weight_norm import WeightNorm
-from torch.overrides import TorchFunctionMode
 
 from bilevel_hpo.batches import parts
 from bilevel_hpo.certificate import Certificate
 from bilevel_hpo.clipping import Clipping
+from bilevel_hpo.composed import Composed, needs_composed
 from bilevel_hpo.distributed import Ranks
 from bilevel_hpo.errors import UnsupportedError
 from bilevel_hpo.structure import Lambda, Structure
@@ -85,7 +84,7 @@ class BilevelProblem:
             "lambda_terms": train_loss if lambda_terms is None else lambda_terms,
         }
         self._module = _LossModule(self.model)
-        self._weight_norm = any(_has_weight_norm(module) for module in self.model.modules())
+        self._needs_composed = any(needs_composed(module) for module in self.model.modules())
         self._names = {id(p): name for name, p in self.model.named_parameters()}
         for group in optimizer.param_groups:
             for p in group["params"]:
@@ -181,10 +180,10 @@ class BilevelProblem:
 
     @contextlib.contextmanager
     def composed(self) -> Iterator[None]:
-        """Inside, attention and weight norm are made of operations with forward mode and second derivatives, and what
-        is compiled runs as it was written."""
-        weight_norm = _ComposedWeightNorm() if self._weight_norm else contextlib.nullcontext()
-        with as_written(), sdpa_kernel(SDPBackend.MATH), weight_norm:
+        """Inside, attention, weight norm and embedding bags are made of operations with forward mode and second
+        derivatives, and what is compiled runs as it was written."""
+        composed = Composed() if self._needs_composed else contextlib.nullcontext()
+        with as_written(), sdpa_kernel(SDPBackend.MATH), composed:
             yield
 
     def _call(self, which: str, params: Params, buffers: Params, lambda_: Tensor, batch: Any) -> Tensor:
@@ -204,23 +203,6 @@ class BilevelProblem:
         total = losses[0] if len(losses) == 1 else torch.stack(losses).mean()
         self.values.setdefault(which, total.detach())
         return total
-
-
-class _ComposedWeightNorm(TorchFunctionMode):
-    """Weight norm from plain operations: the fused one has no forward mode, and its second derivatives in v are wrong
-    (they take ‖v‖ for a constant; torch 2.13)."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is torch._weight_norm:
-            v, g, dim = args
-            return v * (g / torch.norm_except_dim(v, 2, dim))
-        return func(*args, **(kwargs or {}))
-
-
-def _has_weight_norm(module: nn.Module) -> bool:
-    """Of the new kind, a parametrization, or of the old, a hook."""
-    hooks = module._forward_pre_hooks.values()
-    return isinstance(module, nn.utils.parametrizations._WeightNorm) or any(isinstance(h, WeightNorm) for h in hooks)
 
 
 def original(model: nn.Module) -> nn.Module:

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from bilevel_hpo import Direct, FiniteDifference, OneStep, StepBatches, Unrolled, UnsupportedError
+from bilevel_hpo.composed import Composed
 from tests.engine import problems
 from tests.engine.problems import OPTIMIZERS, Case, batch, named, net, plain, weighted
 
@@ -209,31 +210,67 @@ class NoForwardMode(nn.Module):
         return self.inner(x)
 
 
-def test_an_operation_without_forward_mode_is_refused_naming_unrolled():
+def test_an_operation_without_forward_mode_is_differentiated_by_reverse_mode():
     case = Case(NoForwardMode())
     before = snapshot(case)
-    with pytest.raises(UnsupportedError, match=r"without forward mode.*Unrolled\(steps=1\)"):
-        case.learner(OneStep()).hypergradient(batch(1), batch(2))
-    assert_same(snapshot(case), before)
-    case.learner(Unrolled(1)).hypergradient(batch(1), batch(2))
-    assert_same(snapshot(case), before)
-    check(case, Unrolled(1))
-    # Its power iteration is detached: autograd and the real step do not see that it moves with θ, a difference does.
-    exact, approximate = case.g(Unrolled(1)), case.g(FiniteDifference())
-    assert 1e-6 < ((approximate - exact).norm() / exact.norm()).item() < 0.1
+    for estimator in (OneStep(), Unrolled(1)):
+        case.learner(estimator).hypergradient(batch(1), batch(2))
+        assert_same(snapshot(case), before)
+        check(case, estimator)
+        before["rng"] = torch.get_rng_state()
 
 
-def test_embedding_bag_has_neither_forward_mode_nor_second_derivatives():
-    case = Case(problems.Bag())
+@ahead
+@pytest.mark.parametrize("options", [{"mode": "mean"}, {"mode": "sum"}, {"mode": "mean", "padding_idx": 7}], ids=repr)
+def test_embedding_bag_which_has_neither_forward_mode_nor_second_derivatives(estimator, options):
+    model = problems.Bag()
+    model.bag = nn.EmbeddingBag(8, 5, **options).double()
+    check(Case(model), estimator)
+
+
+@pytest.mark.parametrize("mode", ["mean", "sum"])
+@pytest.mark.parametrize("padding", [None, 2, -1])
+@pytest.mark.parametrize("last", [True, False])
+def test_a_composed_embedding_bag_is_that_of_torch(mode, padding, last):
+    table, indices = torch.randn(6, 4), torch.tensor([1, 2, 5, 5, 2, 0, 3])
+    offsets = torch.tensor([0, 2, 2, 5, 7] if last else [0, 2, 2, 5])
+    options = {"mode": mode, "padding_idx": padding}
+    matrix, weights = indices[:6].view(2, 3), torch.rand(7)
+    calls = [
+        lambda: nn.functional.embedding_bag(matrix, table, **options),
+        lambda: nn.functional.embedding_bag(indices, table, offsets, include_last_offset=last, **options),
+    ]
+    if mode == "sum":
+        calls.append(
+            lambda: nn.functional.embedding_bag(
+                indices, table, offsets, include_last_offset=last, per_sample_weights=weights, **options
+            )
+        )
+    for call in calls:
+        with Composed():
+            composed = call()
+        torch.testing.assert_close(composed, call())
+
+
+class Distance(nn.Module):
+    """The distances to three points that are learned: `cdist` has neither forward mode nor second derivatives."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.points = nn.Parameter(torch.randn(3, 4, dtype=torch.float64))
+
+    def forward(self, x):
+        return torch.cdist(x, self.points)
+
+
+@pytest.mark.parametrize("estimator", [OneStep(), Unrolled(1), Unrolled(2)], ids=repr)
+def test_an_operation_that_can_be_differentiated_once_only_is_refused_naming_what_works(estimator):
+    case = Case(Distance())
     before = snapshot(case)
-    with pytest.raises(UnsupportedError, match=r"without forward mode.*Unrolled\(steps=1\)"):
-        case.g(OneStep())
-    for steps in (1, 2):
-        with pytest.raises(UnsupportedError, match=r"without second derivatives.*nn\.Embedding"):
-            case.learner(Unrolled(steps)).hypergradient(batch(1), batch(2))
-    before["rng"] = torch.get_rng_state()
+    with pytest.raises(UnsupportedError, match=r"train_loss.*without second derivatives.*cdist.*FiniteDifference"):
+        case.learner(estimator).hypergradient(batch(1), batch(2))
     assert_same(snapshot(case), before)
-    check(case, FiniteDifference())  # needs neither
 
 
 class InputNorm(nn.Module):
