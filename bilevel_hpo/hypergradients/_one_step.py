@@ -6,6 +6,7 @@ from torch.autograd import forward_ad
 
 from bilevel_hpo.batches import parts
 from bilevel_hpo.errors import UnsupportedError
+from bilevel_hpo.hypergradients._fused import FusedTangents
 from bilevel_hpo.hypergradients._inner_step import InnerStep
 from bilevel_hpo.hypergradients._of_one_step import Cross, OfOneStep
 from bilevel_hpo.problem import BilevelProblem, Params
@@ -54,7 +55,7 @@ class OneStep(OfOneStep):
         slope = torch.zeros_like(scale)
         total: Tensor | None = None
         for part in micro:
-            with forward_ad.dual_level(), problem.composed():
+            with forward_ad.dual_level(), problem.composed(), FusedTangents():
                 dual = {
                     n: forward_ad.make_dual(p, u[n]) if n in u else p  # type: ignore[no-untyped-call]
                     for n, p in step.before.items()

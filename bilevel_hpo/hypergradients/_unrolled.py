@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from bilevel_hpo.batches import StepBatches
-from bilevel_hpo.clipping import Clipping
 from bilevel_hpo.citations import FRANCESCHI2017, HIGHER, MACLAURIN2015, SHABAN2019
+from bilevel_hpo.clipping import Clipping
 from bilevel_hpo.errors import UnsupportedError
 from bilevel_hpo.hypergradients._base import Hypergradient
 from bilevel_hpo.hypergradients._random import RandomState
