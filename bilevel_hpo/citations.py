@@ -9,17 +9,17 @@ from collections.abc import Iterable
 __all__ = ["bibliography"]
 
 
-def bibliography(entries: Iterable[str]) -> str:
-    """The BibTeX `entries` in their order, each key once (the first that comes with it).
+def bibliography(references: Iterable[str]) -> str:
+    """This package's entry and the BibTeX entries of `references` in their order, each key once.
 
     Raises:
-        TypeError: `entries` is one string.
+        TypeError: `references` is one string.
         ValueError: a string without an entry `@type{key, …}`.
     """
-    if isinstance(entries, str):
-        raise TypeError(f"references must be a tuple of BibTeX entries; a string came: {entries[:60]!r}")
+    if isinstance(references, str):
+        raise TypeError(f"references must be a tuple of BibTeX entries; a string came: {references[:60]!r}")
     by_key: dict[str, str] = {}
-    for text in entries:
+    for text in (BILEVEL_HPO, *references):
         found = [entry.strip() for entry in re.split(r"(?m)^\s*(?=@)", text) if entry.strip()]
         for entry in found or [text]:
             key = re.match(r"@\w+\s*\{\s*([^\s,{}]+)\s*,", entry)

@@ -17,7 +17,7 @@ from bilevel_hpo._stopwatch import Stopwatch
 from bilevel_hpo.active import ActiveSet
 from bilevel_hpo.batches import StepBatches, parts
 from bilevel_hpo.certificate import Certificate
-from bilevel_hpo.citations import BILEVEL_HPO, bibliography
+from bilevel_hpo.citations import bibliography
 from bilevel_hpo.clipping import Clipping
 from bilevel_hpo.errors import NonFiniteError, NonFiniteWarning, UncertifiedWarning, UnsupportedError
 from bilevel_hpo.history import Epoch, History, OuterStep
@@ -165,7 +165,7 @@ class BilevelLearner:
 
     def citation(self) -> str:
         """BibTeX of the methods in use."""
-        return bibliography((BILEVEL_HPO, *self.estimator.references))
+        return bibliography(self.estimator.references)
 
     def inner_step(self, batch: Any) -> Tensor:
         """One ordinary optimizer step on θ; the loss before it. `MicroBatches` accumulate their gradients."""

@@ -291,4 +291,6 @@ def _start(init: object, shape: tuple[int, ...], wanted: str) -> Tensor:
 
 def _given(init: object) -> str:
     """How an error message begins."""
+    if init is None:
+        return "the constraint's own start"
     return f"init={init}" if isinstance(init, float | int) else "init"
