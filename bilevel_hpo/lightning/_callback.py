@@ -57,7 +57,8 @@ class BilevelCallback(Callback):
 
     Args:
         weights: as in `BilevelLearner`; moved to the device of the LightningModule.
-        train_loss: (lightning_module, λ, batch) ↦ L_train, the scalar that `training_step` returns. It should not log.
+        train_loss: (lightning_module, λ, batch) ↦ L_train, the scalar that `training_step` returns. It may log:
+            only the call in `training_step` counts.
         val_loss: (lightning_module, λ, batch) ↦ L_val, a scalar. Called with the module in eval mode.
         val_batches: for the outer steps; anything that can be iterated again and again (a DataLoader, a list; not a
             generator), repeated where it runs out. They go to the device by the LightningModule's own hooks. Where

@@ -26,30 +26,37 @@ def clipping(trainer: Trainer) -> Clipping | None:
 def within(trainer: Trainer, module: LightningModule, loss: Loss) -> Loss:
     """`loss`, evaluated inside the Trainer's precision context, as `training_step` is; its gradients are not.
 
-    A LightningModule that went through `torch.compile` has its methods back as they were written.
+    What `loss` logs is left out: `training_step` logs it. A LightningModule that went through `torch.compile` has its
+    methods back as they were written.
     """
     context: Callable[[], AbstractContextManager[None]] = trainer.precision_plugin.forward_context
 
     def in_context(model: Any, lambda_: Any, batch: Any) -> Tensor:
-        with context(), _as_written(module):
+        with context(), _set_apart(module):
             return loss(model, lambda_, batch)
 
     return in_context
 
 
 @contextlib.contextmanager
-def _as_written(module: LightningModule) -> Iterator[None]:
-    """Compiled methods can be differentiated only once; Lightning keeps the originals beside them."""
-    originals = getattr(module, "_compiler_ctx", None) or {}
-    names = [key.removeprefix("original_") for key in originals if key.startswith("original_")]
-    compiled = {name: module.__dict__.pop(name) for name in names}
+def _set_apart(module: LightningModule) -> Iterator[None]:
+    """Inside, the module logs nothing, and methods that were compiled are as written (a compiled one can be
+    differentiated only once; Lightning keeps the originals beside them)."""
+    kept = getattr(module, "_compiler_ctx", None) or {}
+    ours = {key.removeprefix("original_"): kept[key] for key in kept if key.startswith("original_")}
+    ours |= {"log": _nothing, "log_dict": _nothing}
+    theirs = {name: module.__dict__[name] for name in ours if name in module.__dict__}
+    module.__dict__.update(ours)
     try:
-        for name in names:
-            setattr(module, name, originals[f"original_{name}"])
         yield
     finally:
-        for name in names:
-            setattr(module, name, compiled[name])
+        for name in ours:
+            del module.__dict__[name]
+        module.__dict__.update(theirs)
+
+
+def _nothing(*args: Any, **kwargs: Any) -> None:
+    """In place of `log` and `log_dict`."""
 
 
 def on_device(trainer: Trainer, batch: Any) -> Any:

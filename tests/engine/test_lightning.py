@@ -294,3 +294,25 @@ def test_signal_judges_what_was_learned(tmp_path: Path) -> None:
     assert str(bilevel.signal(level=0.01)) == str(told)
     assert bilevel.estimator is bilevel.learner.estimator
     assert torch.equal(bilevel.trajectory, bilevel.learner.trajectory)
+
+
+class Logs(Module):
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        return logged_loss(self, self.weights(), batch)
+
+
+def logged_loss(module: Any, lambda_: Tensor, batch: Any) -> Tensor:
+    loss = train_loss(module, lambda_, batch)
+    module.log("train_loss", loss, on_step=True)
+    module.log_dict({"twice": 2 * loss})
+    return loss
+
+
+def test_a_train_loss_may_log(tmp_path: Path) -> None:
+    weights = loss_weights()
+    bilevel = callback(weights, outer_every=1, warm_up=1, train_loss=logged_loss)
+    logger = lightning.pytorch.loggers.CSVLogger(tmp_path)
+    fit = trainer(tmp_path, bilevel, logger=logger, log_every_n_steps=1)
+    fit.fit(Logs(weights), LOADER)
+    assert pd.read_csv(Path(logger.log_dir) / "metrics.csv")["train_loss"].notna().sum() == len(TRAIN)
+    assert len(bilevel.history) == len(TRAIN) - 1
