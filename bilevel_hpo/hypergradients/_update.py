@@ -31,10 +31,9 @@ class _Held:
     """The rule's scalars in the state."""
 
     def cast(self, scalars: tuple[str, ...]) -> State:
-        """The state in the dtype of θ, but for the scalars; copied, for the optimizer goes on to change it."""
-        dtype = self.p.dtype
+        """The state in the dtype of θ, but for the scalars."""
         return {
-            key: value.to(dtype, copy=True) if key not in scalars and isinstance(value, Tensor) else _copied(value)
+            key: value.to(self.p.dtype) if key not in scalars and isinstance(value, Tensor) else value
             for key, value in self.state.items()
         }
 
@@ -72,11 +71,6 @@ class Replay:
     state: State
     group: Group
 
-    def moved(self) -> Tensor:
-        """θ'."""
-        with torch.no_grad():
-            return self.rule.update(self.p, self.g, self.state, self.group)[0]
-
     def pull_back(self, v: Tensor) -> Tensor:
         """(∂U/∂g)ᵀ v."""
         with torch.enable_grad():
@@ -102,22 +96,18 @@ def updated(problem: BilevelProblem, params: Params, gradients: Params, *, after
     rule = rule_for(problem.optimizer)
     held = list(_held(problem, rule, params, gradients))
     if not rule.elementwise:
-        replays = {
-            h.name: Replay(rule, h.p, h.g.to(h.p.dtype, copy=True), h.cast(rule.scalars), dict(h.group)) for h in held
-        }
-        return Update({name: replay.moved() for name, replay in replays.items()} if after else {}, {}, replays)
-    if rule.linear and not after:
-        return Update({}, dict(_constant_slopes(rule, held)))
+        replays = {h.name: _replay(rule, h) for h in held}
+        return Update(dict(_moved(rule, held)) if after else {}, {}, replays)
+    if rule.linear:
+        return Update(dict(_moved(rule, held)) if after else {}, dict(_constant_slopes(rule, held)))
     moved: Params = {}
     slope: Params = {}
     for bucket in _buckets(held):
-        p, g, state = bucket.joined(rule.scalars)
-        moved_to, d = _step(rule, p, g, state, bucket.group)
+        moved_to, d = _step(rule, *bucket.joined(rule.scalars), bucket.group)
+        bucket.hand_out(d, slope)
         if after:
             bucket.hand_out(moved_to, moved)
-        if d is not None:
-            bucket.hand_out(d, slope)
-    return Update(moved, dict(_constant_slopes(rule, held)) if rule.linear else dict(slope))
+    return Update(moved, dict(slope))
 
 
 def slopes(problem: BilevelProblem, params: Params, gradients: Params, after: Params | None = None) -> dict[str, Any]:
@@ -129,18 +119,23 @@ def slopes(problem: BilevelProblem, params: Params, gradients: Params, after: Pa
     return dict(update.slope)
 
 
-def _step(rule: Rule, p: Tensor, g: Tensor, state: State, group: Group) -> tuple[Tensor, Tensor | None]:
-    """θ' and ∂θ'/∂g of an element-wise rule; None of a linear one."""
-    with torch.no_grad():
-        if rule.slope is not None:
+def _step(rule: Rule, p: Tensor, g: Tensor, state: State, group: Group) -> tuple[Tensor, Tensor]:
+    """θ' and ∂θ'/∂g of an element-wise rule."""
+    if rule.slope is not None:
+        with torch.no_grad():
             return rule.slope(p, g, state, group)
-        if rule.linear:
-            return rule.update(p, g, state, group)[0], None
     with torch.enable_grad():
         g = g.detach().requires_grad_()
         moved, _ = rule.update(p.detach(), g, state, group)
         (d,) = torch.autograd.grad(moved, g, torch.ones_like(g))
     return moved.detach(), d
+
+
+def _moved(rule: Rule, held: list[_Held]) -> Iterator[tuple[str, Tensor]]:
+    """θ' by name, one parameter at a time."""
+    with torch.no_grad():
+        for h in held:
+            yield h.name, rule.update(h.p, h.g.to(h.p.dtype), h.cast(rule.scalars), h.group)[0]
 
 
 def _constant_slopes(rule: Rule, held: list[_Held]) -> Iterator[tuple[str, float]]:
@@ -153,6 +148,12 @@ def _constant_slopes(rule: Rule, held: list[_Held]) -> Iterator[tuple[str, float
             state = {key: value if key in rule.scalars else zero for key, value in h.state.items()}
             known[kind] = rule.update(zero, one, state, h.group)[0].item()
         yield h.name, known[kind]
+
+
+def _replay(rule: Rule, h: _Held) -> Replay:
+    """Copies of what the optimizer goes on to change: gradient, state and group."""
+    state = {key: value.clone() if isinstance(value, Tensor) else value for key, value in h.cast(rule.scalars).items()}
+    return Replay(rule, h.p, h.g.to(h.p.dtype, copy=True), state, dict(h.group))
 
 
 @dataclass
@@ -176,7 +177,8 @@ class _Bucket:
         return p, self._vector([h.g for h, _, _ in self.pieces], dtype), state
 
     def _vector(self, tensors: list[Tensor], dtype: torch.dtype) -> Tensor:
-        cut = [t.reshape(-1)[a:b] for t, (_, a, b) in zip(tensors, self.pieces, strict=True)]
+        flat = [t.reshape(-1) for t in tensors]
+        cut = [t if b - a == len(t) else t[a:b] for t, (_, a, b) in zip(flat, self.pieces, strict=True)]
         return (cut[0] if len(cut) == 1 else torch.cat(cut)).to(dtype)
 
     def hand_out(self, vector: Tensor, into: Params) -> None:
@@ -230,7 +232,3 @@ def _buckets(held: list[_Held]) -> Iterator[_Bucket]:
             if bucket.size >= CHUNK:
                 yield open_.pop(key)
     yield from open_.values()
-
-
-def _copied(value: Any) -> Any:
-    return value.clone() if isinstance(value, Tensor) else value

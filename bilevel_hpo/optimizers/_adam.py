@@ -20,20 +20,22 @@ def adam(p: Tensor, g: Tensor, state: State, group: Group) -> tuple[Tensor, Stat
     return plus_ratio(p, state["exp_avg"], denominator, -number(group["lr"]) / correction1), state
 
 
-def adam_slope(p: Tensor, g: Tensor, before: State, after: State, group: Group) -> Tensor:
-    """∂θ'/∂g of `adam`."""
-    _, g = decayed(p, g, group)
-    betas, correction1, correction2 = _corrections(after, group)
-    factor = -number(group["lr"]) / correction1
-    r = root(after["exp_avg_sq"]).div_(correction2**0.5)
-    slope = ratio_slope(
-        g, (before.get("exp_avg"), before.get("exp_avg_sq")), betas, (r, group["eps"], correction2**0.5), factor
-    )
+def adam_slope(p: Tensor, g: Tensor, state: State, group: Group) -> tuple[Tensor, Tensor]:
+    """θ' and ∂θ'/∂g of `adam`."""
+    p, g = decayed(p, g, group)
+    after, correction1, correction2 = _moments(g, state, group)
+    betas, factor, scale, eps = group["betas"], -number(group["lr"]) / correction1, correction2**0.5, group["eps"]
+    averages = state.get("exp_avg"), state.get("exp_avg_sq")
+    r = root(after["exp_avg_sq"]).div_(scale)
+    total = r + eps
+    slope = ratio_slope(g, averages, betas, (r, eps, scale, total), factor)
     if group["amsgrad"]:
-        largest = after["max_exp_avg_sq"]
-        constant = factor * (1 - betas[0]) / (root(largest) / correction2**0.5 + group["eps"])
-        slope = torch.where(largest > after["exp_avg_sq"], constant, slope)
-    return signed(slope, group)
+        largest = average(state, "max_exp_avg_sq", g)
+        with_largest = root(largest).div_(scale).add_(eps)
+        is_larger = largest > after["exp_avg_sq"]
+        slope = torch.where(is_larger, factor * (1 - number(betas[0])) / with_largest, slope)
+        total = torch.where(is_larger, with_largest, total)
+    return p.addcdiv(after["exp_avg"], total, value=factor), signed(slope, group)
 
 
 def nadam(p: Tensor, g: Tensor, state: State, group: Group) -> tuple[Tensor, State]:
@@ -46,15 +48,18 @@ def nadam(p: Tensor, g: Tensor, state: State, group: Group) -> tuple[Tensor, Sta
     return plus_ratio(p, state["exp_avg"], denominator, of_average), state
 
 
-def nadam_slope(p: Tensor, g: Tensor, before: State, after: State, group: Group) -> Tensor:
-    """∂θ'/∂g of `nadam`."""
-    _, g = decayed(p, g, group)
-    betas, _, correction2 = _corrections(after, group)
-    of_g, of_average, _ = _nadam_factors({**before, "step": after["step"]}, group)
-    m0, v0 = before.get("exp_avg"), before.get("exp_avg_sq")
-    denominator = root(after["exp_avg_sq"].div(correction2)), group["eps"], correction2**0.5
+def nadam_slope(p: Tensor, g: Tensor, state: State, group: Group) -> tuple[Tensor, Tensor]:
+    """θ' and ∂θ'/∂g of `nadam`."""
+    p, g = decayed(p, g, group)
+    after, _, correction2 = _moments(g, state, group)
+    of_g, of_average, _ = _nadam_factors(after, group)
+    betas, eps, m0, v0 = group["betas"], group["eps"], state.get("exp_avg"), state.get("exp_avg_sq")
+    r = root(after["exp_avg_sq"].div(correction2))
+    denominator = r, eps, correction2**0.5, r + eps
     slope = ratio_slope(g, (None, v0), (0.0, betas[1]), denominator, of_g)
-    return signed(slope.add_(ratio_slope(g, (m0, v0), betas, denominator, of_average)), group)
+    slope.add_(ratio_slope(g, (m0, v0), betas, denominator, of_average))
+    moved = p.addcdiv(g, denominator[3], value=of_g).addcdiv_(after["exp_avg"], denominator[3], value=of_average)
+    return moved, signed(slope, group)
 
 
 def _nadam_factors(state: State, group: Group) -> tuple[float, float, Tensor]:
@@ -76,22 +81,19 @@ def radam(p: Tensor, g: Tensor, state: State, group: Group) -> tuple[Tensor, Sta
     return p - update, state
 
 
-def radam_slope(p: Tensor, g: Tensor, before: State, after: State, group: Group) -> Tensor:
-    """∂θ'/∂g of `radam`."""
+def radam_slope(p: Tensor, g: Tensor, state: State, group: Group) -> tuple[Tensor, Tensor]:
+    """θ' and ∂θ'/∂g of `radam`."""
+    moved, after = radam(p, g, state, group)
     _, g = decayed(p, g, group)
-    betas, correction1, correction2 = _corrections(after, group)
-    factor = -number(group["lr"]) / correction1
-    rectification = _rectification(after, group)
+    correction1, correction2 = _corrections(after, group)
+    factor, rectification = -number(group["lr"]) / correction1, _rectification(after, group)
     if rectification is None:
-        return signed(torch.full_like(g, factor * (1 - betas[0])), group)
-    slope = ratio_slope(
-        g,
-        (before.get("exp_avg"), before.get("exp_avg_sq")),
-        betas,
-        (root(after["exp_avg_sq"]), group["eps"], 1.0),
-        factor * correction2**0.5 * rectification,
-    )
-    return signed(slope, group)
+        return moved, signed(torch.full_like(g, factor * (1 - number(group["betas"][0]))), group)
+    r = root(after["exp_avg_sq"])
+    denominator = r, group["eps"], 1.0, r + group["eps"]
+    averages = state.get("exp_avg"), state.get("exp_avg_sq")
+    slope = ratio_slope(g, averages, group["betas"], denominator, factor * correction2**0.5 * rectification)
+    return moved, signed(slope, group)
 
 
 def _rectification(state: State, group: Group) -> float | None:
@@ -115,16 +117,17 @@ def adamax(p: Tensor, g: Tensor, state: State, group: Group) -> tuple[Tensor, St
     return moved, {**state, "step": step, "exp_avg": mean, "exp_inf": largest}
 
 
-def adamax_slope(p: Tensor, g: Tensor, before: State, after: State, group: Group) -> Tensor:
-    """∂θ'/∂g of `adamax`: of m/(|g| + eps) where |g| is a new maximum, of m/constant elsewhere."""
+def adamax_slope(p: Tensor, g: Tensor, state: State, group: Group) -> tuple[Tensor, Tensor]:
+    """θ' and ∂θ'/∂g of `adamax`: of m/(|g| + eps) where |g| is a new maximum, of m/constant elsewhere."""
+    moved, after = adamax(p, g, state, group)
     _, g = decayed(p, g, group)
     beta1, beta2 = (number(beta) for beta in group["betas"])
     factor = -number(group["lr"]) / (1 - beta1 ** after["step"])
     largest, constant = after["exp_inf"], factor * (1 - beta1)
     # d/dg of m/(|g| + eps) is [(1 − β₁)·eps − β₁·m₀·sign(g)]/(|g| + eps)²
-    new = (average(before, "exp_avg", g) * g.sign()).mul_(-factor * beta1).add_(constant * group["eps"])
-    is_new = g.abs().add_(group["eps"]) > average(before, "exp_inf", g) * beta2
-    return signed(torch.where(is_new, new.div_(largest), constant).div_(largest), group)
+    new = (average(state, "exp_avg", g) * g.sign()).mul_(-factor * beta1).add_(constant * group["eps"])
+    is_new = g.abs().add_(group["eps"]) > average(state, "exp_inf", g) * beta2
+    return moved, signed(torch.where(is_new, new.div_(largest), constant).div_(largest), group)
 
 
 def _moments(g: Tensor, state: State, group: Group) -> tuple[State, float, float]:
@@ -133,14 +136,13 @@ def _moments(g: Tensor, state: State, group: Group) -> tuple[State, float, float
     exp_avg = average(state, "exp_avg", g).lerp(g, 1 - beta1)
     exp_avg_sq = average(state, "exp_avg_sq", g).mul(beta2).addcmul(g, g, value=1 - beta2)
     state = {**state, "step": number(state.get("step", 0)) + 1, "exp_avg": exp_avg, "exp_avg_sq": exp_avg_sq}
-    _, correction1, correction2 = _corrections(state, group)
-    return state, correction1, correction2
+    return state, *_corrections(state, group)
 
 
-def _corrections(after: State, group: Group) -> tuple[tuple[float, float], float, float]:
-    """β₁ and β₂, and the bias corrections 1 − βᵗ of a state after the step."""
+def _corrections(after: State, group: Group) -> tuple[float, float]:
+    """The bias corrections 1 − βᵗ of a state after the step."""
     beta1, beta2 = (number(beta) for beta in group["betas"])
-    return (beta1, beta2), 1 - beta1 ** after["step"], 1 - beta2 ** after["step"]
+    return 1 - beta1 ** after["step"], 1 - beta2 ** after["step"]
 
 
 ADAM = Rule(adam, slope=adam_slope)

@@ -58,8 +58,8 @@ def signed(slope: Tensor, group: Group) -> Tensor:
 def ratio_slope(
     g: Tensor,
     before: tuple[Tensor | None, Tensor | None],
-    betas: tuple[float, float],
-    denominator: tuple[Tensor, float, float],
+    betas: tuple[float | Tensor, float | Tensor],
+    denominator: tuple[Tensor, float, float, Tensor],
     factor: float,
 ) -> Tensor:
     """factor · d/dg of m/(r + eps), where m = β₁·m₀ + (1 − β₁)·g, v = β₂·v₀ + (1 − β₂)·g² and r = √v/k.
@@ -73,16 +73,16 @@ def ratio_slope(
         g: the gradient.
         before: m₀ (None where β₁ = 0) and v₀; None before the first step.
         betas: β₁, β₂.
-        denominator: r, eps and k.
+        denominator: r, eps, k and r + eps.
         factor: of all elements.
     """
-    (m0, v0), (beta1, beta2), (r, eps, k) = before, betas, denominator
-    total = r + eps
-    constant = factor * (1 - beta1) * eps
+    (m0, v0), (r, eps, k, total) = before, denominator
+    beta1, beta2 = (number(beta) for beta in betas)
+    constant = float(factor * (1 - beta1) * eps)
     if v0 is None:
-        return constant / total.square_()
+        return total.square().reciprocal_().mul_(constant)
     scale = factor / k**2
-    slope = v0 * (scale * (1 - beta1) * beta2)
+    slope = v0.mul(scale * (1 - beta1) * beta2)
     if m0 is not None:
         slope.addcmul_(g, m0, value=-scale * (1 - beta2) * beta1)
     return slope.div_(r).add_(constant).div_(total).div_(total)

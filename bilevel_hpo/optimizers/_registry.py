@@ -102,7 +102,7 @@ def rule_for(optimizer: Optimizer) -> Rule:
     """
     optimizer = unwrapped(optimizer)
     name = type(optimizer).__name__
-    rule = _rule_of(type(optimizer))
+    rule = _RULES.get(type(optimizer)) or _rule_of(type(optimizer))
     hooks = [*optimizer._optimizer_step_pre_hooks, *optimizer._optimizer_step_post_hooks]
     if hooks:
         raise UnsupportedError(

@@ -17,8 +17,8 @@ Group = dict[str, Any]
 UpdateFunction = Callable[[Tensor, Tensor, State, Group], tuple[Tensor, State]]
 """(θ, g, state, group) ↦ (θ', state'), without a change to its arguments."""
 
-SlopeFunction = Callable[[Tensor, Tensor, State, State, Group], Tensor]
-"""(θ, g, state, state', group) ↦ ∂θ'/∂g, element by element."""
+SlopeFunction = Callable[[Tensor, Tensor, State, Group], tuple[Tensor, Tensor]]
+"""(θ, g, state, group) ↦ (θ', ∂θ'/∂g), element by element, without a change to its arguments."""
 
 
 @dataclass(frozen=True)
@@ -34,4 +34,5 @@ class Rule:
     linear: bool = False
     """∂θ'/∂g is the same number for all elements, whatever θ and g are."""
     slope: SlopeFunction | None = None
-    """∂θ'/∂g in closed form, where it is known: faster than automatic differentiation, and without its cancellation."""
+    """The step and ∂θ'/∂g in closed form, where it is known: faster than automatic differentiation, and without its
+    cancellation."""

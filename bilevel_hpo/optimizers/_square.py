@@ -25,20 +25,22 @@ def rmsprop(p: Tensor, g: Tensor, state: State, group: Group) -> tuple[Tensor, S
     return plus_ratio(p, g, denominator, -lr), state
 
 
-def rmsprop_slope(p: Tensor, g: Tensor, before: State, after: State, group: Group) -> Tensor:
-    """∂θ'/∂g of `rmsprop`."""
+def rmsprop_slope(p: Tensor, g: Tensor, state: State, group: Group) -> tuple[Tensor, Tensor]:
+    """θ' and ∂θ'/∂g of `rmsprop`."""
+    moved, after = rmsprop(p, g, state, group)
     _, g = decayed(p, g, group)
     lr, alpha, eps, second = number(group["lr"]), group["alpha"], group["eps"], after["square_avg"]
     if not group["centered"]:
         r = root(second)
-        return signed(ratio_slope(g, (None, before.get("square_avg")), (0.0, alpha), (r, eps, 1.0), -lr), group)
+        slope = ratio_slope(g, (None, state.get("square_avg")), (0.0, alpha), (r, eps, 1.0, r + eps), -lr)
+        return moved, signed(slope, group)
     # The variance is a = α·v₀ + (1 − α)·g² − m²; without what cancels, a − (1 − α)·g·(g − m) is α·(v₀ − m·m₀).
     mean = after["grad_avg"]
     r = root(second.addcmul(mean, mean, value=-1))
     total = r + eps
-    rest = average(before, "square_avg", g).addcmul(mean, average(before, "grad_avg", g), value=-1)
+    rest = average(state, "square_avg", g).addcmul(mean, average(state, "grad_avg", g), value=-1)
     rest = torch.where(r > root(torch.zeros_like(r)), rest, 0.0)
-    return signed(rest.mul_(-lr * alpha).div_(r).add_(-lr * eps).div_(total).div_(total), group)
+    return moved, signed(rest.mul_(-lr * alpha).div_(r).add_(-lr * eps).div_(total).div_(total), group)
 
 
 def adagrad(p: Tensor, g: Tensor, state: State, group: Group) -> tuple[Tensor, State]:
@@ -49,13 +51,14 @@ def adagrad(p: Tensor, g: Tensor, state: State, group: Group) -> tuple[Tensor, S
     return plus_ratio(p, g, root(total) + group["eps"], -_rate(step, group)), {**state, "step": step, "sum": total}
 
 
-def adagrad_slope(p: Tensor, g: Tensor, before: State, after: State, group: Group) -> Tensor:
-    """∂θ'/∂g of `adagrad`: of g/(√(s + g²) + eps), which is [eps + s/√(s + g²)]/(√(s + g²) + eps)²."""
+def adagrad_slope(p: Tensor, g: Tensor, state: State, group: Group) -> tuple[Tensor, Tensor]:
+    """θ' and ∂θ'/∂g of `adagrad`: of g/(√(s + g²) + eps), which is [eps + s/√(s + g²)]/(√(s + g²) + eps)²."""
+    moved, after = adagrad(p, g, state, group)
     _, g = decayed(p, g, group)
     rate, r = _rate(after["step"], group), root(after["sum"])
     total = r + group["eps"]
-    slope = _accumulated(before, g, group) * -rate
-    return signed(slope.div_(r).add_(-rate * group["eps"]).div_(total).div_(total), group)
+    slope = _accumulated(state, g, group) * -rate
+    return moved, signed(slope.div_(r).add_(-rate * group["eps"]).div_(total).div_(total), group)
 
 
 def _rate(step: float, group: Group) -> float:
@@ -78,12 +81,13 @@ def adadelta(p: Tensor, g: Tensor, state: State, group: Group) -> tuple[Tensor, 
     return plus(p, delta, -number(group["lr"])), state
 
 
-def adadelta_slope(p: Tensor, g: Tensor, before: State, after: State, group: Group) -> Tensor:
-    """∂θ'/∂g of `adadelta`: √(d + eps)·(ρ·v₀ + eps)/(v + eps)^1.5, d and v₀ the averages before the step."""
+def adadelta_slope(p: Tensor, g: Tensor, state: State, group: Group) -> tuple[Tensor, Tensor]:
+    """θ' and ∂θ'/∂g of `adadelta`: √(d + eps)·(ρ·v₀ + eps)/(v + eps)^1.5, d and v₀ the averages before the step."""
+    moved, after = adadelta(p, g, state, group)
     total = after["square_avg"] + group["eps"]
-    moves = average(before, "acc_delta", g).add(group["eps"]).sqrt_().mul_(-number(group["lr"]))
-    rest = average(before, "square_avg", g).mul(group["rho"]).add_(group["eps"])
-    return signed(moves.mul_(rest).div_(total).div_(total.sqrt()), group)
+    moves = average(state, "acc_delta", g).add(group["eps"]).sqrt_().mul_(-number(group["lr"]))
+    rest = average(state, "square_avg", g).mul(group["rho"]).add_(group["eps"])
+    return moved, signed(moves.mul_(rest).div_(total).div_(total.sqrt()), group)
 
 
 RMSPROP = Rule(rmsprop, slope=rmsprop_slope)
