@@ -11,7 +11,7 @@ from bilevel_hpo.errors import UnsupportedError
 from bilevel_hpo.optimizers import Group, Rule, State, rule_for, unwrapped
 from bilevel_hpo.problem import BilevelProblem, Params
 
-__all__ = ["Update", "slopes", "updated"]
+__all__ = ["Update", "updated"]
 
 CHUNK = 1 << 17
 """Elements that one call of an element-wise rule works on: many small tensors are joined, a large one is cut, so that
@@ -52,8 +52,8 @@ class Update:
     def pull_back(self, v: Params) -> Params:
         """u = (∂U/∂g)ᵀ v by name; entries of v without gradient are left out. Empties v, for the sake of memory."""
         u: Params = {}
-        while v:
-            name, vi = v.popitem()
+        for name in list(v):
+            vi = v.pop(name)
             if name in self.slope:
                 u[name] = vi * self.slope[name]
             elif name in self.replays:
@@ -63,7 +63,7 @@ class Update:
 
 @dataclass(frozen=True)
 class Replay:
-    """The step of one parameter, which is taken once more when v is known."""
+    """The step of one parameter under a rule that is not element-wise, taken once more when v is known."""
 
     rule: Rule
     p: Tensor
@@ -75,19 +75,18 @@ class Replay:
         """(∂U/∂g)ᵀ v."""
         with torch.enable_grad():
             g = self.g.detach().requires_grad_()
-            moved, _ = self.rule.update(self.p.detach(), g, self.state, self.group)
+            moved, _ = self.rule.update(self.p, g, self.state, self.group)
             (u,) = torch.autograd.grad(moved, g, v)
         return u
 
 
-def updated(problem: BilevelProblem, params: Params, gradients: Params, *, after: bool = True) -> Update:
+def updated(problem: BilevelProblem, params: Params, gradients: Params) -> Update:
     """The step that the inner optimizer takes from its present state, computed in the dtype of `params`.
 
     Args:
         problem: its optimizer steps; its state is only read.
-        params: θ by name, read only, as is g. θ must not change before `pull_back` where the rule is not element-wise.
+        params: θ by name, read only, as is g.
         gradients: g = ∂L_train/∂θ by name; a parameter without one stays.
-        after: whether θ' is kept. Where the optimizer itself takes the step, it need not be.
 
     Raises:
         UnsupportedError: the optimizer has no rule, a gradient is sparse, or the state of an element-wise rule has an
@@ -97,26 +96,16 @@ def updated(problem: BilevelProblem, params: Params, gradients: Params, *, after
     held = list(_held(problem, rule, params, gradients))
     if not rule.elementwise:
         replays = {h.name: _replay(rule, h) for h in held}
-        return Update(dict(_moved(rule, held)) if after else {}, {}, replays)
+        return Update(dict(_moved(rule, held)), {}, replays)
     if rule.linear:
-        return Update(dict(_moved(rule, held)) if after else {}, dict(_constant_slopes(rule, held)))
+        return Update(dict(_moved(rule, held)), dict(_constant_slopes(rule, held)))
     moved: Params = {}
     slope: Params = {}
     for bucket in _buckets(held):
         moved_to, d = _step(rule, *bucket.joined(rule.scalars), bucket.group)
+        bucket.hand_out(moved_to, moved)
         bucket.hand_out(d, slope)
-        if after:
-            bucket.hand_out(moved_to, moved)
     return Update(moved, dict(slope))
-
-
-def slopes(problem: BilevelProblem, params: Params, gradients: Params, after: Params | None = None) -> dict[str, Any]:
-    """∂U/∂g by name; θ' is written into the tensors of `after`, if they are given."""
-    update = updated(problem, params, gradients, after=after is not None)
-    for name, moved in update.after.items():
-        if after is not None:
-            after[name].copy_(moved)
-    return dict(update.slope)
 
 
 def _step(rule: Rule, p: Tensor, g: Tensor, state: State, group: Group) -> tuple[Tensor, Tensor]:
@@ -151,9 +140,12 @@ def _constant_slopes(rule: Rule, held: list[_Held]) -> Iterator[tuple[str, float
 
 
 def _replay(rule: Rule, h: _Held) -> Replay:
-    """Copies of what the optimizer goes on to change: gradient, state and group."""
-    state = {key: value.clone() if isinstance(value, Tensor) else value for key, value in h.cast(rule.scalars).items()}
-    return Replay(rule, h.p, h.g.to(h.p.dtype, copy=True), state, dict(h.group))
+    """Copies of what the training goes on to change."""
+    state = {
+        key: value.detach().clone() if isinstance(value, Tensor) else value
+        for key, value in h.cast(rule.scalars).items()
+    }
+    return Replay(rule, h.p.detach().clone(), h.g.to(h.p.dtype, copy=True), state, dict(h.group))
 
 
 @dataclass
