@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from bilevel_hpo.plots._names import as_hover, as_label, as_text
+from bilevel_hpo.plots._sources import Runs, validation_table
 from bilevel_hpo.plots._template import DASHES, PALETTE, TEMPLATE, translucent
 
 __all__ = ["ConvergenceFacts", "Curve", "convergence", "convergence_facts"]
@@ -51,14 +52,13 @@ class ConvergenceFacts:
         return pd.concat(tables, ignore_index=True)
 
 
-def convergence_facts(
-    history: pd.DataFrame, *, x: Axis = "epoch", searches: pd.DataFrame | None = None
-) -> ConvergenceFacts:
+def convergence_facts(history: Runs, *, x: Axis = "epoch", searches: pd.DataFrame | None = None) -> ConvergenceFacts:
     """What `convergence` draws; its arguments and errors are the same."""
     if searches is not None and x != "seconds":
         raise ValueError(f"searches have seconds, not epochs, and x is {x!r}; x='seconds' is wanted")
     if x not in ("epoch", "seconds"):
         raise ValueError(f"x is {x!r}; 'epoch' or 'seconds' is wanted")
+    history = validation_table(history)
     wanted = ["method", "seed", "epoch", "val", *(["seconds"] if x == "seconds" else [])]
     missing = [name for name in wanted if name not in history.columns]
     if missing:
@@ -114,7 +114,7 @@ def _best_so_far(searches: pd.DataFrame) -> dict[str, Curve]:
 
 
 def convergence(
-    history: pd.DataFrame,
+    history: Runs,
     *,
     x: Axis = "epoch",
     label: str = "validation loss",
@@ -123,8 +123,11 @@ def convergence(
     """Validation curve, a line for the mean over seeds and a band for ± one standard deviation.
 
     Args:
-        history: one row per (method, seed, epoch), with the columns method, seed, epoch, val and, for `x="seconds"`,
-            seconds since the start of that training.
+        history: a learner, its `epochs` or its `history` (the mean over the outer steps of an epoch); a list of such,
+            one per seed; or a dict of methods, each with one or a list. Or a table with one row per (method, seed,
+            epoch) and the columns method, seed, epoch, val and, for `x="seconds"`, seconds since the start of that
+            training. Of a learner, `val_loss` is drawn, in the epochs that have one: see `Epoch.val_loss` for what it
+            is, and compare trainings only where it was taken in the same way (`fit(validate=True)`).
         x: over epochs, or over seconds: then an epoch stands at the mean of its seconds over the seeds.
         label: title of the vertical axis.
         searches: over seconds only, one row per trial in the order they ran, with the columns method, seed, seconds
@@ -133,8 +136,9 @@ def convergence(
             takes over five times as long as the trainings, the seconds are on a logarithmic axis.
 
     Raises:
-        ValueError: a column is missing, there is no row, an epoch comes twice, a search is given over epochs, a trial
-            took less than no time, or a search has no finite value.
+        TypeError: a training that is neither a learner nor a frame.
+        ValueError: a column is missing, there is no row or no validation loss, an epoch comes twice, a search is given
+            over epochs, a trial took less than no time, or a search has no finite value.
     """
     facts = convergence_facts(history, x=x, searches=searches)
     figure = go.Figure(layout={"template": TEMPLATE, "xaxis_title_text": x, "yaxis_title_text": as_text(label)})

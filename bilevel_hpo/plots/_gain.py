@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from bilevel_hpo.plots._names import as_hover, as_label
+from bilevel_hpo.plots._sources import Matrix, matrix
 from bilevel_hpo.plots._template import GREY, PALETTE, TEMPLATE
 
 __all__ = ["GainFacts", "gain", "gain_facts"]
@@ -40,9 +41,11 @@ class GainFacts:
         return self.table
 
 
-def gain_facts(table: pd.DataFrame, *, resamples: int = 2000, seed: int = 0) -> GainFacts:
+def gain_facts(table: pd.DataFrame, *, ratios: Matrix | None = None, resamples: int = 2000, seed: int = 0) -> GainFacts:
     """What `gain` draws; its arguments and errors are the same."""
     wanted = ["source", "target", "lambda", "gain"]
+    if ratios is not None:
+        table = _with_lambda(table, matrix(ratios))
     missing = [name for name in wanted if name not in table.columns]
     if missing:
         raise ValueError(f"table lacks the columns {missing}; it has {list(table.columns)}")
@@ -78,7 +81,9 @@ def gain_facts(table: pd.DataFrame, *, resamples: int = 2000, seed: int = 0) -> 
     )
 
 
-def gain(table: pd.DataFrame, *, unit: str = "", resamples: int = 2000, seed: int = 0) -> go.Figure:
+def gain(
+    table: pd.DataFrame, *, ratios: Matrix | None = None, unit: str = "", resamples: int = 2000, seed: int = 0
+) -> go.Figure:
     """Scatter of the gain of each source for each target over λ, with the rank correlation in the title.
 
     The gain is the target's RMSE trained without the source minus its RMSE trained with it: above 0 the source helped.
@@ -88,14 +93,16 @@ def gain(table: pd.DataFrame, *, unit: str = "", resamples: int = 2000, seed: in
     Args:
         table: one row per (source, target), with the columns source, target, lambda, gain, and optionally lambda_std
             and gain_std, drawn as error bars. Rows where λ or gain is not finite are left out; the title counts them.
+        ratios: a learner, or what else `ratio_heatmap` takes: λ of each pair is read from it, and `table` has none.
         unit: of the gain.
         resamples: of the bootstrap and of the permutation test.
         seed: of both.
 
     Raises:
-        ValueError: a column is missing, a pair comes twice, fewer than three rows or fewer than 100 resamples.
+        ValueError: a column is missing, `ratios` lack a name or λ comes twice, a pair comes twice, fewer than three
+            rows or fewer than 100 resamples.
     """
-    facts = gain_facts(table, resamples=resamples, seed=seed)
+    facts = gain_facts(table, ratios=ratios, resamples=resamples, seed=seed)
     shown = facts.table
     figure = go.Figure(layout={"template": TEMPLATE, "showlegend": False, "margin": {"t": 56}})
     hover = [
@@ -123,6 +130,23 @@ def gain(table: pd.DataFrame, *, unit: str = "", resamples: int = 2000, seed: in
     figure.update_xaxes(title_text="λ, source → target")
     figure.update_yaxes(title_text=f"gain: RMSE without − with source{after}")
     return figure
+
+
+def _with_lambda(table: pd.DataFrame, ratios: pd.DataFrame) -> pd.DataFrame:
+    """`table` with λ of its pairs from `ratios` `[targets, sources]`."""
+    missing = [name for name in ("source", "target", "gain") if name not in table.columns]
+    if missing:
+        raise ValueError(f"table lacks the columns {missing}; it has {list(table.columns)}")
+    if "lambda" in table.columns:
+        raise ValueError("λ comes twice, in the column 'lambda' of table and in ratios; give one of them")
+    for column, known in (("target", ratios.index), ("source", ratios.columns)):
+        unknown = sorted(set(map(str, table[column])) - set(map(str, known)))
+        if unknown:
+            raise ValueError(f"ratios have no {column} {unknown}; they have {[*map(str, known)]}")
+    values = ratios.to_numpy(dtype=np.float64, na_value=np.nan)
+    rows, columns = ([*map(str, names)] for names in (ratios.index, ratios.columns))
+    pairs = zip(table["target"], table["source"], strict=True)
+    return table.assign(**{"lambda": [values[rows.index(str(t)), columns.index(str(s))] for t, s in pairs]})
 
 
 def _title(facts: GainFacts) -> str:

@@ -5,11 +5,10 @@ from typing import Any
 
 import numpy as np
 import optuna
-import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from bilevel_hpo.plots._landscape_facts import LandscapeFacts, drawn_facts
+from bilevel_hpo.plots._landscape_facts import LandscapeFacts, Learned, drawn_facts
 from bilevel_hpo.plots._names import as_hover, as_label, as_scene_text
 from bilevel_hpo.plots._paths import arrow_steps, thinned
 from bilevel_hpo.plots._template import PALETTE, SEQUENTIAL, TEMPLATE
@@ -25,7 +24,7 @@ _EDGE = "rgba(128, 134, 146, 0.9)"
 
 def landscape(
     study: "optuna.Study | LandscapeFacts",
-    learned: "Mapping[str, float] | pd.DataFrame | Sequence[Any] | NDArray[np.float64] | None" = None,
+    learned: "Learned" = None,
     *,
     params: Sequence[str] | None = None,
 ) -> go.Figure:
@@ -34,12 +33,13 @@ def landscape(
     Args:
         study: an Optuna study with one objective, or facts from `LandscapeFacts.from_frame`. Only complete trials
             count; trials that `search.record` put in are learned λ and drawn as diamonds.
-        learned: λ by name, a point; or a DataFrame, array `[steps, P]` or list of such points in the order of
-            training, a trajectory that is drawn as a line with its start and arrows along its way; or a list of
-            trajectories, one per seed.
+        learned: a learner, or its `trajectory` or `history`: the way of its λ, drawn as a line with its start and
+            arrows. Or λ by name, a point; or a DataFrame, array `[steps, P]` or list of such points in the order of
+            training, a way as well. Or a list of any of these ways, one per seed. Names are those of the parameters.
         params: the names to draw. May be left out if the study has two or three numeric parameters.
 
     Raises:
+        TypeError: a study that is none.
         ValueError: no complete trial; other than two or three parameters and no `params`; learned λ that lacks a
             name or has another shape.
     """

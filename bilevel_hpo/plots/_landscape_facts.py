@@ -11,8 +11,15 @@ import pandas as pd
 from numpy.typing import NDArray
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
+from torch import Tensor
 
-__all__ = ["LandscapeFacts", "drawn_facts", "landscape_facts"]
+from bilevel_hpo.learner import BilevelLearner
+from bilevel_hpo.plots._sources import Lambdas, array, lambda_path
+
+__all__ = ["LandscapeFacts", "Learned", "drawn_facts", "landscape_facts"]
+
+Learned = Lambdas | Mapping[str, float] | Sequence[Any] | None
+"""Learned λ: the way of a learner, a point, or several ways."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +132,11 @@ def landscape_facts(
     study: optuna.Study, learned: object = None, *, params: Sequence[str] | None = None
 ) -> LandscapeFacts:
     """What `landscape` draws for a study; its arguments and errors are the same."""
+    if not isinstance(study, optuna.Study):
+        raise TypeError(
+            f"study must be an Optuna study or LandscapeFacts; a {type(study).__name__} came (a learner goes into "
+            "learned=...)"
+        )
     if len(study.directions) != 1:
         raise ValueError(f"study has {len(study.directions)} objectives; one is wanted")
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
@@ -226,16 +238,26 @@ def _is_number(value: object) -> bool:
 
 def _trajectories(learned: object, names: tuple[str, ...]) -> tuple[NDArray[np.float64], ...]:
     """One path, several, or none: a list is several if its elements are paths themselves."""
+    learned = _plain(learned)
     if learned is None:
         return ()
     if isinstance(learned, np.ndarray):
         return tuple(_path(path, names) for path in learned) if learned.ndim == 3 else (_path(learned, names),)
     if isinstance(learned, Iterable) and not isinstance(learned, Mapping | pd.DataFrame | pd.Series | str):
-        items = list(learned)
+        items = [_plain(item) for item in learned]
         if items and all(_is_path(item) for item in items):
             return tuple(_path(item, names) for item in items)
         return (_path(items, names),) if items else ()
     return (_path(learned, names),)
+
+
+def _plain(learned: object) -> object:
+    """A learner, its tensors and its frames as tables and arrays; anything else as it is."""
+    if isinstance(learned, Tensor):
+        values = array(learned)
+        return values if values.ndim < 2 else values.reshape(len(values), -1)
+    tensors = isinstance(learned, dict) and any(isinstance(part, Tensor) and part.ndim for part in learned.values())
+    return lambda_path(learned) if tensors or isinstance(learned, BilevelLearner | pd.DataFrame) else learned
 
 
 def _is_path(item: object) -> bool:

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from numpy.typing import ArrayLike, NDArray
 
 from bilevel_hpo.plots._names import as_hover, as_label
+from bilevel_hpo.plots._sources import array
 from bilevel_hpo.plots._template import PALETTE, TEMPLATE
 
 __all__ = ["ParityFacts", "parity", "parity_facts"]
@@ -55,7 +56,7 @@ def parity_facts(
     measured: ArrayLike, predicted: ArrayLike, *, task: str = "", unit: str = "", names: Sequence[str] | None = None
 ) -> ParityFacts:
     """What `parity` draws; its arguments and errors are the same."""
-    y, fitted = np.asarray(measured, dtype=np.float64), np.asarray(predicted, dtype=np.float64)
+    y, fitted = array(measured), array(predicted)
     if y.ndim != 1 or y.shape != fitted.shape:
         raise ValueError(f"measured has shape {y.shape}, predicted {fitted.shape}; one dimension, as long, is wanted")
     if names is not None and len(names) != len(y):
@@ -94,7 +95,8 @@ def parity(
     a point has no colour.
 
     Args:
-        measured: `[n]`; pairs in which one value is not finite are left out, and the title says how many.
+        measured: `[n]`, a tensor or whatever NumPy reads; pairs in which one value is not finite are left out, and
+            the title says how many.
         predicted: `[n]`.
         task: its name, for the title.
         unit: of both, for the axes and the RMSE.

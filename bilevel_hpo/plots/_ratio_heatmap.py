@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from bilevel_hpo.plots._names import as_hover, as_label
 from bilevel_hpo.plots._order import cluster_order
+from bilevel_hpo.plots._sources import Matrix, matrix
 from bilevel_hpo.plots._template import DIVERGING, SEQUENTIAL, TEMPLATE
 
 __all__ = ["Order", "RatioHeatmapFacts", "Show", "ratio_heatmap", "ratio_heatmap_facts"]
@@ -58,7 +59,7 @@ class RatioHeatmapFacts:
 
 
 def ratio_heatmap_facts(
-    frame: pd.DataFrame,
+    frame: Matrix,
     std: pd.DataFrame | None = None,
     *,
     diagonal: bool = True,
@@ -73,6 +74,7 @@ def ratio_heatmap_facts(
         raise ValueError(f"order is {order!r}; 'given' or 'cluster' is wanted")
     if show == "std" and std is None:
         raise ValueError("show is 'std', but no std is given")
+    frame = matrix(frame)
     _checked(frame, std)
     if order == "cluster":
         names = cluster_order(frame)
@@ -109,7 +111,7 @@ def ratio_heatmap_facts(
 
 
 def ratio_heatmap(
-    frame: pd.DataFrame,
+    frame: Matrix,
     std: pd.DataFrame | None = None,
     *,
     diagonal: bool = True,
@@ -120,7 +122,8 @@ def ratio_heatmap(
     """Heat map of λ; the targets are rows from top to bottom, the sources columns.
 
     Args:
-        frame: index = targets, columns = sources, such as `TransferRatios.to_frame()`; NaN = no such λ.
+        frame: a learner with `TransferRatios`, these themselves, or a learner's `trajectory` of them, whose last λ is
+            drawn (without names). Or a table, index = targets, columns = sources; NaN = no such λ.
         std: spread of each λ, for instance over seeds; shown on hover.
         diagonal: draw a task as its own source.
         high: upper end of the colours, to compare several maps; the greatest value drawn if left out.
@@ -129,8 +132,9 @@ def ratio_heatmap(
         order: of rows and columns, as given or by `cluster_order(frame)`; the same for all three maps of one frame.
 
     Raises:
-        ValueError: an empty frame, a name that comes twice, a `std` of another shape or none to show, or other targets
-            than sources where the order or the asymmetry needs the same.
+        TypeError: a `frame` without λ.
+        ValueError: λ that is no matrix, an empty frame, a name that comes twice, a `std` of another shape or none to
+            show, or other targets than sources where the order or the asymmetry needs the same.
     """
     facts = ratio_heatmap_facts(frame, std, diagonal=diagonal, high=high, show=show, order=order)
     rows, columns = range(len(facts.targets)), range(len(facts.sources))

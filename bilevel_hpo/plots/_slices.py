@@ -1,17 +1,16 @@
 """The landscape cut through its optimum: every λ alone on the diagonal, every pair of λ below it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import optuna
-import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
 from bilevel_hpo.plots._landscape import BEST, colorbar, learned_colour, measured
-from bilevel_hpo.plots._landscape_facts import LandscapeFacts
+from bilevel_hpo.plots._landscape_facts import LandscapeFacts, Learned
 from bilevel_hpo.plots._names import as_hover, as_label
 from bilevel_hpo.plots._paths import thinned
 from bilevel_hpo.plots._slice_facts import SliceFacts, slice_facts
@@ -25,7 +24,7 @@ _CLEAR = 40
 
 def slices(
     study: "optuna.Study | LandscapeFacts",
-    learned: "Mapping[str, float] | pd.DataFrame | Sequence[Any] | NDArray[np.float64] | None" = None,
+    learned: "Learned" = None,
     *,
     params: Sequence[str] | None = None,
     width: float = 0.05,

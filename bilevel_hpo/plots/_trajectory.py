@@ -1,4 +1,4 @@
-"""λ over the epochs: a line for each, or ribbons of quantiles when there are many."""
+"""λ over the training: a line for each, or ribbons of quantiles when there are many."""
 
 from dataclasses import dataclass
 
@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from bilevel_hpo.plots._names import as_hover, as_label
+from bilevel_hpo.plots._sources import Lambdas, lambda_path
 from bilevel_hpo.plots._template import DASHES, PALETTE, TEMPLATE, translucent
 
 __all__ = ["TrajectoryFacts", "trajectory", "trajectory_facts"]
@@ -21,49 +22,55 @@ class TrajectoryFacts:
     """Everything that `trajectory` draws."""
 
     epochs: NDArray[np.float64]
-    """`[E]`, rising."""
+    """`[E]`, rising; the numbers of outer steps where `x` says so."""
     lines: dict[str, NDArray[np.float64]]
     """λ by name, `[E]` each; up to 12."""
     quantiles: dict[float, NDArray[np.float64]]
     """Above 12 λ: their quantile over the names at each epoch, `[E]` each, by probability; then there are no lines."""
     names: int
     """Number of λ."""
+    x: str = "epoch"
+    """What is counted: "epoch" or "outer step"."""
 
     def to_frame(self) -> pd.DataFrame:
-        """A row per epoch; a column per λ, or per quantile, as drawn."""
+        """A row per epoch or outer step; a column per λ, or per quantile, as drawn."""
         columns = self.lines or {f"quantile {p:g}": values for p, values in self.quantiles.items()}
-        return pd.DataFrame({"epoch": self.epochs} | columns)
+        return pd.DataFrame({self.x: self.epochs} | columns)
 
 
-def trajectory_facts(history: pd.DataFrame) -> TrajectoryFacts:
+def trajectory_facts(history: Lambdas) -> TrajectoryFacts:
     """What `trajectory` draws; its argument and errors are the same."""
-    if history.empty:
-        raise ValueError(f"history has shape {history.shape}; a row per epoch and a column per λ are wanted")
-    if not history.columns.is_unique:
-        raise ValueError(f"history names {sorted(set(history.columns[history.columns.duplicated()]))} more than once")
-    ordered = history.sort_index()
+    path = lambda_path(history)
+    if path.empty:
+        raise ValueError(f"history has shape {path.shape}; a row per epoch and a column per λ are wanted")
+    if not path.columns.is_unique:
+        raise ValueError(f"history names {sorted(set(path.columns[path.columns.duplicated()]))} more than once")
+    x = "outer step" if path.index.name == "outer step" else "epoch"
+    ordered = path.sort_index()
     epochs = ordered.index.to_numpy(dtype=np.float64)
     values = ordered.to_numpy(dtype=np.float64)
     if values.shape[1] <= _MAX_LINES:
         lines = {str(name): values[:, column] for column, name in enumerate(ordered.columns)}
-        return TrajectoryFacts(epochs, lines, {}, len(lines))
+        return TrajectoryFacts(epochs, lines, {}, len(lines), x)
     wanted = sorted({p for ribbon in _RIBBONS for p in ribbon} | {0.5})
     quantiles = dict(zip(wanted, np.nanquantile(values, wanted, axis=1), strict=True))
-    return TrajectoryFacts(epochs, {}, quantiles, values.shape[1])
+    return TrajectoryFacts(epochs, {}, quantiles, values.shape[1], x)
 
 
-def trajectory(history: pd.DataFrame) -> go.Figure:
-    """λ over epochs.
+def trajectory(history: Lambdas) -> go.Figure:
+    """λ over epochs, or over outer steps.
 
     Args:
-        history: index = epoch (0 = before training), columns = names of λ. Above 12 columns the figure shows the
-            median and three ribbons instead: all λ, the middle 80 % and the middle 50 %.
+        history: a learner; its `trajectory` (λ is then named by its place); its `history`, where the figure goes over
+            outer steps; or a table with index = epoch (0 = before training) and columns = names of λ. Above 12 λ the
+            figure shows the median and three ribbons instead: all λ, the middle 80 % and the middle 50 %.
 
     Raises:
-        ValueError: no row or column, or a name that comes twice.
+        TypeError: something else.
+        ValueError: no row or column, a name that comes twice, or a frame of the learner without λ (`epochs`).
     """
     facts = trajectory_facts(history)
-    figure = go.Figure(layout={"template": TEMPLATE, "xaxis_title_text": "epoch", "yaxis_title_text": "λ"})
+    figure = go.Figure(layout={"template": TEMPLATE, "xaxis_title_text": facts.x, "yaxis_title_text": "λ"})
     figure.update_layout(hovermode="x unified")
     figure.update_yaxes(rangemode="tozero")
     for index, (name, values) in enumerate(facts.lines.items()):

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from bilevel_hpo.plots._names import as_hover, as_label
 from bilevel_hpo.plots._order import cluster_order
 from bilevel_hpo.plots._ratio_heatmap import ratio_heatmap_facts
+from bilevel_hpo.plots._sources import Matrix, matrix
 from bilevel_hpo.plots._template import GREY, PALETTE, TEMPLATE, translucent
 
 __all__ = ["TransferGraphFacts", "transfer_graph", "transfer_graph_facts"]
@@ -39,13 +40,14 @@ class TransferGraphFacts:
 
 
 def transfer_graph_facts(
-    frame: pd.DataFrame, std: pd.DataFrame | None = None, *, top: int | None = None, threshold: float | None = None
+    frame: Matrix, std: pd.DataFrame | None = None, *, top: int | None = None, threshold: float | None = None
 ) -> TransferGraphFacts:
     """What `transfer_graph` draws; its arguments and errors are the same."""
     if top is not None and threshold is not None:
         raise ValueError(f"top = {top} and threshold = {threshold}; give one of them")
     if top is not None and top < 1:
         raise ValueError(f"top is {top}; at least 1 is wanted")
+    frame = matrix(frame)
     table = ratio_heatmap_facts(frame, std, diagonal=False).to_frame()
     tasks = cluster_order(frame)
     if "std" not in table:
@@ -61,7 +63,7 @@ def transfer_graph_facts(
 
 
 def transfer_graph(
-    frame: pd.DataFrame, std: pd.DataFrame | None = None, *, top: int | None = None, threshold: float | None = None
+    frame: Matrix, std: pd.DataFrame | None = None, *, top: int | None = None, threshold: float | None = None
 ) -> go.Figure:
     """Directed graph of the strongest λ: arrows from source to target, wide and dark where λ is large.
 
@@ -69,7 +71,8 @@ def transfer_graph(
     left, so that the two directions of a pair can be told apart.
 
     Args:
-        frame: index = targets, columns = sources, the same names; NaN and λ ≤ 0 are no edges, nor is the diagonal.
+        frame: as in `ratio_heatmap`, with the same names as targets and sources; NaN and λ ≤ 0 are no edges, nor is
+            the diagonal.
         std: spread of each λ, shown on hover.
         top: number of edges; two per task if neither it nor `threshold` is given.
         threshold: the edges with λ at or above it.

@@ -138,7 +138,7 @@ def test_a_step_callback_is_called_after_every_step(every, calls):
     assert len(seen) == calls
     assert [number for number, _, _ in seen] == sorted(number for number, _, _ in seen)
     assert seen[-1][2] == learner.outer_steps
-    by_step = dict((number, loss) for number, loss, _ in seen)
+    by_step = {number: loss for number, loss, _ in seen}
     means = [sum(by_step[i] for i in steps) / 5 for steps in (range(1, 6), range(6, 11))]
     assert learner.epochs["train_loss"].tolist() == pytest.approx(means, rel=1e-12)
     if every == 2:
@@ -438,7 +438,7 @@ def test_validation_batches_may_be_missing_where_nothing_needs_them():
 def test_frozen_weights_and_a_frozen_model_are_named_before_any_work():
     learner = budget_learner(net(), NAMES)
     learner.weights.requires_grad_(False)
-    with pytest.raises(ValueError, match="no parameter of `weights` requires a gradient.*outer_every=None"):
+    with pytest.raises(ValueError, match=r"no parameter of `weights` requires a gradient.*outer_every=None"):
         learner.fit(TRAIN, VAL, 1)
     assert learner.inner_steps == 0
     assert learner.fit(TRAIN, VAL, 1, None).inner_steps == 5
