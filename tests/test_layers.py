@@ -1,6 +1,8 @@
 """The arrows between the two packages: the engine knows nothing of molecules; the adapter uses public names only."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +15,7 @@ ENGINE = sorted((ROOT / "bilevel_hpo").rglob("*.py"))
 ADAPTER = sorted((ROOT / "gate_model").rglob("*.py"))
 CHEMISTRY = {"gate_model", "rdkit", "chemicals", "fluids"}
 PUBLIC_MODULES = {"bilevel_hpo", "bilevel_hpo.plots", "bilevel_hpo.search"}
+NOT_FOR_A_GRADIENT = ["optuna", "plotly", "scipy", "higher"]
 
 
 def imports(path: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -63,3 +66,41 @@ def test_commands_stand_on_top(path):
 def test_every_public_name_is_there():
     for name in bilevel_hpo.__all__:
         assert getattr(bilevel_hpo, name) is not None
+    assert set(bilevel_hpo.__all__) <= set(dir(bilevel_hpo))
+    with pytest.raises(AttributeError, match="'bilevel_hpo' has no attribute 'plot'"):
+        _ = bilevel_hpo.plot
+
+
+def run(code: str) -> str:
+    """What a fresh interpreter prints."""
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout.strip()
+
+
+LEARN = """
+import sys, torch, bilevel_hpo
+model, weights = torch.nn.Linear(1, 1), bilevel_hpo.LossWeights(["a"])
+learner = bilevel_hpo.BilevelLearner(
+    model, torch.optim.Adam(model.parameters()), weights,
+    train_loss=lambda m, w, x: w[0] * m(x).square().mean(), val_loss=lambda m, w, x: m(x).square().mean(),
+)
+learner.fit([torch.ones(2, 1)], [torch.ones(2, 1)], epochs=2, outer_every=1)
+learner.history, learner.epochs, learner.state_dict(), learner.citation()
+"""
+
+
+def test_a_gradient_needs_neither_plots_nor_searches():
+    assert run(f"{LEARN}\nprint([name for name in {NOT_FOR_A_GRADIENT} if name in sys.modules])") == "[]"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import bilevel_hpo; print(bilevel_hpo.search.grid.__name__, bilevel_hpo.plots.trajectory.__name__)",
+        "from bilevel_hpo import plots, search; print(search.grid.__name__, plots.trajectory.__name__)",
+        "import bilevel_hpo.search as s, bilevel_hpo.plots as p; print(s.grid.__name__, p.trajectory.__name__)",
+        "from bilevel_hpo import *; print(search.grid.__name__, plots.trajectory.__name__)",
+    ],
+)
+def test_plots_and_searches_come_when_they_are_used(code):
+    assert run(code) == "grid trajectory"

@@ -1,7 +1,10 @@
+import copy
+import pickle
+
 import pytest
 import torch
 
-from bilevel_hpo import Box, Budget, LossWeights, Positive, TransferRatios
+from bilevel_hpo import BilevelLearner, Box, Budget, LossWeights, Positive, TransferRatios, WeightsDict
 
 TASKS = ["a", "b", "c"]
 MATRIX = [[0.9, 0.2, 0.3], [0.4, 0.8, 0.6], [0.7, 0.1, 0.5]]
@@ -141,8 +144,119 @@ def test_the_state_comes_back():
         (lambda: TransferRatios(["x"], TASKS, constraint=Budget()), ValueError, "among at least 2 sources"),
         (lambda: LossWeights(TASKS, constraint=Budget(), init=0.3), ValueError, "init=0.3"),
         (lambda: TransferRatios(TASKS, diagonal="free"), ValueError, "diagonal='free'"),
+        (lambda: LossWeights(TASKS, [1.0, 3.0, 1.0], Box(0, 2)), ValueError, r"init: b = 3 .*Box\(0, 2\)"),
     ],
 )
 def test_errors_name_the_argument(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+@pytest.mark.parametrize("constraint", [Box(0, 2), Positive(), Budget(total=1.5)], ids=repr)
+def test_loss_weights_can_be_set(constraint):
+    weights = LossWeights(TASKS, [0.25, 0.5, 0.75], constraint)
+    weights.set_({"a": 0.5, "b": 0.25})
+    close(weights(), [0.5, 0.25, 0.75])
+    weights.set_(torch.tensor([1.0, 0.125, 0.375], dtype=torch.float32))
+    close(weights(), [1.0, 0.125, 0.375])
+    close(weights.raw, constraint.inverse(weights().detach()))
+    weights.set_(weights())
+    weights.set_([0.5, 0.5, 0.5])
+    close(weights(), [0.5] * 3)
+    assert weights.raw.requires_grad
+    assert weights.raw.is_leaf
+
+
+def test_transfer_ratios_can_be_set_by_label_and_by_matrix():
+    ratios = TransferRatios(TASKS, init=MATRIX, constraint=Positive())
+    ratios.set_({"b->a": 0.05, "a->c": 4.0})
+    expected = torch.tensor(MATRIX).fill_diagonal_(1.0)
+    expected[0, 1], expected[2, 0] = 0.05, 4.0
+    close(ratios(), expected)
+    ratios.set_({"a->a": 1.0})
+    ratios.set_(expected.flip(0).flip(1))
+    close(ratios(), expected.flip(0).flip(1))
+
+
+def test_both_directions_of_a_symmetric_pair_are_set():
+    ratios = TransferRatios(TASKS, init=0.5, symmetric=True)
+    ratios.set_({"c->a": 0.25})
+    ratios.set_({"a->b": 0.75, "b->a": 0.75})
+    close(ratios(), [[1.0, 0.75, 0.25], [0.75, 1.0, 0.5], [0.25, 0.5, 1.0]])
+
+
+def test_a_learned_diagonal_can_be_set():
+    ratios = TransferRatios(["a", "b"], constraint=Budget())
+    ratios.set_({"a->a": 0.3, "b->a": 0.7})
+    close(ratios(), [[0.3, 0.7], [0.2, 0.8]])
+
+
+@pytest.mark.parametrize(
+    ("weights", "values", "error", "message"),
+    [
+        (LossWeights(TASKS, 1.0, Box(0, 2)), {"b": 3.0}, ValueError, r"b = 3 .*Box\(0, 2\)"),
+        (LossWeights(TASKS), [1.0, -2.0, 0.0], ValueError, r"b = -2, c = 0 .*Positive\(\)"),
+        (LossWeights(TASKS), {"b": float("nan")}, ValueError, r"b = nan .*Positive\(\)"),
+        (
+            LossWeights(TASKS, constraint=Budget()),
+            {"a": 0.9},
+            ValueError,
+            r"under Budget.*sum to 1; the sums are 1\.56",
+        ),
+        (LossWeights(TASKS), {"x": 1.0}, KeyError, r"\['x'\] are no labels of λ; labels are \['a', 'b', 'c'\]"),
+        (LossWeights(TASKS), [1.0, 2.0], ValueError, r"shape \(2,\); λ has \(3,\)"),
+        (TransferRatios(TASKS), {"b->b": 0.5}, ValueError, r"b->b is 1 and not learned"),
+        (TransferRatios(TASKS), torch.eye(3) * 0.5, ValueError, r"a->a is 1 and not learned"),
+        (TransferRatios(TASKS, symmetric=True), {"a->b": 0.5, "b->a": 0.6}, ValueError, "symmetric"),
+        (TransferRatios(TASKS, symmetric=True), MATRIX, ValueError, "symmetric"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_set_is_named_and_changes_nothing(weights, values, error, message):
+    before = weights().detach().clone()
+    with pytest.raises(error, match=message):
+        weights.set_(values)
+    assert torch.equal(weights(), before)
+
+
+def test_setting_leaves_the_outer_optimizer_alone():
+    model, weights = torch.nn.Linear(1, 1), LossWeights(["a"], constraint=Box(0, 2))
+    learner = BilevelLearner(
+        model,
+        torch.optim.SGD(model.parameters(), lr=0.1),
+        weights,
+        train_loss=lambda m, w, x: w[0] * m(x).square().mean(),
+        val_loss=lambda m, w, x: m(x).square().mean(),
+    )
+    learner.step(torch.ones(2, 1), torch.ones(2, 1))
+    state = copy.deepcopy(learner.outer_optimizer.state_dict())
+    weights.set_({"a": 0.5})
+    torch.testing.assert_close(learner.outer_optimizer.state_dict(), state, rtol=0, atol=0)
+    assert weights.raw is learner.outer_optimizer.param_groups[0]["params"][0]
+    learner.step(torch.ones(2, 1), torch.ones(2, 1))
+    assert 0.5 < weights().item() < 0.55  # g < 0, as before, and Adam's step is at most about 0.02
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [
+        LossWeights(TASKS, constraint=Budget(0.3)),
+        TransferRatios(TASKS, init=MATRIX, constraint=Box(0.1, 0.9)),
+        WeightsDict({"x": LossWeights(TASKS), "y": TransferRatios(TASKS, constraint=Budget())}),
+    ],
+    ids=lambda weights: type(weights).__name__,
+)
+def test_modules_can_be_copied_and_pickled(weights):
+    for same in (copy.deepcopy(weights), pickle.loads(pickle.dumps(weights))):
+        assert repr(same) == repr(weights)
+        torch.testing.assert_close(same(), weights(), rtol=0, atol=0)
+        assert same.labels == weights.labels
+    assert copy.deepcopy(weights).float().state_dict().keys() == weights.state_dict().keys()
+
+
+def test_repr_is_one_line_a_module():
+    assert repr(LossWeights(TASKS)) == "LossWeights(3 names, Positive())"
+    ratios = TransferRatios(TASKS, constraint=Budget())
+    said = "TransferRatios(3 targets × 3 sources, Budget(total=1, direct=0.8), diagonal=learned)"
+    assert repr(ratios) == said
+    assert repr(WeightsDict({"x": ratios})) == f"WeightsDict(\n  (x): {said}\n)"
