@@ -46,7 +46,8 @@ def judged(x: Array, cluster: NDArray[np.int64] | None) -> Judged:
     """Tests that the mean of `x` `[n, N]` is 0 over all n steps, over the first half, quarter, eighth, …
 
     Where λ has been learned, its gradient is 0 in the mean from then on: the start of the training says what was there
-    to learn. The p of the starts are combined by Simes' rule.
+    to learn. The p of the starts are combined by Simes' rule. For all columns together there are two p: of the rotation
+    test, which sees many small means, and Bonferroni's, which sees a few large ones; combined in the same way.
 
     Args:
         x: no column is 0 throughout.
@@ -77,7 +78,8 @@ def judged(x: Array, cluster: NDArray[np.int64] | None) -> Judged:
     together = np.array([start.together for start in starts])
     most = starts[int(together.argmin())]
     effective = max(most.steps / max(float(most.inflation.mean()), 1.0), 1.0)
-    return Judged(table, float(simes(together[:, None])[0]), most.steps, effective)
+    many, few = simes(together[:, None])[0], min(len(table) * float(table["p"].min()), 1.0)
+    return Judged(table, float(simes(np.array([[many], [few]]))[0]), most.steps, effective)
 
 
 def _start(x: Array, cluster: NDArray[np.int64] | None) -> _Start:

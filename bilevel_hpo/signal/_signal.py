@@ -1,6 +1,7 @@
 """From the history of a training to a `Signal`."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -18,8 +19,8 @@ __all__ = ["MIN_STEPS", "signal"]
 
 MIN_STEPS = 8
 """The fewest finite outer steps that `signal` judges."""
-ROUNDING = 1e-9
-"""A gradient below this part of the largest g of its step is what the chain rule's cancellation leaves of 0."""
+ROUNDING = 1e-13
+"""A gradient below this part of the largest g of its step is what the cancellation in a chain rule leaves of 0."""
 
 
 def signal(
@@ -42,9 +43,9 @@ def signal(
 
     The standard error counts dependence between the outer steps, and a drift of the mean
     (`_statistics.coefficients`: equal-weighted cosine, Student's t with about n^(2/3)/2 degrees of freedom). All λ
-    together are judged by a rotation test, for any number of λ. The p of the whole and of its starts are combined by
-    Simes' rule. Do not use it to rank λ: a small p is a sure sign, not a large effect. Noise that stays for a tenth of
-    the training or longer looks like a mean (docs/signal.md has the measured false alarms).
+    together are judged by a rotation test, for any number of λ, and by the smallest p. What the whole and its starts
+    say is combined by Simes' rule. Do not use it to rank λ: a small p is a sure sign, not a large effect. Noise that
+    stays for a tenth of the training or longer looks like a mean (docs/signal.md has the measured false alarms).
 
     Args:
         history: `learner.history`: columns `lambda:<label>`, `g:<label>`, `outer_step` and `skipped`, a row per outer
@@ -85,7 +86,9 @@ def signal(
         )
     if weights is not None and not knows(weights):
         weights = None
-    x = _gradient(_chain(weights) if chain is None else chain, lambda_, g)
+    if chain is None and weights is not None:
+        chain = partial(raw_gradient, weights)
+    x = g.astype(np.float64) if chain is None else _moved(chain, lambda_, g)
     cluster = None
     if validation_batches is not None and len(x) > validation_batches:
         cluster = (rows["outer_step"].to_numpy(dtype=np.int64)[good] - 1) % validation_batches
@@ -107,7 +110,7 @@ def signal(
         level=level,
         correction=correction,
         validation_batches=validation_batches,
-        constrained=chain is not None or weights is not None,
+        constrained=chain is not None,
     )
 
 
@@ -121,15 +124,8 @@ def _table(tested: list[str], found: Judged | None, labels: list[str], steps: in
     return table
 
 
-def _chain(weights: nn.Module | None) -> Callable[[Tensor, Tensor], Tensor]:
-    if weights is None:
-        return lambda _, g: g
-    module = weights
-    return lambda lambda_, g: raw_gradient(module, lambda_, g)
-
-
-def _gradient(chain: Callable[[Tensor, Tensor], Tensor], lambda_: Array, g: Array) -> Array:
-    """The gradient that moves λ, `[n, N]` in float64."""
+def _moved(chain: Callable[[Tensor, Tensor], Tensor], lambda_: Array, g: Array) -> Array:
+    """The gradient behind the chain rule, `[n, N]` in float64."""
     moved = chain(torch.from_numpy(lambda_), torch.from_numpy(g)).detach()
     if moved.shape != g.shape:
         raise ValueError(f"chain gave shape {tuple(moved.shape)}; it must be that of λ and g, {g.shape}")
