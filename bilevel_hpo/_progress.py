@@ -32,12 +32,14 @@ class Display:
 
     def __init__(self, wanted: bool | None, learner: "BilevelLearner", steps: int | None, epochs: int) -> None:
         self._learner, self._epochs, self._bar = learner, epochs, None
-        if wanted or (wanted is None and sys.stderr.isatty() and _first_rank()):
+        shown = (sys.stderr.isatty() and _first_rank()) if wanted is None else wanted
+        if shown and epochs > learner.epoch:
             from tqdm import tqdm  # noqa: PLC0415  only where something is shown
 
-            total = None if steps is None else steps * max(epochs - learner.epoch, 0)
-            self._bar = tqdm(total=total, unit="step", mininterval=SECONDS, dynamic_ncols=True, file=sys.stderr)
-            self._name()
+            total = None if steps is None else steps * (epochs - learner.epoch)
+            self._bar = tqdm(
+                desc=self._epoch(), total=total, unit="step", mininterval=SECONDS, dynamic_ncols=True, file=sys.stderr
+            )
 
     def step(self) -> None:
         """An inner step was taken."""
@@ -47,19 +49,19 @@ class Display:
     def epoch(self) -> None:
         """An epoch was closed."""
         if self._bar is not None:
-            self._bar.set_postfix_str(self._facts(), refresh=False)
-            self._name()
+            self._bar.set_description_str(self._epoch(), refresh=False)
 
     def __enter__(self) -> "Display":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if self._bar is not None:
+            if kind is None:
+                self._bar.set_postfix_str(self._facts(), refresh=False)
             self._bar.close()
 
-    def _name(self) -> None:
-        assert self._bar is not None
-        self._bar.set_description_str(f"epoch {min(self._learner.epoch + 1, self._epochs)}/{self._epochs}")
+    def _epoch(self) -> str:
+        return f"epoch {min(self._learner.epoch + 1, self._epochs)}/{self._epochs}"
 
     @torch.no_grad()
     def _facts(self) -> str:

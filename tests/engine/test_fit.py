@@ -244,7 +244,9 @@ def test_without_a_word_only_a_terminal_gets_a_line(capsys, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     budget_learner(net(), NAMES).fit(TRAIN, VAL, 1)
     assert "epoch 1/1" in capsys.readouterr().err
-    budget_learner(net(), NAMES).fit(TRAIN, VAL, 1, progress=False)
+    done = budget_learner(net(), NAMES).fit(TRAIN, VAL, 1, progress=False)
+    assert capsys.readouterr().err == ""
+    assert done.fit(TRAIN, VAL, 1).epoch == 1  # nothing left to do, nothing to show
     assert capsys.readouterr().err == ""
 
 
