@@ -89,18 +89,14 @@ learner.history, learner.epochs, learner.state_dict(), learner.citation()
 """
 
 
-def test_a_gradient_needs_neither_plots_nor_searches():
-    assert run(f"{LEARN}\nprint([name for name in {NOT_FOR_A_GRADIENT} if name in sys.modules])") == "[]"
+def test_a_gradient_needs_neither_plots_nor_searches_which_come_when_they_are_used():
+    asked = f"print([name for name in {NOT_FOR_A_GRADIENT} if name in sys.modules])"
+    used = "print(bilevel_hpo.search.grid.__name__, bilevel_hpo.plots.trajectory.__name__)"
+    assert run(f"{LEARN}\n{asked}\n{used}") == "[]\ngrid trajectory"
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
-        "import bilevel_hpo; print(bilevel_hpo.search.grid.__name__, bilevel_hpo.plots.trajectory.__name__)",
-        "from bilevel_hpo import plots, search; print(search.grid.__name__, plots.trajectory.__name__)",
-        "import bilevel_hpo.search as s, bilevel_hpo.plots as p; print(s.grid.__name__, p.trajectory.__name__)",
-        "from bilevel_hpo import *; print(search.grid.__name__, plots.trajectory.__name__)",
-    ],
-)
-def test_plots_and_searches_come_when_they_are_used(code):
-    assert run(code) == "grid trajectory"
+def test_a_star_brings_plots_and_searches():
+    used = "print(search.grid.__name__, plots.trajectory.__name__)"
+    assert run(f"from bilevel_hpo import *; {used}; from bilevel_hpo import plots, search; {used}") == (
+        "grid trajectory\ngrid trajectory"
+    )

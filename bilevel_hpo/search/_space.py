@@ -97,8 +97,14 @@ def space(
             no group stands for itself. `groups={"all": tasks}` searches one λ for all.
 
     Raises:
+        TypeError: `weights` is of another kind, whose λ have no names here.
         ValueError: a value that the constraint of `weights` forbids, or a group of unknown or repeated names.
     """
+    if not isinstance(weights, LossWeights | TransferRatios):
+        raise TypeError(
+            f"space(weights) needs LossWeights or TransferRatios; {type(weights).__name__} came. Name the axes instead "
+            "({'name': (low, high), …}), and give the values to your module in the objective"
+        )
     axis = _axis("space", values or (low, high), log=log, grid=bool(values))
     of = _group_of(weights, groups or {})
     if isinstance(weights, LossWeights):

@@ -194,6 +194,11 @@ def test_the_constraint_in_a_search(shares):
     assert len(study.trials) == 2
 
 
+def test_a_search_over_a_module_of_another_kind_says_what_to_do(page):
+    with pytest.raises(TypeError, match=r"DescribedTasks came\. Name the axes instead"):
+        search.space(described(page))
+
+
 def test_the_constraint_is_learned_through(shares):
     case = Case(net(), OPTIMIZERS["adam"], lambda_=SHAPES)
     weights = LossWeights(["a", "b", "c"], SHAPES, shares).double()
