@@ -9,7 +9,7 @@ written there: a compiled graph has one derivative and no forward mode.
 import contextlib
 import sys
 from collections.abc import Callable, Container, Iterator
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ from bilevel_hpo.batches import parts
 from bilevel_hpo.certificate import Certificate
 from bilevel_hpo.clipping import Clipping
 from bilevel_hpo.composed import Composed, needs_composed
+from bilevel_hpo.diagnosis import Probe, leaves_of, probed
 from bilevel_hpo.distributed import Ranks
 from bilevel_hpo.errors import UnsupportedError
 from bilevel_hpo.structure import Lambda, Structure
@@ -84,6 +85,10 @@ class BilevelProblem:
             "lambda_terms": train_loss if lambda_terms is None else lambda_terms,
         }
         self._module = _LossModule(self.model)
+        self._example = self.structure.flatten(lambda_).detach().clone()
+        self._sources = [leaf for part in self.structure.parts(lambda_) for leaf in leaves_of(part)]
+        self._checked: set[str] = set()
+        self._batches: dict[str, Any] = {}
         self._needs_composed = any(needs_composed(module) for module in self.model.modules())
         self._names = {id(p): name for name, p in self.model.named_parameters()}
         for group in optimizer.param_groups:
@@ -103,8 +108,11 @@ class BilevelProblem:
         return {p: self._names[p] for p in held}
 
     def parameters(self) -> Params:
-        """θ by name: the optimizer's parameters that are trainable now, detached (no copy)."""
-        return {name: p.detach() for name, p in self._trainable().items()}
+        """θ by name: the trainable parameters of the optimizer, detached (no copy); UnsupportedError for none."""
+        trainable = self._trainable()
+        if not trainable:
+            raise UnsupportedError("the inner optimizer holds no parameter with requires_grad=True: there is no θ")
+        return {name: p.detach() for name, p in trainable.items()}
 
     def _trainable(self) -> Params:
         names = self.names()
@@ -163,20 +171,69 @@ class BilevelProblem:
             leaves = {name: p.detach().requires_grad_() for name, p in at[0].items()}
             loss = self.val_loss(leaves, at[1], lambda_, batch)
         if not loss.requires_grad:
-            raise UnsupportedError("val_loss depends neither on the model's parameters nor on `weights`")
+            self._refuse_constant("val_loss", batch)
         *v, explicit = torch.autograd.grad(loss, [*leaves.values(), lambda_], allow_unused=True)
         named = {n: self.ranks.averaged(vi) for n, vi in zip(leaves, v, strict=True) if vi is not None}
         return named, explicit
 
     def total(self, explicit: Tensor | None, implicit: Tensor | None) -> Tensor:
-        """∂L_val/∂λ + the part through θ, averaged over the ranks; UnsupportedError where neither loss names λ."""
-        if explicit is None and implicit is None:
-            raise UnsupportedError(
-                "neither train_loss nor val_loss depends on `weights`: multiply the losses by the argument that the "
-                "loss functions receive, not by the module that made it"
-            )
+        """∂L_val/∂λ + the part through θ, averaged over the ranks; None for one that no λ changes.
+
+        Raises:
+            UnsupportedError: both are None, or L_train lost λ on the way; the message says how.
+        """
+        if implicit is None and (explicit is None or "total" not in self._checked):
+            self._checked.add("total")
+            self._explain(explicit)
+        self._batches.clear()
         known = [part.detach() for part in (explicit, implicit) if part is not None]
         return self.ranks.averaged(known[0] if len(known) == 1 else known[0] + known[1])
+
+    def _explain(self, explicit: Tensor | None) -> None:
+        """UnsupportedError that says why no λ acts by way of θ; nothing where L_val alone was meant to name λ."""
+        lambda_, constant = self._example.clone().requires_grad_(), self.parameters()
+        looked_at = {k: batch for k, batch in self._batches.items() if explicit is None or k == "train_loss"}
+        probes = {which: self._probed(which, constant, lambda_, batch) for which, batch in looked_at.items()}
+        for which, probe in probes.items():
+            cause = None if probe.depends_on([lambda_]) else probe.cause(which, "`weights`")
+            if cause is not None:
+                raise UnsupportedError(f"{cause}; use the argument `weights` as it comes")
+        if explicit is not None:
+            return
+        if "train_loss" in probes and not probes["train_loss"].depends_on([lambda_]):
+            raise UnsupportedError(
+                "neither train_loss nor val_loss depends on `weights`: multiply the losses by the argument that the "
+                "loss functions receive"
+            )
+        raise UnsupportedError(f"`weights` cannot change θ in a way that val_loss would notice: {self._why_no_path()}")
+
+    def _why_no_path(self) -> str:
+        """L_train names λ; what is missing on the way λ → g → θ' → L_val."""
+        theta = {name: p.detach().requires_grad_() for name, p in self.parameters().items()}
+        moved = {which: set(theta) for which in ("train_loss", "val_loss")}
+        for which, batch in self._batches.items():
+            found = {id(leaf) for leaf in self._probed(which, theta, self._example, batch).leaves()}
+            moved[which] = {name for name, p in theta.items() if id(p) in found}
+        if not moved["train_loss"]:
+            return "train_loss depends on no parameter of the inner optimizer"
+        if not moved["train_loss"] & moved["val_loss"]:
+            return "val_loss depends on no parameter of the inner optimizer on which train_loss depends"
+        return "in train_loss they enter only terms without θ, so that ∂L_train/∂θ does not depend on them"
+
+    def _refuse_constant(self, which: str, batch: Any) -> NoReturn:
+        """UnsupportedError for a loss that has no gradient at all, with the cause where it can be found."""
+        theta = {name: p.detach().requires_grad_() for name, p in self.parameters().items()}
+        lambda_ = self._example.clone().requires_grad_()
+        cause = self._probed(which, theta, lambda_, batch).cause(which, "θ and `weights`")
+        raise UnsupportedError(cause or f"{which} depends neither on the model's parameters nor on `weights`")
+
+    def _probed(self, which: str, params: Params, lambda_: Tensor, batch: Any) -> Probe:
+        """One evaluation of a loss on the first part of `batch`, with `params` for θ."""
+        replaced = {f"model.{n}": x for n, x in (self.frozen() | params | self.buffers()).items()}
+        arguments = self._losses[which], self.structure.unflatten(lambda_), parts(batch)[0]
+        mode = eval_mode(self.model) if which == "val_loss" else contextlib.nullcontext()
+        with mode, as_written(), torch.random.fork_rng(range(torch.cuda.device_count())):
+            return probed(lambda: functional_call(self._module, replaced, arguments))
 
     @contextlib.contextmanager
     def composed(self) -> Iterator[None]:
@@ -193,6 +250,8 @@ class BilevelProblem:
             total = self._mean(
                 which, batch, lambda part: functional_call(self._module, replaced, (loss, weights, part))
             )
+        if not total.requires_grad and torch.is_grad_enabled() and any(p.requires_grad for p in params.values()):
+            self._refuse_constant(which, batch)
         # A module may assign a buffer anew instead of writing into it; `functional_call` notes that in `replaced`.
         buffers.update({name: replaced[f"model.{name}"].detach() for name in buffers})
         return total
@@ -202,6 +261,14 @@ class BilevelProblem:
         losses = [checked_scalar(of(part), which) for part in parts(batch)]
         total = losses[0] if len(losses) == 1 else torch.stack(losses).mean()
         self.values.setdefault(which, total.detach())
+        self._batches["train_loss" if which == "lambda_terms" else which] = batch
+        if which not in self._checked:
+            self._checked.add(which)
+            if any(leaf is source for leaf in leaves_of(total) for source in self._sources):
+                raise UnsupportedError(
+                    f"{which} calls the `weights` module itself, which no hypergradient sees; use the argument "
+                    "`weights` that it receives"
+                )
         return total
 
 

@@ -11,6 +11,7 @@ from bilevel_hpo import (
     ActiveSet,
     BilevelLearner,
     Box,
+    Budget,
     ConjugateGradient,
     Direct,
     FiniteDifference,
@@ -21,9 +22,10 @@ from bilevel_hpo import (
     OneStep,
     TransferRatios,
     Unrolled,
+    UnsupportedError,
     history,
 )
-from tests.engine.problems import batch, budget_learner, named, net, plain, weighted
+from tests.engine.problems import batch, budget_learner, named, net, plain, task_losses, weighted
 
 NAMES = ["a", "b", "c"]
 TRAIN = [batch(i) for i in range(5)]
@@ -236,3 +238,126 @@ def test_citation_names_the_methods_in_use(estimator, authors):
     entries = re.findall(r"^@\w+\{(\S+),$", text, re.MULTILINE)
     assert len(entries) == len(set(entries)) == len(authors) + (2 if isinstance(estimator, Direct) else 1)
     assert text.count("{") == text.count("}")
+
+
+def detached(model, weights, data):
+    return weighted(model, weights.detach(), data)
+
+
+def as_numbers(model, weights, data):
+    return sum(weights[i].item() * loss for i, loss in enumerate(task_losses(model, data)))
+
+
+def as_floats(model, weights, data):
+    return sum(float(weights[i]) * loss for i, loss in enumerate(task_losses(model, data)))
+
+
+def as_data(model, weights, data):
+    return weighted(model, weights.data, data)
+
+
+def in_a_list(model, weights, data):
+    return sum(w * loss for w, loss in zip(weights.tolist(), task_losses(model, data), strict=True))
+
+
+def without_grad(model, weights, data):
+    with torch.no_grad():
+        return weighted(model, weights, data)
+
+
+def normalised_without_grad(model, weights, data):
+    with torch.no_grad():
+        share = weights / weights.sum()
+    return weighted(model, share, data)
+
+
+def added(model, weights, data):
+    return plain(model, weights, data) + weights.square().sum()
+
+
+def without_theta(model, weights, data):
+    return weighted(lambda x: x[:, :3], weights, data)
+
+
+ESTIMATORS = pytest.mark.parametrize(
+    "estimator", [OneStep(), FiniteDifference(), Unrolled(1), ConjugateGradient()], ids=repr
+)
+
+
+@ESTIMATORS
+@pytest.mark.parametrize(
+    ("train_loss", "message"),
+    [
+        (plain, "neither train_loss nor val_loss depends on `weights`"),
+        (detached, r"train_loss takes `weights` out of the graph by \.detach\(\)"),
+        (as_numbers, r"train_loss takes `weights` out of the graph by \.item\(\)"),
+        (as_floats, r"train_loss takes `weights` out of the graph by (float\(\.\.\.\)|\.item\(\))"),
+        (as_data, r"train_loss takes `weights` out of the graph by \.data"),
+        (in_a_list, r"train_loss takes `weights` out of the graph by \.tolist\(\)"),
+        (normalised_without_grad, r"train_loss runs under torch\.no_grad\(\)"),
+        (added, "`weights` cannot change θ.*only terms without θ"),
+    ],
+    ids=lambda x: x.__name__ if callable(x) else "",
+)
+@pytest.mark.parametrize("val_loss", [plain, named])
+def test_how_lambda_got_lost_is_said(train_loss, val_loss, message, estimator):
+    learner = budget_learner(net(), NAMES, train_loss=train_loss, val_loss=val_loss, hypergradient=estimator)
+    if val_loss is named and train_loss in (plain, added):  # λ acts through val_loss alone, as somebody may want it
+        assert learner.hypergradient(TRAIN[0], VAL[0]).any()
+        return
+    with pytest.raises(UnsupportedError, match=message):
+        learner.hypergradient(TRAIN[0], VAL[0])
+
+
+@ESTIMATORS
+@pytest.mark.parametrize("loss", [without_grad, without_theta], ids=lambda x: x.__name__)
+def test_a_train_loss_without_a_gradient_is_named(loss, estimator):
+    learner = budget_learner(net(), NAMES, train_loss=loss, hypergradient=estimator)
+    message = "train_loss runs under torch.no_grad" if loss is without_grad else "train_loss depends on no parameter"
+    with pytest.raises(UnsupportedError, match=message):
+        learner.hypergradient(TRAIN[0], VAL[0])
+
+
+@ESTIMATORS
+def test_a_val_loss_without_a_gradient_is_named(estimator):
+    learner = budget_learner(net(), NAMES, val_loss=without_grad, hypergradient=estimator)
+    with pytest.raises(UnsupportedError, match=r"val_loss runs under torch\.no_grad"):
+        learner.hypergradient(TRAIN[0], VAL[0])
+
+
+@ESTIMATORS
+@pytest.mark.parametrize("which", ["train_loss", "val_loss"])
+def test_a_loss_that_calls_the_weights_module_itself_is_refused(which, estimator):
+    weights, model = LossWeights(NAMES, constraint=Budget()).double(), net()
+
+    def loss(model, argument, data):
+        return weighted(model, weights(), data) + 0.1 * weighted(model, argument, data)
+
+    losses = {"train_loss": weighted, "val_loss": plain, which: loss}
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    learner = BilevelLearner(model, optimizer, weights, hypergradient=estimator, **losses)
+    with pytest.raises(UnsupportedError, match=f"{which} calls the `weights` module itself"):
+        learner.hypergradient(TRAIN[0], VAL[0])
+
+
+@ESTIMATORS
+def test_an_optimizer_without_trainable_parameters_is_named(estimator):
+    model = net()
+    learner = budget_learner(model, NAMES, hypergradient=estimator)
+    model.requires_grad_(False)
+    with pytest.raises(UnsupportedError, match="inner optimizer holds no parameter with requires_grad=True"):
+        learner.hypergradient(TRAIN[0], VAL[0])
+
+
+@pytest.mark.parametrize("estimator", [OneStep(), FiniteDifference(), Unrolled(1)], ids=repr)
+def test_losses_of_different_parameters_are_named(estimator):
+    model = nn.ModuleList([net(), net(seed=1)])
+    learner = budget_learner(
+        model,
+        NAMES,
+        train_loss=lambda m, w, d: weighted(m[0], w, d),
+        val_loss=lambda m, w, d: plain(m[1], w, d),
+        hypergradient=estimator,
+    )
+    with pytest.raises(UnsupportedError, match=r"val_loss depends on no parameter .* on which train_loss depends"):
+        learner.hypergradient(TRAIN[0], VAL[0])
