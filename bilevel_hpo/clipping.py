@@ -79,4 +79,5 @@ Clipping = ClipNorm | ClipValue
 
 
 def _norm(gradients: Sequence[Tensor]) -> Tensor:
-    return torch.stack([torch.linalg.vector_norm(g) for g in gradients]).norm()
+    norm: Tensor = torch.stack([torch.linalg.vector_norm(g) for g in gradients]).norm()
+    return norm

@@ -66,7 +66,7 @@ class FiniteDifference(OfOneStep):
     def cross(self, problem: BilevelProblem, step: InnerStep, u: Params, *, complete: bool) -> Cross:
         """By shifting θ along u."""
         if step.lambda_gradient is None:
-            return Cross(torch.zeros_like(step.loss), None)
+            return Cross(torch.zeros_like(step.loss), None, step.lambda_.dtype)
         precision = torch.finfo(step.lambda_.dtype).eps
         central = step.lambda_.dtype == torch.float64 if self.central is None else self.central
         relative = self.epsilon or (precision ** (1 / 3) / 5 if central else precision ** (1 / 2) / 3)
@@ -81,7 +81,7 @@ class FiniteDifference(OfOneStep):
             step.random.rewind()
             behind, width = self._at(problem, step, u, -epsilon, complete), 2 * epsilon
         slope, lambda_gradient = ((a - b) / width for a, b in zip(ahead, behind, strict=True))
-        return Cross(slope, lambda_gradient)
+        return Cross(slope, lambda_gradient, step.lambda_.dtype)
 
     def _at(
         self, problem: BilevelProblem, step: InnerStep, u: Params, epsilon: Tensor, complete: bool

@@ -32,12 +32,12 @@ class Float64:
 
     def __enter__(self) -> "Float64":
         for mode in self._modes:
-            mode.__enter__()
+            mode.__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *error: Any) -> None:
         for mode in reversed(self._modes):
-            mode.__exit__(*error)
+            mode.__exit__(*error)  # type: ignore[no-untyped-call]
 
 
 def _promoted(x: Any) -> Any:
@@ -56,11 +56,11 @@ class _Promote(TorchFunctionMode):
         return tree_map(_promoted, func(*tree_map(_promoted, args), **tree_map(_promoted, kwargs)))
 
 
-class _DrawIn(TorchDispatchMode):
+class _DrawIn(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Random operations draw in `dtype`; their results are cast back."""
 
     def __init__(self, dtype: torch.dtype) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._dtype = dtype
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:

@@ -28,11 +28,16 @@ class FusedTangents(TorchFunctionMode):
     It is for tensors that do not require a gradient; all others, and autocast, go torch's way.
     """
 
+    autocast: torch.dtype | None = None
+    """The dtype of an autocast region that was seen inside; None if there was none."""
+
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         rule = _RULES.get(func)
-        if rule is not None:
+        if rule is not None and args and torch.is_autocast_enabled(args[0].device.type):
+            self.autocast = torch.get_autocast_dtype(args[0].device.type)
+        elif rule is not None:
             result = rule(*args, **(kwargs or {}))
             if result is not NotImplemented:
                 return result
@@ -46,7 +51,7 @@ def _taken_apart(*tensors: Tensor | None) -> list[tuple[Any, Any]] | None:
         if x is None:
             apart.append((None, None))
             continue
-        if not isinstance(x, Tensor) or x.requires_grad or torch.is_autocast_enabled(x.device.type):
+        if not isinstance(x, Tensor) or x.requires_grad:
             return None
         value, tangent = forward_ad.unpack_dual(x)  # type: ignore[no-untyped-call]
         if tangent is not None and tangent.requires_grad:

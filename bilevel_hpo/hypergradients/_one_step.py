@@ -5,10 +5,11 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from bilevel_hpo.batches import parts
-from bilevel_hpo.errors import UnsupportedError
 from bilevel_hpo.hypergradients._fused import FusedTangents
 from bilevel_hpo.hypergradients._inner_step import InnerStep
 from bilevel_hpo.hypergradients._of_one_step import Cross, OfOneStep
+from bilevel_hpo.hypergradients._proven import ProvenOnly, UnprovenError, forward_mode
+from bilevel_hpo.hypergradients._reverse import Terms, by_reverse_mode
 from bilevel_hpo.problem import BilevelProblem, Params
 
 __all__ = ["OneStep"]
@@ -40,48 +41,55 @@ class OneStep(OfOneStep):
             the learner's `lambda_terms`, if there are any, in the forward-mode pass.
     """
 
-    def __init__(self, tolerance: float | None = 1e-4) -> None:
+    margin = 100.0
+
+    def __init__(self, tolerance: float | None = 1e-2) -> None:
         super().__init__(tolerance)
 
     def cross(self, problem: BilevelProblem, step: InnerStep, u: Params, *, complete: bool) -> Cross:
-        """By a forward-mode pass, then reverse mode from its tangent to λ."""
+        """By a forward-mode pass, then reverse mode from its tangent to λ; by reverse mode where that cannot be had."""
         scale = _power_of_two(u)
         for ui in u.values():
             ui.mul_(scale)
-        weights = step.lambda_.clone().requires_grad_()
-        buffers = {name: b.clone() for name, b in step.buffers_before.items()}
         terms = problem.train_loss if complete else problem.lambda_terms
-        micro = parts(step.batch)
-        slope = torch.zeros_like(scale)
-        total: Tensor | None = None
-        for part in micro:
-            with forward_ad.dual_level(), problem.composed(), FusedTangents():
-                dual = {
-                    n: forward_ad.make_dual(p, u[n]) if n in u else p  # type: ignore[no-untyped-call]
-                    for n, p in step.before.items()
-                }
-                try:
-                    loss = terms(dual, buffers, weights, part)
-                except (NotImplementedError, RuntimeError) as error:
-                    if "forward AD" not in str(error) and "forward-mode" not in str(error) and "jvp" not in str(error):
-                        raise
-                    raise UnsupportedError(
-                        f"train_loss uses an operation without forward mode ({str(error).splitlines()[0]}); use "
-                        "Unrolled(steps=1), the same numbers by reverse mode, or FiniteDifference()"
-                    ) from error
-                tangent = forward_ad.unpack_dual(loss).tangent  # type: ignore[no-untyped-call]
-                if tangent is None:
-                    continue
-                slope = slope + tangent.detach() / len(micro)
-                if not tangent.requires_grad:
-                    continue
-                (g,) = torch.autograd.grad(tangent / len(micro), weights, allow_unused=True)
-            if g is not None:
-                total = g if total is None else total + g
-        return Cross(slope / scale, None if total is None else total / scale)
+        try:
+            found = _by_forward_mode(problem, step, u, terms)
+        except UnprovenError:
+            step.random.rewind()
+            found = by_reverse_mode(problem, step, u, terms)
+        gradient = found.lambda_gradient
+        return found._replace(slope=found.slope / scale, lambda_gradient=None if gradient is None else gradient / scale)
 
     def __repr__(self) -> str:
-        return "OneStep()" if self.tolerance == 1e-4 else f"OneStep(tolerance={self.tolerance})"
+        return "OneStep()" if self.tolerance == 1e-2 else f"OneStep(tolerance={self.tolerance})"
+
+
+def _by_forward_mode(problem: BilevelProblem, step: InnerStep, u: Params, terms: Terms) -> Cross:
+    """UnprovenError where torch has no forward-mode derivative, or none that can be differentiated in λ."""
+    weights = step.lambda_.clone().requires_grad_()
+    buffers = {name: b.clone() for name, b in step.buffers_before.items()}
+    micro = parts(step.batch)
+    slope, total = torch.zeros_like(step.loss), torch.zeros_like(weights)
+    named, precision = False, next(iter(step.before.values())).dtype
+    for part in micro:
+        with forward_ad.dual_level():
+            dual = {
+                n: forward_ad.make_dual(p, u[n]) if n in u else p  # type: ignore[no-untyped-call]
+                for n, p in step.before.items()
+            }
+            with forward_mode(), problem.composed(), ProvenOnly(), FusedTangents() as fused:
+                loss = terms(dual, buffers, weights, part)
+            precision = fused.autocast or precision
+            tangent = forward_ad.unpack_dual(loss).tangent  # type: ignore[no-untyped-call]
+            if tangent is None:
+                continue
+            slope = slope + tangent.detach() / len(micro)
+            if not tangent.requires_grad:
+                continue
+            (g,) = torch.autograd.grad(tangent / len(micro), weights, allow_unused=True)
+        if g is not None:
+            total, named = total + g, True
+    return Cross(slope, total if named else None, precision)
 
 
 def _power_of_two(u: Params) -> Tensor:
