@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from bilevel_hpo.optimizers._arithmetic import average, decayed, number, plus
+from bilevel_hpo.optimizers._arithmetic import Number, average, decayed, number, plus
 from bilevel_hpo.optimizers._rule import Group, Rule, State
 
 __all__ = ["ASGD", "SGD"]
@@ -25,16 +25,18 @@ def asgd(p: Tensor, g: Tensor, state: State, group: Group) -> tuple[Tensor, Stat
     """Averaged SGD (`torch.optim.ASGD`); θ itself, not the average, is what the model holds."""
     p, g = decayed(p, g, group)
     step, lr = number(state.get("step", 0)) + 1, number(group["lr"])
-    eta, mu, mean = (
-        number(state["eta"] if state else lr),
-        number(state["mu"] if state else 1.0),
-        average(state, "ax", p),
-    )
+    eta, mu = (number(state["eta"]), number(state["mu"])) if state else (_rounded(lr), 1.0)
+    mean = average(state, "ax", p)
     moved = plus(p.mul(1 - group["lambd"] * eta), g, -eta)
     mean = moved if mu == 1 else mean.add(moved.sub(mean).mul(mu))
-    eta = lr / ((1 + group["lambd"] * lr * step) ** group["alpha"])
-    mu = torch.as_tensor(1 / max(1, step - group["t0"]))  # tensors: torch rounds both to its default dtype
-    return moved, {**state, "step": step, "eta": torch.as_tensor(eta), "mu": mu, "ax": mean}
+    eta = _rounded(lr / ((1 + group["lambd"] * lr * step) ** group["alpha"]))
+    mu = _rounded(1 / max(1, step - group["t0"]))
+    return moved, {**state, "step": step, "eta": eta, "mu": mu, "ax": mean}
+
+
+def _rounded(x: Number) -> Number:
+    """`x` in torch's default dtype, in which the optimizer holds it."""
+    return x if isinstance(x, Tensor) else torch.as_tensor(x, dtype=torch.get_default_dtype()).item()
 
 
 SGD = Rule(sgd, scalars=(), linear=True)
