@@ -129,8 +129,8 @@ class Variant:
             def ratios(self, tasks: Sequence[str]) -> TransferRatios:
                 return weights(tasks) if weights else super().ratios(tasks)
 
-            def hypergradient(self, *, half: bool = False) -> Hypergradient:
-                return estimator or super().hypergradient(half=half)
+            def hypergradient(self) -> Hypergradient:
+                return estimator or super().hypergradient()
 
         return Varied(**asdict(LEARNED["budget"]) | self.schedule)
 

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from bilevel_hpo import Box, Budget, Direct, FiniteDifference, Hypergradient, OneStep, TransferRatios
+from bilevel_hpo import Box, Budget, Direct, Hypergradient, OneStep, TransferRatios
 from gate_model.losses import DirectPathLoss, PathLoss, TrainLoss
 
 __all__ = ["LEARNED", "SHARED", "Constant", "Learned", "Method", "pairs", "relative", "symmetric_matrix"]
@@ -69,11 +69,9 @@ class Learned:
         """Algorithm 3 differentiates the weighted paths; a true hypergradient asks for the direct paths only."""
         return PathLoss(mapping="mean") if self.estimator == "direct" else DirectPathLoss()
 
-    def hypergradient(self, *, half: bool = False) -> Hypergradient:
-        """The engine's estimator; of the one-step ones the cheapest, or in half precision the exact one."""
-        if self.estimator == "direct":
-            return Direct()
-        return OneStep() if half else FiniteDifference()
+    def hypergradient(self) -> Hypergradient:
+        """The engine's estimator."""
+        return Direct() if self.estimator == "direct" else OneStep()
 
 
 Method = Constant | Learned

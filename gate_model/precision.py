@@ -32,8 +32,7 @@ class HalfPrecision:
     """(model, λ, batch) ↦ `loss` with GATE's networks under bfloat16 autocast, their outputs back in float32.
 
     Errors, means and the mapping losses, which multiply weights on their own, are computed in float32. Parameters and
-    optimizer stay in float32; bfloat16 needs no gradient scaler. Use the estimator `OneStep`: `FiniteDifference`
-    refuses autocast.
+    optimizer stay in float32; bfloat16 needs no gradient scaler.
     """
 
     loss: Loss

@@ -98,10 +98,13 @@ class OfOneStep(Hypergradient):
             g, problem.certificate = self._certified(problem, step, val_batch)
         return g
 
-    def _certified(self, problem: BilevelProblem, step: InnerStep, val_batch: Any) -> tuple[Tensor, Certificate]:
-        """By the cheapest means that are good enough; by the last, if none are."""
+    def _certified(self, problem: BilevelProblem, step: InnerStep, val_batch: Any) -> tuple[Tensor, Certificate | None]:
+        """By the cheapest means that are good enough; by the last, if none are. One that is not finite has no
+        certificate: the learner leaves it out."""
         exact, trusted = self.exact(), self.tolerance is None or not _is_first(problem, step)
         g, certificate = self._computed(problem, step, val_batch)
+        if not bool(g.isfinite().all()):
+            return g, None
         if certificate.certified and trusted:
             return g, certificate
         if exact is not None:

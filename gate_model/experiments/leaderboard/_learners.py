@@ -60,7 +60,7 @@ class AutoLambdaLearner(FreeLearner):
         """Direct paths at 1."""
         return TransferRatios(tasks, init=0.1, constraint=Box(0.0, float("inf")))
 
-    def hypergradient(self, *, half: bool = False) -> Hypergradient:
+    def hypergradient(self) -> Hypergradient:
         """In float32 only."""
         return AutoLambda()
 
@@ -69,6 +69,6 @@ class AutoLambdaLearner(FreeLearner):
 class ImplicitLearner(Learned):
     """The budget under an implicit hypergradient: `name` is a key of `IMPLICIT`."""
 
-    def hypergradient(self, *, half: bool = False) -> Hypergradient:
+    def hypergradient(self) -> Hypergradient:
         """Ten products with the Hessian each."""
         return IMPLICIT[self.name]
