@@ -240,7 +240,7 @@ def test_higher_takes_our_rule_for_several_steps(cls, options):
     assert slope.item() == pytest.approx(expected, rel=1e-5, abs=1e-7)
 
 
-@pytest.mark.parametrize("cls", [getattr(torch.optim, name) for name in supported()])
+@pytest.mark.parametrize("cls", sorted({cls for cls, _ in OPTIONS}, key=lambda cls: cls.__name__))
 def test_a_parameter_without_gradient_stays(cls):
     theta, optimizer, g = start(cls, {"lr": 0.1, "weight_decay": 0.1}, 2)
     ahead = RuleOptimizer(optimizer, theta)
@@ -250,6 +250,34 @@ def test_a_parameter_without_gradient_stays(cls):
     assert torch.equal(moved[1], before)
     assert torch.equal(theta[1], before)
     torch.testing.assert_close(moved[0], theta[0], rtol=1e-15, atol=1e-16)
+
+
+@pytest.mark.parametrize("warm", [0, 3])
+@pytest.mark.parametrize("setting", ["lr", "weight_decay"])
+@pytest.mark.parametrize("cls", sorted({cls for cls, _ in OPTIONS}, key=lambda cls: cls.__name__))
+def test_learning_rate_and_weight_decay_are_differentiated(cls, setting, warm):
+    options = {"lr": 0.02, "weight_decay": 0.1}
+    theta, optimizer, g = start(cls, options, warm)
+    v = gradients(torch.Generator().manual_seed(8), theta)[0]
+    wanted = torch.tensor(options[setting], dtype=torch.float64, requires_grad=True)
+    state = {key: value for key, value in optimizer.state.get(theta[0], {}).items() if value is not None}
+    moved, _ = rule_for(optimizer).update(
+        theta[0].detach(), g[0], state, {**optimizer.param_groups[0], setting: wanted}
+    )
+    if cls is torch.optim.ASGD and setting == "lr" and warm:
+        assert not moved.requires_grad  # its rate in the state was made in the step before
+        return
+    (slope,) = torch.autograd.grad((v * moved).sum(), wanted)
+
+    def real(value: float) -> float:
+        theta, optimizer, g = start(cls, options, warm)
+        optimizer.param_groups[0][setting] = value
+        advance(optimizer, theta, g)
+        return (v * theta[0]).sum().item()
+
+    h = 1e-3 if cls is torch.optim.ASGD else 1e-5  # ASGD rounds its rate to float32
+    expected = (real(options[setting] + h) - real(options[setting] - h)) / (2 * h)
+    assert slope.item() == pytest.approx(expected, rel=1e-3 if cls is torch.optim.ASGD else 1e-5, abs=1e-10)
 
 
 @pytest.mark.parametrize("warm", [0, 3])
@@ -284,7 +312,7 @@ def test_muon_differentiates_as_its_iteration_without_rounding_does(options, war
 
 
 def test_supported_names():
-    assert supported() == [
+    assert supported()[:12] == [  # others may have been registered since
         *("SGD", "Adam", "AdamW", "NAdam", "RAdam", "RMSprop", "Adagrad"),
         *("Adamax", "Adadelta", "ASGD", "Muon", "Adafactor"),
     ]
