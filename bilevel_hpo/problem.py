@@ -8,7 +8,7 @@ written there: a compiled graph has one derivative and no forward mode.
 
 import contextlib
 import sys
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from typing import Any, NoReturn, cast
 
 import torch
@@ -18,6 +18,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from bilevel_hpo.batches import parts
 from bilevel_hpo.certificate import Certificate
+from bilevel_hpo.checkpointing import no_recomputation, recomputation
 from bilevel_hpo.clipping import Clipping
 from bilevel_hpo.composed import Composed, needs_composed
 from bilevel_hpo.diagnosis import Probe, leaves_of, probed
@@ -41,8 +42,32 @@ class _LossModule(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, loss: Loss, lambda_: Lambda, batch: Any) -> Tensor:
-        return loss(self.model, lambda_, batch)
+    def forward(self, loss: Loss, lambda_: Lambda, batch: Any, then: Callable[[Any], Tensor]) -> Tensor:
+        return then(loss(self.model, lambda_, batch))
+
+
+def _as_it_is(loss: Any) -> Any:
+    return loss
+
+
+class _Sums:
+    """The gradient of a mean over `n` losses, computed one by one."""
+
+    def __init__(self, leaves: list[Tensor], n: int) -> None:
+        self._leaves, self._n = leaves, n
+        self._sums: list[Tensor | None] = [None] * len(leaves)
+
+    def add(self, loss: Any) -> Any:
+        """`loss`, whose gradient is added, and whose graph is used up."""
+        if isinstance(loss, Tensor) and loss.ndim == 0 and loss.requires_grad:
+            found = torch.autograd.grad(loss if self._n == 1 else loss / self._n, self._leaves, allow_unused=True)
+            self._sums = [g if s is None else s if g is None else s + g for s, g in zip(self._sums, found, strict=True)]
+        return loss
+
+    def named(self, names: Iterable[str]) -> tuple[Params, Tensor | None]:
+        """The gradients in θ under `names`, those that there are; and that in λ, the last of the leaves."""
+        *theta, lambda_ = self._sums
+        return {name: g for name, g in zip(names, theta, strict=True) if g is not None}, lambda_
 
 
 class BilevelProblem:
@@ -161,20 +186,42 @@ class BilevelProblem:
             lambda_: λ `[N]`.
             batch: for L_val.
         """
-        lambda_ = lambda_.detach().clone().requires_grad_()
-        if at is None:
-            leaves = self._trainable()
-            weights = self.structure.unflatten(lambda_)
-            with eval_mode(self.model):
-                loss = self._mean("val_loss", batch, lambda part: self._losses["val_loss"](self._called, weights, part))
+        if at is not None:
+            _, v, explicit = self.gradient("val_loss", *at, lambda_, batch)
         else:
-            leaves = {name: p.detach().requires_grad_() for name, p in at[0].items()}
-            loss = self.val_loss(leaves, at[1], lambda_, batch)
-        if not loss.requires_grad:
-            self._refuse_constant("val_loss", batch)
-        *v, explicit = torch.autograd.grad(loss, [*leaves.values(), lambda_], allow_unused=True)
-        named = {n: self.ranks.averaged(vi) for n, vi in zip(leaves, v, strict=True) if vi is not None}
-        return named, explicit
+            leaves, lambda_ = self._trainable(), lambda_.detach().clone().requires_grad_()
+            weights, sums = self.structure.unflatten(lambda_), _Sums([*leaves.values(), lambda_], len(parts(batch)))
+            with eval_mode(self.model), recomputation():
+                loss = self._mean(
+                    "val_loss", batch, lambda part: sums.add(self._losses["val_loss"](self._called, weights, part))
+                )
+            if not loss.requires_grad:
+                self._refuse_constant("val_loss", batch)
+            v, explicit = sums.named(leaves)
+        return {name: self.ranks.averaged(v.pop(name)) for name in list(v)}, explicit
+
+    def gradient(
+        self, which: str, params: Params, buffers: Params, lambda_: Tensor, batch: Any
+    ) -> tuple[Tensor, Params, Tensor | None]:
+        """A loss, its gradient in θ by name and in λ `[N]`, on this rank; what it does not name is left out, or None.
+
+        The backward pass runs while the model still has `params` and `buffers`, and part by part: activation
+        checkpointing and `MicroBatches` save as much memory as in training.
+
+        Args:
+            which: "train_loss" or "val_loss".
+            params: θ.
+            buffers: a scratch copy, which may change.
+            lambda_: λ `[N]`.
+            batch: for the loss.
+        """
+        leaves = {name: p.detach().requires_grad_() for name, p in params.items()}
+        lambda_ = lambda_.detach().clone().requires_grad_()
+        sums = _Sums([*leaves.values(), lambda_], len(parts(batch)))
+        mode = eval_mode(self.model) if which == "val_loss" else contextlib.nullcontext()
+        with mode, torch.enable_grad():
+            loss = self._call(which, leaves, buffers, lambda_, batch, sums)
+        return loss.detach(), *sums.named(leaves)
 
     def total(self, explicit: Tensor | None, implicit: Tensor | None) -> Tensor:
         """∂L_val/∂λ + the part through θ, averaged over the ranks; None for one that no λ changes.
@@ -230,7 +277,7 @@ class BilevelProblem:
     def _probed(self, which: str, params: Params, lambda_: Tensor, batch: Any) -> Probe:
         """One evaluation of a loss on the first part of `batch`, with `params` for θ."""
         replaced = {f"model.{n}": x for n, x in (self.frozen() | params | self.buffers()).items()}
-        arguments = self._losses[which], self.structure.unflatten(lambda_), parts(batch)[0]
+        arguments = self._losses[which], self.structure.unflatten(lambda_), parts(batch)[0], _as_it_is
         mode = eval_mode(self.model) if which == "val_loss" else contextlib.nullcontext()
         with mode, as_written(), torch.random.fork_rng(range(torch.cuda.device_count())):
             return probed(lambda: functional_call(self._module, replaced, arguments))
@@ -243,12 +290,16 @@ class BilevelProblem:
         with as_written(), sdpa_kernel(SDPBackend.MATH), composed:
             yield
 
-    def _call(self, which: str, params: Params, buffers: Params, lambda_: Tensor, batch: Any) -> Tensor:
+    def _call(
+        self, which: str, params: Params, buffers: Params, lambda_: Tensor, batch: Any, sums: "_Sums | None" = None
+    ) -> Tensor:
+        """A loss; with `sums`, its gradients are added there, and its graph cannot be used again."""
         replaced = {f"model.{name}": tensor for name, tensor in {**params, **buffers}.items()}
-        weights, loss = self.structure.unflatten(lambda_), self._losses[which]
-        with as_written():
+        arguments = self._losses[which], self.structure.unflatten(lambda_)
+        then = _as_it_is if sums is None else sums.add
+        with as_written(), no_recomputation() if sums is None else recomputation():
             total = self._mean(
-                which, batch, lambda part: functional_call(self._module, replaced, (loss, weights, part))
+                which, batch, lambda part: functional_call(self._module, replaced, (*arguments, part, then))
             )
         if not total.requires_grad and torch.is_grad_enabled() and any(p.requires_grad for p in params.values()):
             self._refuse_constant(which, batch)
