@@ -1,10 +1,14 @@
 """The ways people train, each against central differences of the real training step."""
 
 import copy
+from dataclasses import dataclass
 
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrize
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.checkpoint import checkpoint
 
 from bilevel_hpo import (
     BilevelLearner,
@@ -15,8 +19,9 @@ from bilevel_hpo import (
     Neumann,
     OneStep,
     Unrolled,
+    UnsupportedError,
 )
-from tests.engine.problems import OPTIMIZERS, Case, batch, named, net, plain, weighted
+from tests.engine.problems import OPTIMIZERS, Case, batch, named, net, plain, task_losses, weighted
 
 LOOKING_AHEAD = [OneStep(), FiniteDifference(), Unrolled(1), Unrolled(2)]
 ahead = pytest.mark.parametrize("estimator", LOOKING_AHEAD, ids=repr)
@@ -131,3 +136,213 @@ def test_a_compiled_loss_is_differentiated_as_it_was_written():
     case = Case(net())
     check(Case(net(), train_loss=torch.compile(weighted, backend="aot_eager")), OneStep())
     close(case.g(OneStep(), val_loss=torch.compile(plain, backend="aot_eager")), case.finite_difference())
+
+
+UPSTREAM = {
+    "softmax": lambda m, w, d: (torch.softmax(w * task_losses(m, d), 0) * task_losses(m, d)).sum(),
+    "logsumexp": lambda m, w, d: torch.logsumexp(w * task_losses(m, d), 0),
+    "cross-entropy": lambda m, w, d: nn.functional.cross_entropy(w * m(d[0]), d[1].argmax(1)),
+    "temperature": lambda m, w, d: nn.functional.cross_entropy(m(d[0]) / w[0].exp(), d[1].argmax(1)) * w[1:].sum(),
+    "layer-norm": lambda m, w, d: (nn.functional.layer_norm(m(d[0]) * w, (3,)) - d[1]).square().sum(),
+    "batch-norm": lambda m, w, d: (
+        (nn.functional.batch_norm(m(d[0]) + w * m(d[0]).square(), None, None, training=True) - d[1]).square().sum()
+    ),
+    "silu": lambda m, w, d: (nn.functional.silu(m(d[0]) * w) - d[1]).square().sum(),
+    "glu": lambda m, w, d: nn.functional.glu((w * m(d[0]))[:, :2]).square().sum() + w @ task_losses(m, d),
+    "attention": lambda m, w, d: (attended(w * m(d[0])) - d[1]).square().sum(),
+    "solve": lambda m, w, d: torch.linalg.solve(torch.diag(w) + m(d[0]).T @ m(d[0]), d[1].T).square().sum(),
+    "inputs": lambda m, w, d: weighted(m, w, (d[0] * torch.cat([w, w[:1]]), d[1])),
+}
+
+
+def attended(x):
+    return nn.functional.scaled_dot_product_attention(x[None], x[None], x[None])[0]
+
+
+@pytest.mark.parametrize("estimator", [OneStep(), Unrolled(1)], ids=repr)
+@pytest.mark.parametrize("loss", UPSTREAM)
+def test_lambda_may_enter_before_any_operation(loss, estimator):
+    check(Case(net(nn.LayerNorm(5)), train_loss=UPSTREAM[loss], warm=2), estimator)
+
+
+class Checkpointed(nn.Module):
+    def __init__(self, reentrant=False, active=True):
+        super().__init__()
+        torch.manual_seed(0)
+        self.body = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Dropout(0.3), nn.Linear(5, 5)).double()
+        self.head = nn.Linear(5, 3).double()
+        self.reentrant, self.active = reentrant, active
+        self.runs = 0
+
+    def run(self, x):
+        self.runs += 1
+        return self.body(x)
+
+    def forward(self, x):
+        return self.head(checkpoint(self.run, x, use_reentrant=self.reentrant) if self.active else self.run(x))
+
+
+EVERY = [*LOOKING_AHEAD, ConjugateGradient(), Neumann(), Direct()]
+
+
+@pytest.mark.parametrize("estimator", EVERY, ids=repr)
+def test_activation_checkpointing_changes_no_number(estimator):
+    cases = [Case(Checkpointed(active=active), val_loss=named) for active in (True, False)]
+    checkpointed, plain_one = (case.g(estimator) for case in cases)
+    close(checkpointed, plain_one, rtol=1e-12)
+    if estimator in LOOKING_AHEAD:
+        check(cases[0], estimator)
+
+
+def test_checkpoints_save_memory_in_the_passes_with_a_backward_pass_of_their_own():
+    model = Checkpointed()
+    learner = Case(model).learner(OneStep())
+    model.runs = 0
+    learner.step(batch(1), batch(2))
+    assert model.runs == 2 + 2 + 1  # the training step and L_val forward and backward, the forward-mode pass
+
+
+@pytest.mark.parametrize("estimator", EVERY, ids=repr)
+def test_a_reentrant_checkpoint_is_refused(estimator):
+    with pytest.raises(UnsupportedError, match=r"use_reentrant=True.*pass use_reentrant=False"):
+        Case(Checkpointed(reentrant=True), val_loss=named, warm=0).g(estimator)
+
+
+class LoRALinear(nn.Module):
+    """W x + B A x, with W frozen."""
+
+    def __init__(self, linear, rank=2):
+        super().__init__()
+        self.linear = linear.requires_grad_(False)
+        self.a = nn.Parameter(torch.randn(rank, linear.in_features).double())
+        self.b = nn.Parameter(0.1 * torch.randn(linear.out_features, rank).double())
+
+    def forward(self, x):
+        return self.linear(x) + x @ self.a.T @ self.b.T
+
+
+class LowRankUpdate(nn.Module):
+    """The same as a parametrization of the weight."""
+
+    def __init__(self, shape, rank=2):
+        super().__init__()
+        self.a = nn.Parameter(torch.randn(rank, shape[1]).double())
+        self.b = nn.Parameter(0.1 * torch.randn(shape[0], rank).double())
+
+    def forward(self, weight):
+        return weight + self.b @ self.a
+
+
+def adapted(parametrization):
+    model = net(nn.LayerNorm(5, dtype=torch.float64)).requires_grad_(False)
+    torch.manual_seed(1)
+    if parametrization:
+        parametrize.register_parametrization(model[0], "weight", LowRankUpdate(model[0].weight.shape))
+    else:
+        model[0] = LoRALinear(model[0])
+    return model
+
+
+@ahead
+@pytest.mark.parametrize("parametrization", [True, False])
+@pytest.mark.parametrize("everything", [True, False], ids=["all parameters", "adapters only"])
+def test_adapters_on_a_frozen_backbone(estimator, parametrization, everything):
+    model = adapted(parametrization)
+
+    def held(model):
+        return [p for p in model.parameters() if everything or p.requires_grad]
+
+    assert 0 < sum(p.requires_grad for p in model.parameters()) < len(list(model.parameters()))
+    check(Case(model, OPTIMIZERS["adamw"], parameters=held), estimator)
+
+
+@ahead
+def test_a_backbone_that_is_frozen_and_in_eval_mode(estimator):
+    model = net(nn.BatchNorm1d(5, dtype=torch.float64), nn.Dropout(0.5))
+    for part in model[:4]:
+        part.requires_grad_(False).eval()
+    check(Case(model, OPTIMIZERS["adamw"]), estimator)
+
+
+def test_an_average_of_theta_beside_the_training_changes_nothing_and_is_not_trained():
+    def trained(averaged):
+        model = net()
+        weights = LossWeights(["a", "b", "c"], init=0.5).double()
+        learner = BilevelLearner(
+            model,
+            torch.optim.Adam(model.parameters(), lr=0.02),
+            weights,
+            train_loss=weighted,
+            val_loss=named,
+        )
+        average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.9))
+        expected = copy.deepcopy(model.state_dict())
+        for i in range(6):
+            learner.step(batch(i), batch(20 + i))
+            if averaged:
+                average.update_parameters(model)
+            # the first update copies θ
+            for name, p in model.named_parameters():
+                expected[name] = p.detach().clone() if i == 0 else 0.9 * expected[name] + 0.1 * p.detach()
+        if averaged:
+            for name, p in average.module.named_parameters():
+                torch.testing.assert_close(p, expected[name])
+        return weights().detach(), model
+
+    (with_average, model), (without, same) = trained(True), trained(False)
+    assert torch.equal(with_average, without)
+    assert all(torch.equal(p, q) for p, q in zip(model.parameters(), same.parameters(), strict=True))
+
+
+@ahead
+def test_a_validation_loss_of_the_average_that_the_step_will_make(estimator):
+    """L_val at θ̄' = .9 θ̄ + .1 θ': the average before is a constant, and torch.func puts θ̄' into the model."""
+    model = net()
+    average = {name: p.detach() * 0.8 for name, p in model.named_parameters()}
+
+    def val_loss(model, weights, data):
+        moved = {name: 0.9 * average[name] + 0.1 * p for name, p in model.named_parameters()}
+        return plain(lambda x: torch.func.functional_call(model, moved, (x,)), weights, data)
+
+    check(Case(model, val_loss=val_loss), estimator)
+
+
+@dataclass
+class Output:
+    """As the models of transformers return it."""
+
+    loss: torch.Tensor
+    logits: torch.Tensor
+
+
+class WithHead(nn.Module):
+    """Takes keyword arguments, and computes a loss of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.base_model = net(nn.LayerNorm(5, dtype=torch.float64))
+
+    def forward(self, inputs=None, labels=None, weight=None):
+        logits = self.base_model(inputs)
+        losses = (logits - labels).square().mean(0)
+        return Output(loss=losses.sum() if weight is None else weight @ losses, logits=logits)
+
+
+@ahead
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_a_model_that_takes_a_dictionary_and_returns_an_object(estimator, wrapped):
+    def train_loss(model, weights, data):
+        return model(**dict(zip(("inputs", "labels"), data, strict=True)), weight=weights).loss
+
+    def val_loss(model, weights, data):
+        return model(inputs=data[0], labels=data[1]).loss
+
+    class Wrapper(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = WithHead()
+
+        def forward(self, **inputs):
+            return self.model(**inputs)
+
+    check(Case(Wrapper() if wrapped else WithHead(), train_loss=train_loss, val_loss=val_loss), estimator)
