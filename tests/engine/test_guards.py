@@ -16,6 +16,7 @@ from bilevel_hpo import (
     Direct,
     FiniteDifference,
     LossWeights,
+    MicroBatches,
     NonFiniteError,
     NonFiniteWarning,
     Nystrom,
@@ -361,3 +362,48 @@ def test_losses_of_different_parameters_are_named(estimator):
     )
     with pytest.raises(UnsupportedError, match=r"val_loss depends on no parameter .* on which train_loss depends"):
         learner.hypergradient(TRAIN[0], VAL[0])
+
+
+def by_hand(learner, batches, zeroed):
+    """One step of the optimizer on several batches, as people write it."""
+    for data in batches:
+        (learner.train_loss(learner.model, learner.weights().detach(), data) / len(batches)).backward()
+    learner.inner_optimizer.step()
+    if zeroed:
+        learner.inner_optimizer.zero_grad()
+
+
+@pytest.mark.parametrize("zeroed", [True, False])
+@pytest.mark.parametrize("call", ["hypergradient", "outer_step"])
+def test_a_hypergradient_of_one_batch_is_refused_where_several_make_a_step(call, zeroed):
+    learner = budget_learner(net(), NAMES)
+    by_hand(learner, TRAIN[:1], zeroed)
+    getattr(learner, call)(TRAIN[1], VAL[0])
+    by_hand(learner, TRAIN[:3], zeroed)
+    before = learner.weights().detach().clone()
+    with pytest.raises(UnsupportedError, match=r"3 backward passes.*with 1,.*MicroBatches"):
+        getattr(learner, call)(TRAIN[0], VAL[0])
+    assert torch.equal(learner.weights(), before)
+    getattr(learner, call)(MicroBatches(TRAIN[:3]), VAL[0])
+    by_hand(learner, TRAIN[:1], zeroed)
+    getattr(learner, call)(TRAIN[1], VAL[0])
+
+
+def test_a_hypergradient_in_the_midst_of_an_accumulation_is_refused():
+    learner = budget_learner(net(), NAMES)
+    for number, data in enumerate(TRAIN[:2]):
+        weighted(learner.model, learner.weights().detach(), data).backward()
+        if number == 0:
+            learner.hypergradient(data, VAL[0])  # of the step on this batch, whose gradient is there already
+    with pytest.raises(UnsupportedError, match="2 backward passes"):
+        learner.hypergradient(TRAIN[1], VAL[0])
+    learner.inner_optimizer.zero_grad()  # it was something else
+    learner.hypergradient(TRAIN[1], VAL[0])
+
+
+def test_the_accumulation_of_the_learner_itself_is_nobody_elses():
+    learner = budget_learner(net(), NAMES).fit(TRAIN, VAL, epochs=1, outer_every="epoch", accumulate=2)
+    learner.inner_step(MicroBatches(TRAIN[:3]))
+    learner.outer_step(TRAIN[0], VAL[0])
+    learner.step(MicroBatches(TRAIN[:3]), VAL[0])
+    learner.outer_step(TRAIN[0], VAL[0])
