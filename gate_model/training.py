@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, cast
 
 import numpy as np
@@ -21,6 +21,7 @@ from gate_model.losses import DirectPathLoss, PathLoss, TrainLoss
 from gate_model.message_passing import DirectedMPNN
 from gate_model.methods import Learned, Method, relative
 from gate_model.model import GATE
+from gate_model.outer_steps import Verdict, rows_of, verdict_of
 from gate_model.precision import Precision, in_precision
 from gate_model.schedules import Schedule, scheduler
 from gate_model.sparsity import ActivePairs
@@ -129,6 +130,10 @@ class Trained:
     history: list[dict[str, float]]
     """`EpochReport`s."""
     seconds: float
+    outer_steps: list[dict[str, Any]] = field(default_factory=list)
+    """Their columns are `gate_model.outer_steps.COLUMNS`; empty for a constant λ."""
+    verdict: Verdict | None = None
+    """Whether the hypergradients say anything about λ; None where they were not asked."""
 
     @property
     def val_rmse(self) -> float:
@@ -218,7 +223,8 @@ def train(
     best.restore(model)
     epoch = best.epoch or learner.epoch
     trajectory = cast(Tensor, learner.trajectory)
-    return Trained(model, epoch, trajectory[epoch], trajectory, history, history[-1]["seconds"])
+    seconds = history[-1]["seconds"]
+    return Trained(model, epoch, trajectory[epoch], trajectory, history, seconds, rows_of(learner), verdict_of(learner))
 
 
 def finite_score(

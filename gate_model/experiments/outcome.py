@@ -1,7 +1,7 @@
 """The numbers of a finished training, and the files they go into."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gate_model.data.prepared import PreparedData
 from gate_model.methods import Learned, Method, relative
+from gate_model.outer_steps import COLUMNS
 from gate_model.runs import versions, write_csv, write_json
 from gate_model.training import EpochReport, Trained, predict, rmse
 
@@ -44,6 +45,10 @@ class Outcome:
     test_rows: list[int]
     test_predictions: list[list[float]]
     """Own units, `[test molecules][tasks]`."""
+    outer_steps: list[dict[str, Any]] = field(default_factory=list)
+    """Learned methods: their columns are `gate_model.outer_steps.COLUMNS`."""
+    signal: dict[str, Any] | None = None
+    """A `gate_model.outer_steps.Verdict`; None where there is none."""
 
 
 def outcome(data: PreparedData, method: Method, trained: Trained, *, seed: int) -> Outcome:
@@ -69,6 +74,8 @@ def outcome(data: PreparedData, method: Method, trained: Trained, *, seed: int) 
         trajectory=[_lists(relative(step)) for step in trained.trajectory] if learned else [],
         test_rows=data.split.test.tolist(),
         test_predictions=data.standardizer.inverse(predicted["test"]).tolist(),
+        outer_steps=trained.outer_steps,
+        signal=None if trained.verdict is None else asdict(trained.verdict),
     )
 
 
@@ -110,6 +117,7 @@ def write_outcomes(
     write_csv(folder / "history.csv", _history([o for o in outcomes if o.method not in ("grid", "tpe")]))
     write_csv(folder / "ratios.csv", _ratios(tasks, outcomes))
     write_csv(folder / "ratios_history.csv", _ratios_history(tasks, outcomes))
+    write_csv(folder / "outer_steps.csv", _outer_steps(outcomes))
     write_csv(folder / "predictions.csv", _predictions(datasets, outcomes))
     write_csv(folder / "set_aside.csv", table.set_aside)
     write_json(folder / "results.json", results)
@@ -141,6 +149,7 @@ def _method(tasks: list[str], runs: Sequence[Outcome]) -> dict[str, Any]:
         "val_rmse": per_task([run.val_rmse for run in runs]),
         "wall_s": float(np.mean([run.wall_s for run in runs])),
         "training_runs": runs[0].training_runs,
+        "signal": [run.signal for run in runs],
     }
 
 
@@ -169,6 +178,11 @@ def _ratios_history(tasks: list[str], outcomes: Sequence[Outcome]) -> pd.DataFra
         if t != s
     ]
     return pd.DataFrame(rows, columns=["method", "seed", "epoch", "target", "source", "lambda"])
+
+
+def _outer_steps(outcomes: Sequence[Outcome]) -> pd.DataFrame:
+    rows = [{"method": o.method, "seed": o.seed, **row} for o in outcomes for row in o.outer_steps]
+    return pd.DataFrame(rows, columns=["method", "seed", *COLUMNS])
 
 
 def _predictions(datasets: dict[int, PreparedData], outcomes: Sequence[Outcome]) -> pd.DataFrame:

@@ -12,8 +12,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gate_model.methods import SHARED
+from gate_model.outer_steps import Verdict
 from gate_model.report._certainty import Certainty, certainty
-from gate_model.report._files import ReportError, RunFiles, numbers, read_run
+from gate_model.report._files import ReportError, RunFiles, check, numbers, read_run
 
 __all__ = ["Difference", "MethodFacts", "ReportFacts", "report_facts"]
 
@@ -39,6 +40,8 @@ class MethodFacts:
     """Seconds for the answer of one seed."""
     training_runs: int
     """Trainings for the answer of one seed."""
+    verdicts: tuple[Verdict | None, ...]
+    """Of each seed: whether its hypergradients say anything about λ; None where they were not asked."""
 
     @cached_property
     def seed_rmse(self) -> NDArray[np.float64]:
@@ -238,7 +241,34 @@ def _method(found: dict[str, Any], tasks: tuple[str, ...], where: str) -> Method
         lambda_=numbers(found["lambda"].get("per_seed"), (len(seeds), T, T), f"{where}, lambda per_seed"),
         wall_s=float(found["wall_s"]),
         training_runs=found["training_runs"],
+        verdicts=_verdicts(found.get("signal", [None] * len(seeds)), len(seeds), f"{where}, signal"),
     )
+
+
+_VERDICT: Mapping[str, type | tuple[type, ...]] = {
+    "told": int,
+    "tested": int,
+    "p": (int, float),
+    "level": (int, float),
+    "steps": int,
+    "more": list,
+    "less": list,
+    "text": str,
+}
+
+
+def _verdicts(found: Any, seeds: int, where: str) -> tuple[Verdict | None, ...]:
+    """One per seed; older folders have none."""
+    if not isinstance(found, list) or len(found) != seeds or not all(isinstance(each, dict | None) for each in found):
+        raise ReportError(f"{where} is {found!r}; a list of {seeds} objects or nulls is wanted")
+    for each in found:
+        if each is not None:
+            check(each, _VERDICT, where)
+            if not all(isinstance(label, str) for label in (*each["more"], *each["less"])):
+                raise ReportError(
+                    f"{where}: more and less are {each['more']!r} and {each['less']!r}; labels are wanted"
+                )
+    return tuple(None if each is None else Verdict(**{key: each[key] for key in _VERDICT}) for each in found)
 
 
 def _mean(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,5 +1,6 @@
 """Reading a run folder: everything is checked here, so that the rest of the report can trust it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from gate_model.runs import RunError, read_json
 
-__all__ = ["ReportError", "RunFiles", "numbers", "read_run"]
+__all__ = ["ReportError", "RunFiles", "check", "numbers", "read_run"]
 
 
 class ReportError(RunError):
@@ -30,6 +31,8 @@ class RunFiles:
     """method, seed, smiles, task, unit, y_true, y_pred."""
     set_aside: pd.DataFrame
     """row, column, value, reason, action; all text."""
+    outer_steps: pd.DataFrame | None
+    """method, seed, certificate, computed_in, certified; None in a folder of before these were written."""
     trials: pd.DataFrame | None
     """method, seed, trial, one column per λ searched, val_rmse, wall_s; None without a search."""
 
@@ -76,6 +79,11 @@ def read_run(folder: Path) -> RunFiles:
             numeric=("seed", "y_true", "y_pred"),
         ),
         set_aside=_table(folder / "set_aside.csv", text=("row", "column", "value", "reason", "action"), numeric=()),
+        outer_steps=_table(
+            folder / "outer_steps.csv", text=("method", "computed_in", "certified"), numeric=("seed", "certificate")
+        )
+        if (folder / "outer_steps.csv").exists()
+        else None,
         trials=None
         if search is None
         else _table(
@@ -104,20 +112,20 @@ def _results(path: Path) -> dict[str, Any]:
         raise ReportError(str(error)) from error
     if not isinstance(results, dict):
         raise ReportError(f"{path} holds a {type(results).__name__}; an object with {list(_KEYS)} is wanted")
-    _check(results, _KEYS, str(path))
+    check(results, _KEYS, str(path))
     tasks = results["tasks"]
     if not tasks or not all(isinstance(task, str) for task in tasks) or len(set(tasks)) < len(tasks):
         raise ReportError(f"{path}: tasks is {tasks!r}; at least one name, none of them twice, is wanted")
     for task in tasks:
         if not isinstance(results["task_info"].get(task), dict):
             raise ReportError(f"{path}: task_info lacks {task!r}; name, unit, kind and labels of it are wanted")
-    _check(results["data"], {"source": str, "molecules": int}, f"{path}: data")
+    check(results["data"], {"source": str, "molecules": int}, f"{path}: data")
     if not results["methods"]:
         raise ReportError(f"{path}: methods is empty; at least one is wanted")
     for index, method in enumerate(results["methods"]):
         if not isinstance(method, dict):
             raise ReportError(f"{path}: methods[{index}] is {method!r}; an object is wanted")
-        _check(method, _METHOD_KEYS, f"{path}: methods[{index}]")
+        check(method, _METHOD_KEYS, f"{path}: methods[{index}]")
         if not method["seeds"]:
             raise ReportError(f"{path}: methods[{index}] has no seeds; at least one is wanted")
     search = results.get("search")
@@ -126,7 +134,8 @@ def _results(path: Path) -> dict[str, Any]:
     return results
 
 
-def _check(found: dict[str, Any], wanted: dict[str, Any], where: str) -> None:
+def check(found: dict[str, Any], wanted: Mapping[str, type | tuple[type, ...]], where: str) -> None:
+    """ReportError naming `where` if a key of `wanted` is missing, or its value of another type."""
     for key, kind in wanted.items():
         if key not in found:
             raise ReportError(f"{where} lacks {key!r}; it has {sorted(found)}")

@@ -19,6 +19,7 @@ from gate_model.report._facts import MethodFacts, ReportFacts, report_facts
 from gate_model.report._page_figure import PageFigure, tables
 from gate_model.report._parity import parity
 from gate_model.report._search_figures import search_figures
+from gate_model.report._signal_words import precision_words, signal_words
 from gate_model.report._words import capital, label, plus_minus, seconds, titled
 
 __all__ = ["write_report"]
@@ -95,6 +96,7 @@ def _render(facts: ReportFacts) -> str:
         shown_title=capital(titled(shown)),
         seeds=", ".join(map(str, sorted({seed for method in facts.methods for seed in method.seeds}))),
         figures=figures,
+        verdicts=[*signal_words(facts, shown), *precision_words(facts, shown)],
         with_csv=csv.keys(),
         parts=[(part, facts.split[part], _USES[part]) for part in _PARTS if part in facts.split],
         actions=list(set_aside["action"].value_counts().items()),

@@ -84,9 +84,17 @@ def test_learn_on_a_file_nobody_prepared(learned: Path) -> None:
     assert results["data"]["set_aside"] == len(aside)
     files = {path.name for path in learned.iterdir()}
     wanted = "config.json results.json ratios.csv history.csv predictions.csv set_aside.csv checkpoint.pt report.html"
-    assert files >= {*wanted.split(), "model.json", "model.safetensors", "model_card.md"}
+    assert files >= {*wanted.split(), "outer_steps.csv", "model.json", "model.safetensors", "model_card.md"}
     history = pd.read_csv(learned / "history.csv")
     assert {"epoch", "val_rmse", "lr", "lambda_mean", "lambda_min", "lambda_max", "lambda_small"} <= set(history)
+    outer = pd.read_csv(learned / "outer_steps.csv")
+    assert {"method", "seed", "outer_step", "certificate", "computed_in", "certified"} <= set(outer)
+    assert list(outer["epoch"]) == list(range(11, 41)), "once an epoch after a quarter of the training"
+    (said,) = results["methods"][0]["signal"]
+    assert (said["tested"], said["steps"]) == (4, 30)
+    page = (learned / "report.html").read_text(encoding="utf-8")
+    assert f"{said['told']} of 4 λ, direct paths included, can be told from chance, in 30 outer steps" in page
+    assert "of 30 outer steps the hypergradient was computed again in float64" in page
 
 
 def test_the_model_card_says_what_a_user_must_know(learned: Path, messy: Path) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from bilevel_hpo import OneStep
+from bilevel_hpo import Direct, OneStep
 from gate_model import mapping
 from gate_model.checkpoints import Checkpoints
 from gate_model.data.prepared import PreparedData
@@ -38,8 +38,9 @@ def assert_same(a: Trained, b: Trained) -> None:
     assert torch.equal(a.trajectory, b.trajectory)
     for (name, x), y in zip(a.model.state_dict().items(), b.model.state_dict().values(), strict=True):
         assert torch.equal(x, y), name
-    for row, other in zip(a.history, b.history, strict=True):
-        assert row | {"seconds": 0} == other | {"seconds": 0}
+    for row, other in zip([*a.history, *a.outer_steps], [*b.history, *b.outer_steps], strict=True):
+        assert row | {"seconds": 0, "outer_seconds": 0} == other | {"seconds": 0, "outer_seconds": 0}
+    assert a.verdict == b.verdict
 
 
 @pytest.mark.parametrize(
@@ -122,10 +123,16 @@ def test_a_training_that_diverges_says_so(small_data: PreparedData) -> None:
         train(small_data, Constant("lambda=1", "", 1.0), replace(SHORT, lr=1e30), seed=0)
 
 
-def test_bfloat16_is_in_effect_uses_one_step_and_predicts_in_float32(small_data: PreparedData) -> None:
-    assert isinstance(LEARNED["budget"].hypergradient(half=True), OneStep)
+def test_bfloat16_is_in_effect_keeps_the_estimator_and_predicts_in_float32(small_data: PreparedData) -> None:
+    assert isinstance(LEARNED["budget"].hypergradient(), OneStep)
+    assert isinstance(LEARNED["direct"].hypergradient(), Direct)
     full = train(small_data, LEARNED["budget"], SHORT, seed=0)
     half = train(small_data, LEARNED["budget"], replace(SHORT, precision="bfloat16"), seed=0)
+    assert [{row["computed_in"] for row in trained.outer_steps} for trained in (full, half)] == [
+        {"float32"},
+        {"bfloat16"},
+    ]
+    assert all(row["certified"] for trained in (full, half) for row in trained.outer_steps)
     a, b = (trained.history[-1]["train_loss"] for trained in (full, half))
     assert a != b
     assert a == pytest.approx(b, rel=0.05)

@@ -1,0 +1,88 @@
+"""Whether the hypergradients of the learned methods say anything about λ, and how they were computed, in words."""
+
+from collections.abc import Iterator, Sequence
+
+from gate_model.outer_steps import Verdict
+from gate_model.report._facts import MethodFacts, ReportFacts
+from gate_model.report._words import count, titled
+
+__all__ = ["precision_words", "signal_words"]
+
+_NAMED = 6
+
+
+def signal_words(facts: ReportFacts, shown: MethodFacts) -> Iterator[str]:
+    """A paragraph per method with verdicts, with its title unless it is the one that the page shows."""
+    for method in facts.methods:
+        pairs = zip(method.seeds, method.verdicts, strict=True)
+        verdicts = {seed: verdict for seed, verdict in pairs if verdict is not None}
+        if verdicts:
+            asked = (
+                "Is there anything to learn?" if method is shown else f"Is there anything to learn, {titled(method)}?"
+            )
+            yield " ".join([asked, _counts(verdicts), *_what(list(verdicts.values()))])
+
+
+def precision_words(facts: ReportFacts, shown: MethodFacts) -> Iterator[str]:
+    """In how many outer steps float32 was not enough; nothing for an estimator that does not check."""
+    steps = facts.files.outer_steps
+    if steps is None:
+        return
+    for method in facts.methods:
+        rows = steps[steps["method"] == method.name]
+        uncertified = int((rows["certified"] == "False").sum())
+        if rows["certificate"].notna().any() or uncertified:
+            again = int((rows["computed_in"] == "float64").sum())
+            subject = "" if method is shown else f"{method.title}: "
+            yield (
+                f"{subject}In {again} of {count(len(rows), 'outer step')} the hypergradient was computed again in "
+                f"float64, and in {uncertified} its rounding could not be certified."
+            )
+
+
+def _counts(verdicts: dict[int, Verdict]) -> str:
+    found = list(verdicts.values())
+    one = len(found) == 1
+    tested = {verdict.tested for verdict in found}
+    if len(tested) == 1:
+        told = f"{_listed([str(verdict.told) for verdict in found])} of {tested.pop()}"
+    else:
+        told = _listed([f"{verdict.told} of {verdict.tested}" for verdict in found])
+    steps = _listed(sorted({str(verdict.steps) for verdict in found}))
+    seeds = "" if one else f" (seeds {_listed([str(seed) for seed in verdicts])})"
+    return (
+        f"{told} λ, direct paths included, can be told from chance{seeds}, in {steps} outer steps"
+        f"{'' if one else ' each'}, at a level of {100 * found[0].level:g} % for all of them; all λ together: p "
+        f"{_listed([_p(verdict.p) for verdict in found])}."
+    )
+
+
+def _what(verdicts: Sequence[Verdict]) -> Iterator[str]:
+    named = [(label, "more") for each in verdicts for label in each.more]
+    named += [(label, "less") for each in verdicts for label in each.less]
+    if named:
+        often = sorted(dict.fromkeys(named), key=named.count, reverse=True)
+        times = [f", {named.count(each)} of {len(verdicts)}" if len(verdicts) > 1 else "" for each in often]
+        words = [f"{_path(each[0])} ({each[1]}{n})" for each, n in zip(often, times, strict=True)]
+        rest = f" and {count(len(words) - _NAMED, 'other')}" if len(words) > _NAMED else ""
+        yield f"Told from chance: {', '.join(words[:_NAMED])}{rest}."
+    elif any(verdict.anything for verdict in verdicts):
+        yield "There is something to learn, but these outer steps do not say from which λ."
+    else:
+        yield (
+            "Nothing that the training did with λ can be told from chance: constant λ, or a search over a few, would "
+            "do as well."
+        )
+
+
+def _path(label: str) -> str:
+    source, _, target = label.partition("->")
+    return f"direct path of {target}" if source == target else f"{source} → {target}"
+
+
+def _listed(words: Sequence[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def _p(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"= {p:.2g}"
