@@ -5,7 +5,7 @@ import time
 import warnings
 from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Any, Protocol, cast
+from typing import Any, Literal, Protocol, cast
 
 import pandas as pd
 import torch
@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from bilevel_hpo._fit import Callback, Fit, OuterEvery, Schedule
 from bilevel_hpo._stopwatch import Stopwatch
+from bilevel_hpo.accumulation import Accumulation
 from bilevel_hpo.active import ActiveSet
 from bilevel_hpo.batches import StepBatches, parts
 from bilevel_hpo.certificate import Certificate
@@ -22,7 +23,9 @@ from bilevel_hpo.clipping import Clipping
 from bilevel_hpo.errors import NonFiniteError, NonFiniteWarning, UncertifiedWarning, UnsupportedError
 from bilevel_hpo.history import Epoch, History, OuterStep
 from bilevel_hpo.hypergradients import Hypergradient, OfOneStep, OneStep, upcoming_step
+from bilevel_hpo.inner_settings import SettingsOf
 from bilevel_hpo.problem import BilevelProblem, Loss, checked_scalar, eval_mode
+from bilevel_hpo.signal import Signal, signal
 from bilevel_hpo.structure import Lambda
 
 __all__ = ["BilevelLearner", "Weights"]
@@ -64,6 +67,8 @@ class BilevelLearner:
             `fit`, once an epoch, with the validation loss.
         inner_clip: `ClipNorm` or `ClipValue`: what is done to the gradient of the inner step before the optimizer sees
             it. It is part of the step that is differentiated; clipping by hand would not be.
+        inner_settings: λ ↦ {"lr": …, "weight_decay": …}: settings of the inner optimizer that are functions of λ, for
+            instance `lambda w: {"lr": w["lr"]}`. They are differentiated by the estimators that look at steps.
         clip: the largest norm of the hypergradient g; a longer one is shortened to it.
         active: which λ take part in an outer step; all when left out.
         lambda_terms: (model, λ, batch) ↦ the terms of L_train that name λ, drawing the same random numbers; the
@@ -87,6 +92,7 @@ class BilevelLearner:
         outer_optimizer: torch.optim.Optimizer | None = None,
         inner_scheduler: torch.optim.lr_scheduler.LRScheduler | None = None,
         inner_clip: Clipping | None = None,
+        inner_settings: SettingsOf | None = None,
         clip: float | None = None,
         active: ActiveSet | None = None,
         lambda_terms: Loss | None = None,
@@ -109,7 +115,10 @@ class BilevelLearner:
             raise UnsupportedError(
                 "inner optimizer LBFGS evaluates the loss several times a step; use SGD, Adam or AdamW"
             )
-        self._problem = BilevelProblem(model, inner_optimizer, train_loss, val_loss, weights(), lambda_terms, inner_clip)
+        self._problem = BilevelProblem(
+            model, inner_optimizer, train_loss, val_loss, weights(), lambda_terms, inner_clip, inner_settings
+        )
+        self._accumulation = Accumulation(inner_optimizer)
         self.estimator.check(self._problem)
         if active is not None and [p.shape for p in raw] != self._problem.structure.shapes:
             raise ValueError("active=... needs `weights` whose parameters have the shapes of λ, in the same order")
@@ -163,18 +172,47 @@ class BilevelLearner:
         """The scalars of the last outer step that this learner took; None before the first."""
         return None if self._history.last is None else OuterStep(**self._history.last)
 
+    def signal(
+        self,
+        *,
+        level: float = 0.05,
+        correction: Literal["holm", "bh"] = "holm",
+        window: tuple[float, float] = (0.0, 1.0),
+        validation_batches: int | None = None,
+    ) -> Signal:
+        """Is there anything to learn? How far the hypergradients so far stand above the noise of their batches.
+
+        `print` it for a verdict in words. `bilevel_hpo.signal.signal` says what is tested, and when not to believe it.
+
+        Args:
+            level: of the verdicts.
+            correction: for the number of λ: "holm" or "bh".
+            window: the part of the history to look at, as shares.
+            validation_batches: the number of validation batches, if the outer steps go through the same ones in turn.
+        """
+        return signal(
+            self.history,
+            cast(nn.Module, self.weights),
+            level=level,
+            correction=correction,
+            window=window,
+            validation_batches=validation_batches,
+        )
+
     def citation(self) -> str:
         """BibTeX of the methods in use."""
         return bibliography(self.estimator.references)
 
     def inner_step(self, batch: Any) -> Tensor:
         """One ordinary optimizer step on θ; the loss before it. `MicroBatches` accumulate their gradients."""
+        self._follow_lambda()
         loss = self._backward(self._flat(), batch)
         self._take_inner_step()
         return loss
 
     def hypergradient(self, train_batch: Any, val_batch: Any) -> Lambda:
         """dL_val/dλ in λ itself, before the constraint's chain rule; shaped like `weights()`. Changes nothing."""
+        self._accumulation.check(train_batch)
         return self._problem.structure.unflatten(self._estimate(train_batch, val_batch))
 
     def outer_step(self, train_batch: Any, val_batch: Any) -> Lambda:
@@ -184,6 +222,7 @@ class BilevelLearner:
         `max_skipped` in a row.
         """
         started = time.perf_counter()
+        self._accumulation.check(train_batch)
         g = self._estimate(train_batch, val_batch)
         self._move(g, started)
         return self._problem.structure.unflatten(g)
@@ -345,12 +384,17 @@ class BilevelLearner:
         micro = parts(batch)
         total = torch.zeros((), dtype=lambda_.dtype, device=lambda_.device)
         for number, part in enumerate(micro, 1):
-            with self._problem.ranks.synchronised(number == len(micro)):
+            with self._accumulation.ours(), self._problem.ranks.synchronised(number == len(micro)):
                 weights = self._problem.structure.unflatten(lambda_)
                 loss = checked_scalar(self.train_loss(self.model, weights, part), "train_loss") / len(micro)
                 loss.backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
         return total
+
+    def _follow_lambda(self) -> None:
+        """The settings of the inner optimizer that are functions of λ take their values."""
+        if self._problem.inner_settings is not None:
+            self._problem.inner_settings.write(self.weights())
 
     def _take_inner_step(self) -> None:
         """θ moves by the gradients that stand in `grad`, clipped."""
@@ -373,6 +417,7 @@ class BilevelLearner:
 
     def _forget(self) -> None:
         """What the problem notes of one hypergradient."""
+        self._follow_lambda()
         self._problem.values.clear()
         self._problem.certificate = None
 
@@ -415,7 +460,9 @@ class BilevelLearner:
             val_loss=losses.get("val_loss", math.nan),
             g_norm=norm,
             certificate=math.nan if self.certificate is None else self.certificate.error,
-            computed_in=str(g.dtype).removeprefix("torch.") if self.certificate is None else self.certificate.computed_in,
+            computed_in=str(g.dtype).removeprefix("torch.")
+            if self.certificate is None
+            else self.certificate.computed_in,
             certified=self.certificate is None or self.certificate.certified,
             skipped=not finite,
             seconds=self.clock.seconds,

@@ -24,6 +24,8 @@ from bilevel_hpo.composed import Composed, needs_composed
 from bilevel_hpo.diagnosis import Probe, leaves_of, probed
 from bilevel_hpo.distributed import Ranks
 from bilevel_hpo.errors import UnsupportedError
+from bilevel_hpo.inner_settings import InnerSettings, SettingsOf
+from bilevel_hpo.sharding import Shards
 from bilevel_hpo.structure import Lambda, Structure
 
 __all__ = ["BilevelProblem", "Loss", "Params"]
@@ -83,6 +85,7 @@ class BilevelProblem:
         lambda_: an example of λ.
         lambda_terms: the terms of L_train that name λ; all of `train_loss` when left out.
         clipping: what is done to the gradient before the optimizer steps; nothing when left out.
+        inner_settings: the optimizer's learning rate and weight decay as functions of λ; as they are when left out.
     """
 
     def __init__(
@@ -94,9 +97,17 @@ class BilevelProblem:
         lambda_: Lambda,
         lambda_terms: Loss | None = None,
         clipping: Clipping | None = None,
+        inner_settings: SettingsOf | None = None,
     ) -> None:
         self.ranks = Ranks(original(model))
         self._called: nn.Module = model if self.ranks.wrapper is None else self.ranks.wrapper.module
+        self._shards = Shards(original(self._called), optimizer) if self.ranks.shards else None
+        if self._shards is not None:
+            if clipping is not None or inner_settings is not None:
+                raise UnsupportedError(
+                    "inner_clip and inner_settings do not reach the shards of fully_shard; use DistributedDataParallel"
+                )
+            self._called, optimizer = self._shards.model, self._shards.optimizer
         self.model: nn.Module = original(self._called)
         self.optimizer, self.structure = optimizer, Structure(lambda_)
         self.values: dict[str, Tensor] = {}
@@ -104,6 +115,7 @@ class BilevelProblem:
         self.certificate: Certificate | None = None
         """What the estimator says of its last hypergradient; None where it has no check."""
         self.clipping = clipping
+        self.inner_settings = None if inner_settings is None else InnerSettings(inner_settings, optimizer, lambda_)
         self._losses = {
             "train_loss": train_loss,
             "val_loss": val_loss,
@@ -134,6 +146,8 @@ class BilevelProblem:
 
     def parameters(self) -> Params:
         """θ by name: the trainable parameters of the optimizer, detached (no copy); UnsupportedError for none."""
+        if self._shards is not None:
+            self._shards.gather()
         trainable = self._trainable()
         if not trainable:
             raise UnsupportedError("the inner optimizer holds no parameter with requires_grad=True: there is no θ")
@@ -150,6 +164,8 @@ class BilevelProblem:
 
     def gradients(self) -> Params:
         """What stands in the `grad` of the parameters in θ, by name (no copy); no entry where there is none."""
+        if self._shards is not None:
+            self._shards.gather(gradients=True)
         return {name: p.grad for name, p in self._trainable().items() if p.grad is not None}
 
     def frozen(self) -> Params:
@@ -233,6 +249,8 @@ class BilevelProblem:
             self._checked.add("total")
             self._explain(explicit)
         self._batches.clear()
+        if self._shards is not None:
+            self._shards.release()
         known = [part.detach() for part in (explicit, implicit) if part is not None]
         return self.ranks.averaged(known[0] if len(known) == 1 else known[0] + known[1])
 

@@ -40,7 +40,9 @@ class Direct(Hypergradient):
         return problem.total(g, None)
 
     def check(self, problem: BilevelProblem) -> None:
-        """Every optimizer and model will do."""
+        """Every optimizer and model will do; `inner_settings` have no effect here."""
+        if problem.inner_settings is not None:
+            raise UnsupportedError("Direct() looks at no step, so inner_settings have no effect; use OneStep()")
 
     def __repr__(self) -> str:
         return "Direct()"

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
+
+from bilevel_hpo.hypergradients._proven import ProvenOnly
 
 __all__ = ["FusedTangents"]
 
@@ -17,15 +18,16 @@ Rule = Callable[..., Any]
 """The arguments of the function ↦ its result, a dual tensor; NotImplemented where the rule does not apply."""
 
 
-class FusedTangents(TorchFunctionMode):
-    """Inside a `dual_level`, affine maps, matrix products and common activations carry their tangents cheaply.
+class FusedTangents(ProvenOnly):
+    """Inside a `dual_level`, affine maps, products, sums and common activations carry their tangents cheaply.
 
     For x W + b torch (2.13) takes three products even where x has no tangent, as in every first layer, and adds them up
     in separate passes; here only the products that are not zero are taken, accumulated in place. The tangent of an
     activation is its derivative times the tangent of its input, which is what the fused kernel of its backward pass
     computes; torch composes SiLU's from nine passes. The numbers are the same up to rounding.
 
-    It is for tensors that do not require a gradient; all others, and autocast, go torch's way.
+    It is for tensors that do not require a gradient; all others, and autocast, go torch's way, as `ProvenOnly` lets
+    them.
     """
 
     autocast: torch.dtype | None = None
@@ -41,7 +43,7 @@ class FusedTangents(TorchFunctionMode):
             result = rule(*args, **(kwargs or {}))
             if result is not NotImplemented:
                 return result
-        return func(*args, **(kwargs or {}))
+        return super().__torch_function__(func, types, args, kwargs)
 
 
 def _taken_apart(*tensors: Tensor | None) -> list[tuple[Any, Any]] | None:
@@ -133,6 +135,33 @@ def _bilinear(product: Callable[[Tensor, Tensor], Tensor]) -> Rule:
     return rule
 
 
+def _sum(sign: int) -> Rule:
+    """a + b or a − b, with broadcasting; torch adds the tangents in Python."""
+
+    def rule(a: Any, b: Any, **options: Any) -> Any:
+        if options or not (isinstance(a, Tensor) and isinstance(b, Tensor)):
+            return NotImplemented
+        apart = _taken_apart(a, b)
+        if apart is None:
+            return NotImplemented
+        (a, da), (b, db) = apart
+        value = a + b if sign > 0 else a - b
+        if db is not None and sign < 0:
+            db = -db
+        tangent = da if db is None else db if da is None else da + db
+        return _dual(value, tangent.expand_as(value).to(value.dtype))
+
+    return rule
+
+
+def _square(x: Tensor) -> Any:
+    apart = _taken_apart(x)
+    if apart is None:
+        return NotImplemented
+    ((x, dx),) = apart
+    return _dual(x.square(), 2 * x * dx)
+
+
 def _activation(value: Callable[..., Tensor], derivative: Callable[..., Tensor]) -> Rule:
     """f element by element; `derivative(tangent, x, f(x), **options)` is f'(x) times the tangent."""
 
@@ -157,6 +186,9 @@ _tanh = _activation(torch.tanh, lambda dx, x, y: _aten.tanh_backward(dx, y))
 _sigmoid = _activation(torch.sigmoid, lambda dx, x, y: _aten.sigmoid_backward(dx, y))
 
 _RULES: dict[Any, Rule] = {
+    **dict.fromkeys((torch.add, Tensor.add, Tensor.__add__), _sum(1)),
+    **dict.fromkeys((torch.sub, Tensor.sub, Tensor.__sub__), _sum(-1)),
+    **dict.fromkeys((torch.square, Tensor.square), _square),
     functional.linear: _linear,
     torch.addmm: _addmm,
     torch.baddbmm: _baddbmm,

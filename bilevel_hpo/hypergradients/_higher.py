@@ -33,6 +33,11 @@ class RuleOptimizer(higher.optim.DifferentiableOptimizer):  # type: ignore[misc]
                     state = {key: value for key, value in states[index].items() if value is not None}
                     group["params"][index], states[index] = self._update_of_one(group["params"][index], g, state, group)
 
+    def follow(self, settings: Sequence[dict[str, Tensor]]) -> None:
+        """The parameter groups take these settings, in the graph."""
+        for group, own in zip(self.param_groups, settings, strict=True):
+            group.update(own)
+
     def detach_state(self) -> None:
         """Cuts the state off from the steps that made it."""
         for states in self.state:

@@ -62,6 +62,8 @@ class Implicit(Hypergradient):
     def check(self, problem: BilevelProblem) -> None:
         """Every optimizer will do that goes down in all groups, or up in all."""
         _sign(problem)
+        if problem.inner_settings is not None:
+            raise UnsupportedError(f"{self!r} looks at no step, so inner_settings have no effect; use OneStep()")
 
 
 def _sign(problem: BilevelProblem) -> float:

@@ -28,6 +28,8 @@ class InnerStep:
     """θ' and the buffers after the step."""
     gradients: Params
     """g, averaged over the ranks and not clipped; no entry for a parameter without gradient."""
+    clipped: Params
+    """g as the optimizer receives it."""
     update: Update
     lambda_gradient: Tensor | None
     """∂L_train(θ, λ)/∂λ on this rank, `[N]`; None where L_train does not name λ."""
@@ -113,5 +115,5 @@ def _step(
     update = updated(problem, params, used)
     after = {**params, **update.after}, buffers
     return InnerStep(
-        batch, lambda_.detach(), params, after, gradients, update, lambda_gradient, buffers_before, random, loss
+        batch, lambda_.detach(), params, after, gradients, used, update, lambda_gradient, buffers_before, random, loss
     )

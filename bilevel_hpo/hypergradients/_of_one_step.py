@@ -14,6 +14,7 @@ from bilevel_hpo.hypergradients._base import Hypergradient
 from bilevel_hpo.hypergradients._float64 import Float64
 from bilevel_hpo.hypergradients._inner_step import InnerStep, imagined_step
 from bilevel_hpo.hypergradients._random import RandomState
+from bilevel_hpo.hypergradients._update import along_settings
 from bilevel_hpo.optimizers import rule_for, unwrapped
 from bilevel_hpo.problem import BilevelProblem, Params
 
@@ -38,7 +39,9 @@ class OfOneStep(Hypergradient):
 
     With u = (∂(U∘C)/∂g)ᵀ ∂L_val/∂θ',
 
-        dL_val/dλ = ∂L_val/∂λ + ∂/∂λ (d/dε) L_train(θ + ε·u, λ) at ε = 0.
+        dL_val/dλ = ∂L_val/∂λ + ∂/∂λ (d/dε) L_train(θ + ε·u, λ) at ε = 0,
+
+    and (∂U/∂λ)ᵀ ∂L_val/∂θ' more where U's learning rate or weight decay is a function of λ (`inner_settings`).
 
     What remains to the estimator is the directional derivative, `cross`. `learner.step` hands it a step whose gradient
     the training needs anyway, so that it is not computed a second time.
@@ -130,6 +133,8 @@ class OfOneStep(Hypergradient):
         """g `[N]` in the dtype of the step, and how far it can be trusted."""
         with torch.enable_grad():
             v, explicit = problem.val_gradient(step.after, step.lambda_, val_batch)
+            if problem.inner_settings is not None:
+                explicit = _plus(explicit, _through_settings(problem, step, v))
             u = step.update.pull_back(v)
             if problem.clipping is not None:
                 u = problem.clipping.pull_back(step.gradients, u)
@@ -158,6 +163,17 @@ class OfOneStep(Hypergradient):
 
 def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
+
+
+def _through_settings(problem: BilevelProblem, step: InnerStep, v: Params) -> Tensor | None:
+    """(∂θ'/∂λ)ᵀ v through the optimizer's own learning rate and weight decay, `[N]`; v is the same on every rank."""
+    lambda_ = step.lambda_.clone().requires_grad_()
+    along = along_settings(problem, step.before, step.clipped, v, lambda_)
+    return torch.autograd.grad(along, lambda_)[0] if along.requires_grad else None
+
+
+def _plus(a: Tensor | None, b: Tensor | None) -> Tensor | None:
+    return b if a is None else a if b is None else a + b
 
 
 def _is_first(problem: BilevelProblem, step: InnerStep) -> bool:

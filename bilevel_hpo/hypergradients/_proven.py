@@ -42,7 +42,9 @@ class ProvenOnly(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
-        if func not in _FUNCTIONS and _depends_on_lambda(args, kwargs) and _depends_on_lambda((result,), {}):
+        if func in _FUNCTIONS:
+            return result
+        if _depends_on_lambda((result,), {}) and _depends_on_lambda(args, kwargs):
             for x in _tensors(args, kwargs):
                 if forward_ad.unpack_dual(x).tangent is not None:  # type: ignore[no-untyped-call]
                     raise UnprovenError(getattr(func, "__name__", repr(func)))

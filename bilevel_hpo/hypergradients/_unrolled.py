@@ -76,6 +76,8 @@ class Unrolled(Hypergradient):
                 for number, batch in enumerate(batches):
                     weights = lambda_.detach() if number < constants else lambda_
                     loss = problem.train_loss(dict(zip(order, theta, strict=True)), buffers, weights, batch)
+                    if problem.inner_settings is not None:
+                        optimizer.follow(problem.inner_settings.by_group(problem.structure.unflatten(weights)))
                     theta = optimizer.step(loss, params=theta, grad_callback=clip)
                     if number < constants:
                         theta = [p.detach().requires_grad_(p.requires_grad) for p in theta]
@@ -87,10 +89,10 @@ class Unrolled(Hypergradient):
     def check(self, problem: BilevelProblem) -> None:
         """The optimizer's step must be known, and one process must hold the whole batch."""
         rule_for(problem.optimizer)
-        if problem.ranks.wrapper is not None:
+        if problem.ranks.several:
             raise UnsupportedError(
-                f"{self!r} cannot average the inner gradient over the ranks of DistributedDataParallel in its graph; "
-                "use OneStep() or FiniteDifference()"
+                f"{self!r} cannot average the inner gradient over the ranks of DistributedDataParallel or fully_shard "
+                "in its graph; use OneStep() or FiniteDifference()"
             )
 
     def __repr__(self) -> str:

@@ -11,7 +11,7 @@ from bilevel_hpo.errors import UnsupportedError
 from bilevel_hpo.optimizers import Group, Rule, State, rule_for, unwrapped
 from bilevel_hpo.problem import BilevelProblem, Params
 
-__all__ = ["Update", "updated"]
+__all__ = ["Update", "along_settings", "updated"]
 
 CHUNK = 1 << 17
 """Elements that one call of an element-wise rule works on: many small tensors are joined, a large one is cut, so that
@@ -106,6 +106,29 @@ def updated(problem: BilevelProblem, params: Params, gradients: Params) -> Updat
         bucket.hand_out(moved_to, moved)
         bucket.hand_out(d, slope)
     return Update(moved, dict(slope))
+
+
+def along_settings(problem: BilevelProblem, params: Params, gradients: Params, v: Params, lambda_: Tensor) -> Tensor:
+    """⟨v, θ'⟩ with θ' a function of λ `[N]` through the optimizer's own settings alone: a scalar with a graph.
+
+    Args:
+        problem: has `inner_settings`.
+        params: θ by name.
+        gradients: g by name, as the optimizer receives it.
+        v: by name.
+        lambda_: requires a gradient.
+    """
+    assert problem.inner_settings is not None
+    rule = rule_for(problem.optimizer)
+    groups = problem.inner_settings.groups(problem.structure.unflatten(lambda_))
+    number = {id(group): i for i, group in enumerate(unwrapped(problem.optimizer).param_groups)}
+    total = torch.zeros_like(lambda_[:1].sum())
+    for h in _held(problem, rule, params, gradients):
+        if h.name in v:
+            group = groups[number[id(h.group)]]
+            moved, _ = rule.update(h.p.detach(), h.g.to(h.p.dtype), h.cast(rule.scalars), group)
+            total = total + (v[h.name] * moved).sum()
+    return total
 
 
 def _step(rule: Rule, p: Tensor, g: Tensor, state: State, group: Group) -> tuple[Tensor, Tensor]:

@@ -23,6 +23,11 @@ CASES = {
     "bmm": (torch.bmm, [(2, 5, 3), (2, 3, 4)]),
     "@": (lambda a, b: a @ b, [(2, 5, 3), (3, 4)]),
     "dot": (torch.matmul, [(3,), (3,)]),
+    "+": (lambda a, b: a + b, [(2, 5, 3), (3,)]),
+    "-": (lambda a, b: a - b, [(5, 1), (5, 3)]),
+    "- with a factor": (lambda a, b: torch.sub(a, b, alpha=2), [(5,), (5,)]),
+    "+ a number": (lambda a: a + 1.5, [(5,)]),
+    "square": (torch.square, [(5,)]),
     "silu": (functional.silu, [(5,)]),
     "gelu": (functional.gelu, [(5,)]),
     "gelu, tanh": (lambda x: functional.gelu(x, approximate="tanh"), [(5,)]),
@@ -59,8 +64,10 @@ def test_what_lambda_passes_through_is_left_to_torch():
     found = []
     for mode in (FusedTangents(), contextlib.nullcontext()):
         lambda_ = torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
-        with forward_ad.dual_level(), mode:
-            y = torch.tanh(functional.linear(lambda_ * x, forward_ad.make_dual(w, dw))).sum()
+        with forward_ad.dual_level():
+            dual = forward_ad.make_dual(w, dw)
+            with mode:
+                y = torch.tanh(functional.linear(lambda_ * x, dual)).sum()
             found.append(torch.autograd.grad(forward_ad.unpack_dual(y).tangent, lambda_)[0])
     torch.testing.assert_close(found[0], found[1])
     assert found[0] != 0
