@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from bilevel_hpo._fit import Callback, Fit, OuterEvery, Schedule
+from bilevel_hpo._outer import descend, not_certified, not_finite
 from bilevel_hpo._stopwatch import Stopwatch
 from bilevel_hpo.accumulation import Accumulation
 from bilevel_hpo.active import ActiveSet
@@ -422,35 +423,30 @@ class BilevelLearner:
         self._problem.certificate = None
 
     @property
-    def certificate(self) -> Certificate | None:
-        """How far the last hypergradient can be trusted; None before the first, and where the estimator has no check."""
-        return self._problem.certificate
+    def certificate(self) -> Certificate:
+        """How far the last hypergradient can be trusted."""
+        unchecked = Certificate(math.nan, str(self._flat().dtype).removeprefix("torch."), certified=True)
+        return self._problem.certificate or unchecked
 
     def _note_certificate(self) -> None:
         """Count what float32 did not certify; warn of the first that nothing certifies."""
-        certificate = self.certificate
+        certificate = self._problem.certificate
         if certificate is None:
             return
-        self.recomputed += certificate.computed_in == "float64" != str(self._trajectory[0].dtype).removeprefix("torch.")
-        if certificate.certified:
-            return
-        self.uncertified += 1
-        if self.uncertified == 1:
-            why = f" ({certificate.reason})" if certificate.reason else ""
-            warnings.warn(
-                f"the rounding in a hypergradient is about {certificate.error:.1e} of its size, and computing it in "
-                f"float64 did not help{why}. It is used as it is; `learner.uncertified` counts such ones, and "
-                "`learner.history` shows them. A loss that draws random numbers outside of torch has this effect, too",
-                UncertifiedWarning,
-                stacklevel=4,
-            )
+        self.recomputed += certificate.computed_in == "float64" and self._trajectory[0].dtype != torch.float64
+        self.uncertified += not certificate.certified
+        if not certificate.certified and self.uncertified == 1:
+            warnings.warn(not_certified(certificate), UncertifiedWarning, stacklevel=4)
 
     def _move(self, g: Tensor, started: float) -> None:
         """The step on λ along g `[N]`, or the report that there is none."""
         norm = float(g.norm())  # not finite as soon as one entry is not
         finite, lambda_ = math.isfinite(norm), self._flat()
         if finite:
-            self._descend(g, norm)
+            shortened = g * (self.clip / norm) if self.clip is not None and norm > self.clip else g
+            active = None if self.active_set is None else self._problem.structure.flatten(self.active)
+            descend(self.weights, self.outer_optimizer, self._problem.structure, shortened, active)
+        certificate = self.certificate
         losses = {name: float(value) for name, value in self._problem.values.items()}
         row = OuterStep(
             outer_step=self.outer_steps + self.skipped + 1,
@@ -459,11 +455,9 @@ class BilevelLearner:
             train_loss=losses.get("train_loss", math.nan),
             val_loss=losses.get("val_loss", math.nan),
             g_norm=norm,
-            certificate=math.nan if self.certificate is None else self.certificate.error,
-            computed_in=str(g.dtype).removeprefix("torch.")
-            if self.certificate is None
-            else self.certificate.computed_in,
-            certified=self.certificate is None or self.certificate.certified,
+            certificate=certificate.error,
+            computed_in=certificate.computed_in,
+            certified=certificate.certified,
             skipped=not finite,
             seconds=self.clock.seconds,
             outer_seconds=time.perf_counter() - started,
@@ -475,40 +469,12 @@ class BilevelLearner:
         else:
             self.skipped += 1
             self._skipped_in_a_row += 1
-            self._report(row, int((~g.isfinite()).sum()), g.numel())
-
-    def _descend(self, g: Tensor, norm: float) -> None:
-        """One step of the outer optimizer along g `[N]`."""
-        if self.clip is not None and norm > self.clip:
-            g = g * (self.clip / norm)
-        structure = self._problem.structure
-        self.outer_optimizer.zero_grad()
-        pairs = zip(structure.parts(self.weights()), structure.parts(structure.unflatten(g)), strict=True)
-        learned = [(part, gi) for part, gi in pairs if part.requires_grad]
-        torch.autograd.backward([part for part, _ in learned], [gi for _, gi in learned])
-        resting: list[tuple[nn.Parameter, Tensor, Tensor]] = []
-        if self.active_set is not None:
-            raw = cast(nn.Module, self.weights).parameters()
-            for p, mask in zip(raw, structure.parts(self.active), strict=True):
-                resting.append((p, ~mask, p.detach().clone()))
-                if p.grad is not None:
-                    p.grad[~mask] = 0.0
-        self.outer_optimizer.step()
-        with torch.no_grad():
-            for p, mask, before in resting:  # Adam's momentum would move them still
-                p.copy_(torch.where(mask, before, p))
-        if hasattr(self.weights, "project_"):
-            self.weights.project_()
-
-    def _report(self, row: OuterStep, bad: int, n: int) -> None:
-        where = f" ({self.place})" if self.place else ""
-        said = (
-            f"the hypergradient of outer step {row.outer_step}{where} is not finite in {bad} of {n} entries; "
-            f"L_train = {row.train_loss:.4g}, L_val = {row.val_loss:.4g}; λ stays as it is"
-        )
-        if self._skipped_in_a_row >= self.max_skipped:
-            raise NonFiniteError(f"{said}. It is the {self._skipped_in_a_row}th in a row (max_skipped): training stops")
-        warnings.warn(said, NonFiniteWarning, stacklevel=4)
+            said = not_finite(row, self.place, g)
+            if self._skipped_in_a_row >= self.max_skipped:
+                raise NonFiniteError(
+                    f"{said}. It is the {self._skipped_in_a_row}th in a row (max_skipped): training stops"
+                )
+            warnings.warn(said, NonFiniteWarning, stacklevel=3)
 
     def state_dict(self) -> dict[str, Any]:
         """θ, λ, both optimizers, the scheduler, counters, history and random generators; taken between epochs, a run

@@ -43,7 +43,7 @@ def learner(make, estimator=None, of=None, inner_clip=None):
         make(model.parameters()),
         weights,
         train_loss=lambda m, w, b: weighted(m, w["tasks"], b),
-        val_loss=lambda m, w, b: plain(m, w, b),
+        val_loss=plain,
         hypergradient=estimator,
         inner_clip=inner_clip,
         inner_settings=of or (lambda w: {"lr": w["inner"][0], "weight_decay": w["inner"][1]}),
