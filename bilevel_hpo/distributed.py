@@ -1,13 +1,13 @@
-"""Exact averages over the ranks of a model in DistributedDataParallel; without one, nothing happens."""
+"""Exact averages over the ranks of a model in DistributedDataParallel or fully_shard; without one, nothing happens."""
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from bilevel_hpo.errors import UnsupportedError
+from bilevel_hpo.sharding import refuse_unknown_shards, sharded_modules
 
 __all__ = ["Ranks"]
 
@@ -19,40 +19,47 @@ class Ranks:
     are the gradients of the whole batch.
 
     Args:
-        model: in `DistributedDataParallel`, or bare (one process). UnsupportedError where its parameters are sharded.
+        model: in `DistributedDataParallel` or `fully_shard`, whose ranks must then be all that there are; or bare (one
+            process). UnsupportedError where its parameters are sharded in another way.
     """
 
     def __init__(self, model: nn.Module) -> None:
+        refuse_unknown_shards(model)
         self.wrapper = model if isinstance(model, DistributedDataParallel) else None
-        if any(type(p.data).__name__ == "DTensor" or type(p).__name__ == "FlatParameter" for p in model.parameters()):
-            raise UnsupportedError(
-                "the model's parameters are sharded (FSDP), and an estimator needs them whole; use "
-                "torch.nn.parallel.DistributedDataParallel"
-            )
+        self.shards = sharded_modules(model)
+        """The modules that `fully_shard` has been applied to."""
+        self._group = None if self.wrapper is None else self.wrapper.process_group
+        self.several = self.wrapper is not None or bool(self.shards)
+        """Whether there is something to average over."""
 
     @torch.no_grad()
     def averaged(self, tensor: Tensor) -> Tensor:
         """The mean of `tensor` over the ranks; `tensor` itself where there is one rank."""
-        if self.wrapper is None:
+        if not self.several:
             return tensor
         mean = tensor.clone(memory_format=torch.contiguous_format)
-        distributed.all_reduce(mean, group=self.wrapper.process_group)
-        return mean.div_(distributed.get_world_size(self.wrapper.process_group))
+        distributed.all_reduce(mean, group=self._group)
+        return mean.div_(distributed.get_world_size(self._group))
 
     def averaged_number(self, value: float) -> float:
         """The mean of `value` over the ranks."""
-        if self.wrapper is None:
+        if not self.several:
             return value
-        device = next(self.wrapper.parameters()).device
+        module = self.wrapper or self.shards[0]
+        device = next(module.parameters()).device
         return float(self.averaged(torch.tensor(value, dtype=torch.float64, device=device)))
 
-    def synchronised(self, wanted: bool) -> contextlib.AbstractContextManager[None]:
+    @contextlib.contextmanager
+    def synchronised(self, wanted: bool) -> Iterator[None]:
         """For a backward pass inside: whether its gradients are averaged, or kept until a later one is."""
-        return contextlib.nullcontext() if wanted or self.wrapper is None else self.wrapper.no_sync()
+        with contextlib.nullcontext() if wanted or self.wrapper is None else self.wrapper.no_sync():
+            for module in self.shards:
+                module.set_requires_gradient_sync(wanted, recurse=False)
+            yield
 
     @torch.no_grad()
     def broadcast_(self, tensors: Iterable[Tensor]) -> None:
         """Replace every tensor by that of the first rank."""
-        if self.wrapper is not None:
+        if self.several:
             for tensor in tensors:
-                distributed.broadcast(tensor.detach(), src=0, group=self.wrapper.process_group)
+                distributed.broadcast(tensor.detach(), src=0, group=self._group)

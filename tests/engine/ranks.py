@@ -1,11 +1,17 @@
-"""Run by `torchrun`: λ after 50 steps on this rank's share of every batch, printed by the first rank."""
+"""Run by `torchrun`: λ after 28 steps on this rank's share of every batch, printed by the first rank.
 
+Arguments: micro-batches of a step, and "ddp" or "fsdp".
+"""
+
+import copy
 import json
 import os
 import sys
 
 import torch
 from torch import distributed, nn
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 from bilevel_hpo import BilevelLearner, Budget, ConjugateGradient, Direct, FiniteDifference, LossWeights, OneStep
@@ -18,22 +24,28 @@ ESTIMATORS = {
     "ConjugateGradient": ConjugateGradient(iterations=5, damping=1.0),
     "Direct": Direct(),
 }
-STEPS = 50
+STEPS = 28
 
 
-def trained(estimator: str, rank: int, ranks: int, accumulate: int = 1) -> list[float]:
+def trained(estimator: str, rank: int, ranks: int, accumulate: int = 1, kind: str = "ddp") -> list[float]:
     """λ after `STEPS` steps, each on 16 / `ranks` of the rows."""
 
     def share(data):
         return tuple(part.chunk(ranks)[rank] for part in data)
 
     torch.manual_seed(0)
-    model = net(nn.LayerNorm(5).double())
+    bare = net(nn.LayerNorm(5).double())
+    model: nn.Module = bare
+    if ranks > 1 and kind == "fsdp":
+        fully_shard(bare[0])
+        fully_shard(bare)
+    elif ranks > 1:
+        model = DistributedDataParallel(bare)
     # a λ that differs at the start on the other ranks: the first rank's counts
     start = [0.5, 0.3, 0.2] if rank == 0 else [0.2, 0.3, 0.5]
     weights = LossWeights(["a", "b", "c"], init=torch.tensor(start, dtype=torch.float64), constraint=Budget()).double()
     learner = BilevelLearner(
-        DistributedDataParallel(model) if ranks > 1 else model,
+        model,
         torch.optim.AdamW(model.parameters(), lr=0.01, weight_decay=0.1),
         weights,
         train_loss=weighted,
@@ -44,13 +56,30 @@ def trained(estimator: str, rank: int, ranks: int, accumulate: int = 1) -> list[
     if accumulate > 1:
         train = [tuple(part.chunk(accumulate)[i] for part in data) for data in train for i in range(accumulate)]
     learner.fit(train, val, epochs=1 + STEPS // 7, outer_every=1, accumulate=accumulate)
+    if ranks > 1 and kind == "fsdp":
+        assert all(isinstance(p, DTensor) for p in model.parameters())
+        saved_and_loaded(learner)
     return weights().tolist()
+
+
+def saved_and_loaded(learner: BilevelLearner) -> None:
+    """The state holds whole tensors of θ, and goes back into the shards."""
+    state = copy.deepcopy(learner.state_dict()["model"])
+    one_process = net(nn.LayerNorm(5).double())
+    one_process.load_state_dict(state)
+    shards = [p.to_local().clone() for p in learner.model.parameters()]
+    whole = learner.state_dict()
+    with torch.no_grad():
+        for p in learner.model.parameters():
+            p.zero_()
+    learner.load_state_dict(whole | {"model": state})
+    assert all(torch.equal(p.to_local(), q) for p, q in zip(learner.model.parameters(), shards, strict=True))
 
 
 if __name__ == "__main__":
     distributed.init_process_group("gloo")
     rank, ranks = distributed.get_rank(), distributed.get_world_size()
-    answers = {name: trained(name, rank, ranks, int(sys.argv[1])) for name in ESTIMATORS}
+    answers = {name: trained(name, rank, ranks, int(sys.argv[1]), sys.argv[2]) for name in ESTIMATORS}
     if rank == 0:
         print(json.dumps(answers), flush=True)
     distributed.barrier()

@@ -9,17 +9,21 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torch.distributed import init_device_mesh
+from torch.distributed.fsdp import FullyShardedDataParallel, MixedPrecisionPolicy, fully_shard
+from torch.distributed.tensor import distribute_module
 
-from bilevel_hpo import BilevelLearner, Direct, LossWeights, MicroBatches, OneStep, Unrolled, UnsupportedError
+from bilevel_hpo import BilevelLearner, ClipNorm, Direct, LossWeights, MicroBatches, OneStep, Unrolled, UnsupportedError
 from tests.engine.problems import OPTIMIZERS, Case, batch, net
 from tests.engine.ranks import ESTIMATORS, trained
 
 
-@pytest.fixture(scope="module", params=[1, 2], ids=["whole", "accumulated"])
+@pytest.fixture(scope="module", params=["ddp", "ddp accumulated", "fsdp accumulated"])
 def two_ranks(request):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    kind, *accumulated = request.param.split()
     answer = subprocess.run(
-        [*command, "-m", "tests.engine.ranks", str(request.param)],
+        [*command, "-m", "tests.engine.ranks", "2" if accumulated else "1", kind],
         check=True,
         capture_output=True,
         text=True,
@@ -58,17 +62,46 @@ def one_rank(tmp_path):
     torch.distributed.destroy_process_group()
 
 
-def test_unrolled_is_refused_with_ranks(one_rank):
-    model = net()
-    with pytest.raises(UnsupportedError, match=r"Unrolled\(steps=2\).*OneStep"):
+def refused(model, parameters, match, **options):
+    with pytest.raises(UnsupportedError, match=match):
         BilevelLearner(
-            nn.parallel.DistributedDataParallel(model),
-            torch.optim.SGD(model.parameters(), lr=0.1),
+            model,
+            torch.optim.SGD(parameters, lr=0.1),
             LossWeights(["a"]),
             train_loss=lambda *_: None,
             val_loss=lambda *_: None,
-            hypergradient=Unrolled(2),
+            **options,
         )
+
+
+def test_unrolled_is_refused_with_ranks(one_rank):
+    model = net()
+    wrapped = nn.parallel.DistributedDataParallel(model)
+    refused(wrapped, model.parameters(), r"Unrolled\(steps=2\).*OneStep", hypergradient=Unrolled(2))
+    sharded = fully_shard(net())
+    refused(sharded, sharded.parameters(), r"Unrolled\(steps=2\).*OneStep", hypergradient=Unrolled(2))
+
+
+def test_other_ways_of_sharding_are_refused_by_their_names(one_rank):
+    def first(module):
+        return FullyShardedDataParallel(module, use_orig_params=True, device_id=torch.device("cpu"))
+
+    message, whole = r"FullyShardedDataParallel \(FSDP1\).*fully_shard \(FSDP2\)", first(net())
+    refused(whole, whole.parameters(), message)
+    linear, tanh, head = net()
+    part = nn.Sequential(linear, tanh, first(head))
+    refused(part, part.parameters(), message)
+    parallel = net()
+    mesh = init_device_mesh("cpu", (1,))
+    distribute_module(parallel, mesh)
+    refused(parallel, parallel.parameters(), r"tensor parallelism.*fully_shard")
+    low = fully_shard(net(), mp_policy=MixedPrecisionPolicy(param_dtype=torch.bfloat16))
+    refused(low, low.parameters(), "mp_policy")
+
+
+def test_what_does_not_reach_the_shards_is_refused(one_rank):
+    sharded = fully_shard(net())
+    refused(sharded, sharded.parameters(), "inner_clip", inner_clip=ClipNorm(1.0))
 
 
 def test_a_state_saved_with_ranks_is_read_without(one_rank):
