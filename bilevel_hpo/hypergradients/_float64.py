@@ -41,19 +41,22 @@ class Float64:
 
 
 def _promoted(x: Any) -> Any:
-    return x.double() if isinstance(x, Tensor) and x.is_floating_point() and x.dtype != torch.float64 else x
+    """Tensors in float64, and float64 for every floating-point dtype; all else as it is."""
+    if isinstance(x, Tensor):
+        return x.double() if x.is_floating_point() and x.dtype != torch.float64 else x
+    return torch.float64 if isinstance(x, torch.dtype) and x.is_floating_point else x
 
 
-def _promoted_dtype(name: str, value: Any) -> Any:
-    return torch.float64 if name == "dtype" and isinstance(value, torch.dtype) and value.is_floating_point else value
+_CASTS = (Tensor.float, Tensor.half, Tensor.bfloat16, Tensor.double)
 
 
 class _Promote(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        kwargs = {name: _promoted_dtype(name, value) for name, value in (kwargs or {}).items()}
-        return tree_map(_promoted, func(*tree_map(_promoted, args), **tree_map(_promoted, kwargs)))
+        if func in _CASTS:
+            func = Tensor.double
+        return tree_map(_promoted, func(*tree_map(_promoted, args), **tree_map(_promoted, kwargs or {})))
 
 
 class _DrawIn(TorchDispatchMode):  # type: ignore[no-untyped-call]
