@@ -151,6 +151,8 @@ UPSTREAM = {
     "glu": lambda m, w, d: nn.functional.glu((w * m(d[0]))[:, :2]).square().sum() + w @ task_losses(m, d),
     "attention": lambda m, w, d: (attended(w * m(d[0])) - d[1]).square().sum(),
     "solve": lambda m, w, d: torch.linalg.solve(torch.diag(w) + m(d[0]).T @ m(d[0]), d[1].T).square().sum(),
+    "mse": lambda m, w, d: nn.functional.mse_loss(m(d[0]) * w, d[1]).square(),
+    "huber": lambda m, w, d: nn.functional.huber_loss(m(d[0]) * w, d[1]).sqrt(),
     "inputs": lambda m, w, d: weighted(m, w, (d[0] * torch.cat([w, w[:1]]), d[1])),
 }
 
@@ -346,3 +348,21 @@ def test_a_model_that_takes_a_dictionary_and_returns_an_object(estimator, wrappe
             return self.model(**inputs)
 
     check(Case(Wrapper() if wrapped else WithHead(), train_loss=train_loss, val_loss=val_loss), estimator)
+
+
+def test_a_gradient_scaler_in_a_loop_of_ones_own_changes_no_number():
+    def trained(scaled):
+        model, weights = net(), LossWeights(["a", "b", "c"], init=0.5).double()
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+        learner = BilevelLearner(model, optimizer, weights, train_loss=weighted, val_loss=plain)
+        scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10, enabled=scaled)
+        for i in range(8):
+            learner.outer_step(batch(i), batch(20 + i))
+            optimizer.zero_grad()
+            scaler.scale(weighted(model, weights().detach(), batch(i))).backward()
+            scaler.step(optimizer)
+            scaler.update()
+        return weights().detach()
+
+    assert torch.equal(trained(True), trained(False))
+    assert not torch.allclose(trained(True), torch.full((3,), 0.5, dtype=torch.float64), atol=1e-2)
