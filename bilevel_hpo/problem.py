@@ -7,9 +7,8 @@ written there: a compiled graph has one derivative and no forward mode.
 """
 
 import contextlib
-import sys
 from collections.abc import Callable, Container, Iterable, Iterator
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +19,7 @@ from bilevel_hpo.batches import parts
 from bilevel_hpo.certificate import Certificate
 from bilevel_hpo.checkpointing import no_recomputation, recomputation
 from bilevel_hpo.clipping import Clipping
+from bilevel_hpo.compiled import as_written, original
 from bilevel_hpo.composed import Composed, needs_composed
 from bilevel_hpo.diagnosis import Probe, leaves_of, probed
 from bilevel_hpo.distributed import Ranks
@@ -339,22 +339,6 @@ class BilevelProblem:
                     "`weights` that it receives"
                 )
         return total
-
-
-def original(model: nn.Module) -> nn.Module:
-    """The module that `torch.compile` was given; `model` itself where it is not compiled as a whole."""
-    return cast(nn.Module, model._orig_mod) if isinstance(model, _compiled_kind()) else model
-
-
-def _compiled_kind() -> type | tuple[()]:
-    """What `torch.compile` makes of a module; nothing as long as the compiler, which is slow to import, is not used."""
-    dynamo = sys.modules.get("torch._dynamo.eval_frame")
-    return () if dynamo is None else dynamo.OptimizedModule
-
-
-def as_written() -> contextlib.AbstractContextManager[object]:
-    """Inside, compiled modules and functions run without their compiled code."""
-    return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else contextlib.nullcontext()
 
 
 @contextlib.contextmanager
