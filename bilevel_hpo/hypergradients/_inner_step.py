@@ -4,10 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from bilevel_hpo.batches import parts
 from bilevel_hpo.hypergradients._random import RandomState
 from bilevel_hpo.hypergradients._update import Update, updated
 from bilevel_hpo.problem import BilevelProblem, Params
@@ -55,23 +53,9 @@ def imagined_step(
     buffers_before = problem.buffers() if buffers_before is None else buffers_before
     buffers = {name: b.clone() for name, b in buffers_before.items()}
     params = problem.parameters()
-    leaves = {name: p.detach().requires_grad_() for name, p in params.items()}
-    lambda_ = lambda_.detach().clone().requires_grad_()
-    micro = parts(batch)
-    sums: Params = {}
-    total = torch.zeros_like(lambda_[:1].sum())
-    with torch.enable_grad():
-        for part in micro:
-            loss = problem.train_loss(leaves, buffers, lambda_, part) / len(micro)
-            total += loss.detach()
-            wanted = [*leaves.values(), lambda_]
-            found = torch.autograd.grad(loss, wanted, allow_unused=True) if loss.requires_grad else [None] * len(wanted)
-            for name, g in zip([*leaves, ""], found, strict=True):
-                if g is not None:
-                    sums[name] = sums[name] + g if name in sums else g
-    lambda_gradient = sums.pop("", None)
-    gradients = {name: problem.ranks.averaged(g) for name, g in sums.items()}
-    return _step(problem, lambda_, batch, params, buffers, gradients, lambda_gradient, buffers_before, random, total)
+    loss, sums, lambda_gradient = problem.gradient("train_loss", params, buffers, lambda_, batch)
+    gradients = {name: problem.ranks.averaged(sums.pop(name)) for name in list(sums)}
+    return _step(problem, lambda_, batch, params, buffers, gradients, lambda_gradient, buffers_before, random, loss)
 
 
 def upcoming_step(

@@ -86,24 +86,21 @@ def _by_forward_mode(problem: BilevelProblem, step: InnerStep, u: Params, terms:
     micro = parts(step.batch)
     slope, total = torch.zeros_like(step.loss), torch.zeros_like(weights)
     named, precision = False, next(iter(step.before.values())).dtype
+    constant = problem.frozen() | at
     for part in micro:
         with forward_ad.dual_level():
-            dual = {
-                n: forward_ad.make_dual(p, u[n]) if n in u else p  # type: ignore[no-untyped-call]
-                for n, p in at.items()
-            }
+            dual = {n: forward_ad.make_dual(p, u[n]) if n in u else p for n, p in constant.items()}  # type: ignore[no-untyped-call]
             with forward_mode(), problem.composed(), FusedTangents() as fused:
                 loss = terms(dual, buffers, weights, part)
-            precision = fused.autocast or precision
             tangent = forward_ad.unpack_dual(loss).tangent  # type: ignore[no-untyped-call]
-            if tangent is None:
-                continue
-            slope = slope + tangent.detach() / len(micro)
-            if not tangent.requires_grad:
-                continue
+        precision = fused.autocast or precision
+        if tangent is None:
+            continue
+        slope = slope + tangent.detach() / len(micro)
+        if tangent.requires_grad:  # outside of the level, where the backward pass carries no tangents
             (g,) = torch.autograd.grad(tangent / len(micro), weights, allow_unused=True)
-        if g is not None:
-            total, named = total + g, True
+            if g is not None:
+                total, named = total + g, True
     return Cross(slope, total if named else None, precision)
 
 

@@ -34,7 +34,7 @@ def by_reverse_mode(problem: BilevelProblem, step: InnerStep, u: Params, terms: 
     """
     weights = step.lambda_.clone().requires_grad_()
     buffers = {name: b.clone() for name, b in step.buffers_before.items()}
-    leaves = {n: p.detach().requires_grad_() if n in u else p for n, p in step.before.items()}
+    leaves = problem.frozen() | {n: p.detach().requires_grad_() if n in u else p for n, p in step.before.items()}
     micro = parts(step.batch)
     slope, total = torch.zeros_like(step.loss), torch.zeros_like(weights)
     named = False
