@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from bilevel_hpo import BilevelLearner, Budget, OuterStep
-from bilevel_hpo.signal import MIN_STEPS, Signal, signal
+from bilevel_hpo.signal import MIN_STEPS, Signal
 
 __all__ = ["COLUMNS", "Verdict", "rows_of", "verdict_of"]
 
@@ -17,7 +17,7 @@ COLUMNS = tuple(OuterStep.__annotations__)
 
 @dataclass(frozen=True)
 class Verdict:
-    """What `bilevel_hpo.signal` says of one training; plain numbers and words, for `results.json`."""
+    """What `learner.signal()` says of one training; plain numbers and words, for `results.json`."""
 
     told: int
     """λ that can be told from chance, the weights of the direct paths among them."""
@@ -57,7 +57,7 @@ def verdict_of(learner: BilevelLearner) -> Verdict | None:
         return None
     if len(history) - history["skipped"].sum() < MIN_STEPS:
         return None
-    return _verdict(signal(history, weights))
+    return _verdict(learner.signal())
 
 
 def _finite(value: Any) -> Any:
