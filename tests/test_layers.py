@@ -14,7 +14,13 @@ ROOT = Path(bilevel_hpo.__file__).parents[1]
 ENGINE = sorted((ROOT / "bilevel_hpo").rglob("*.py"))
 ADAPTER = sorted((ROOT / "gate_model").rglob("*.py"))
 CHEMISTRY = {"gate_model", "rdkit", "chemicals", "fluids"}
-PUBLIC_MODULES = {"bilevel_hpo", "bilevel_hpo.plots", "bilevel_hpo.search"}
+PUBLIC_MODULES = {
+    "bilevel_hpo",
+    "bilevel_hpo.optimizers",
+    "bilevel_hpo.plots",
+    "bilevel_hpo.search",
+    "bilevel_hpo.signal",
+}
 NOT_FOR_A_GRADIENT = ["optuna", "plotly", "scipy", "higher"]
 
 
