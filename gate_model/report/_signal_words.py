@@ -43,15 +43,17 @@ def precision_words(facts: ReportFacts, shown: MethodFacts) -> Iterator[str]:
 def _counts(verdicts: dict[int, Verdict]) -> str:
     found = list(verdicts.values())
     one = len(found) == 1
+    counts = [f"{verdict.told} of {verdict.tested}" for verdict in found]
+    same = len(set(counts)) == 1
     tested = {verdict.tested for verdict in found}
-    if len(tested) == 1:
-        told = f"{_listed([str(verdict.told) for verdict in found])} of {tested.pop()}"
+    if same or len(tested) > 1:
+        told = counts[0] if same else _listed(counts)
     else:
-        told = _listed([f"{verdict.told} of {verdict.tested}" for verdict in found])
+        told = f"{_listed([str(verdict.told) for verdict in found])} of {tested.pop()}"
     steps = _listed(sorted({str(verdict.steps) for verdict in found}))
-    seeds = "" if one else f" (seeds {_listed([str(seed) for seed in verdicts])})"
+    seeds = f" ({'each of ' if same else ''}seeds {_listed([str(seed) for seed in verdicts])})"
     return (
-        f"{told} λ, direct paths included, can be told from chance{seeds}, in {steps} outer steps"
+        f"{told} λ, direct paths included, can be told from chance{'' if one else seeds}, in {steps} outer steps"
         f"{'' if one else ' each'}, at a level of {100 * found[0].level:g} % for all of them; all λ together: p "
         f"{_listed([_p(verdict.p) for verdict in found])}."
     )
@@ -85,4 +87,4 @@ def _listed(words: Sequence[str]) -> str:
 
 
 def _p(p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"= {p:.2g}"
+    return "< 0.001" if p < 0.001 else f"{p:.2g}"

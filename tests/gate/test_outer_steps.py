@@ -85,14 +85,27 @@ class TestReport:
         (words,) = signal_words(facts, budget)
         assert words == (
             "Is there anything to learn? 0, 0 and 1 of 9 λ, direct paths included, can be told from chance (seeds 0, 1 "
-            "and 2), in 10 outer steps each, at a level of 5 % for all of them; all λ together: p = 0.4, = 0.4 and "
-            "= 0.01. Told from chance: HV → DS (more, 1 of 3)."
+            "and 2), in 10 outer steps each, at a level of 5 % for all of them; all λ together: p 0.4, 0.4 and 0.01. "
+            "Told from chance: HV → DS (more, 1 of 3)."
         )
         assert next(signal_words(facts, direct)).startswith("Is there anything to learn, learned λ (one-step")
         assert list(precision_words(facts, budget)) == [
             "In 3 of 30 outer steps the hypergradient was computed again in float64, and in 0 its rounding could not "
             "be certified."
         ]
+
+    def test_the_same_count_in_every_seed_is_said_once(self, tmp_path: Path) -> None:
+        write_run(tmp_path, seeds=(0, 1), methods=("budget",), epochs=2, molecules=2)
+        facts = report_facts(tmp_path)
+        (words,) = signal_words(facts, facts.methods[0])
+        assert "0 of 9 λ, direct paths included, can be told from chance (each of seeds 0 and 1), in 10" in words
+
+    @pytest.mark.parametrize("tasks", [3, 13], ids=["beside one another", "wide"])
+    def test_the_page_says_it_once_under_the_map(self, tmp_path: Path, tasks: int) -> None:
+        write_run(tmp_path, [f"T{i:02d}" for i in range(tasks)], epochs=2, molecules=2, shared=True)
+        page = write_report(tmp_path).read_text(encoding="utf-8")
+        assert page.count("Is there anything to learn?") == 1
+        assert page.index('data-figure="heatmap-budget"') < page.index("Is there anything") < page.index("float64, and")
 
     @pytest.mark.parametrize(
         ("change", "end"),
