@@ -7,13 +7,9 @@ import importlib
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from bilevel_hpo.active import ActiveSet
 from bilevel_hpo.batches import MicroBatches, StepBatches
-from bilevel_hpo.certificate import Certificate
-from bilevel_hpo.clipping import ClipNorm, ClipValue
 from bilevel_hpo.constraints import Box, Budget, Constraint, Positive
 from bilevel_hpo.errors import NonFiniteError, NonFiniteWarning, UncertifiedWarning, UnsupportedError
-from bilevel_hpo.history import Epoch, OuterStep
 from bilevel_hpo.hypergradients import (
     ConjugateGradient,
     Direct,
@@ -25,8 +21,8 @@ from bilevel_hpo.hypergradients import (
     Unrolled,
     conjugate_gradient,
 )
-from bilevel_hpo.learner import BilevelLearner, Weights
-from bilevel_hpo.problem import BilevelProblem
+from bilevel_hpo.learner import ActiveSet, BilevelLearner, Epoch, OuterStep, Weights
+from bilevel_hpo.problem import BilevelProblem, Certificate, ClipNorm, ClipValue
 from bilevel_hpo.weights import LossWeights, TransferRatios, WeightsDict
 
 if TYPE_CHECKING:

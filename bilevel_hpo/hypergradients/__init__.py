@@ -1,6 +1,7 @@
 """Estimators of dL_val/dλ, one a file, all of one shape."""
 
 from bilevel_hpo.hypergradients._base import Hypergradient
+from bilevel_hpo.hypergradients._citations import bibliography
 from bilevel_hpo.hypergradients._conjugate_gradient import ConjugateGradient, conjugate_gradient
 from bilevel_hpo.hypergradients._direct import Direct
 from bilevel_hpo.hypergradients._finite_difference import FiniteDifference
@@ -25,6 +26,7 @@ __all__ = [
     "OneStep",
     "RandomState",
     "Unrolled",
+    "bibliography",
     "conjugate_gradient",
     "upcoming_step",
 ]

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from bilevel_hpo.citations import PEDREGOSA2016, RAJESWARAN2019
+from bilevel_hpo.hypergradients._citations import PEDREGOSA2016, RAJESWARAN2019
 from bilevel_hpo.hypergradients._implicit import Implicit, MatVec
 
 __all__ = ["ConjugateGradient", "conjugate_gradient"]

@@ -5,9 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bilevel_hpo.citations import GATE_BILEVEL
 from bilevel_hpo.errors import UnsupportedError
 from bilevel_hpo.hypergradients._base import Hypergradient
+from bilevel_hpo.hypergradients._citations import GATE_BILEVEL
 from bilevel_hpo.hypergradients._random import RandomState
 from bilevel_hpo.problem import BilevelProblem
 

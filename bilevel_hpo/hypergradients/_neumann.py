@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from bilevel_hpo.citations import LORRAINE2020
+from bilevel_hpo.hypergradients._citations import LORRAINE2020
 from bilevel_hpo.hypergradients._implicit import Implicit, MatVec
 
 __all__ = ["Neumann"]

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from bilevel_hpo.citations import FRANGELLA2023, HATAYA2023
+from bilevel_hpo.hypergradients._citations import FRANGELLA2023, HATAYA2023
 from bilevel_hpo.hypergradients._implicit import Implicit, MatVec
 
 __all__ = ["Nystrom"]

@@ -8,15 +8,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from bilevel_hpo.certificate import Certificate
-from bilevel_hpo.citations import DARTS
 from bilevel_hpo.hypergradients._base import Hypergradient
+from bilevel_hpo.hypergradients._citations import DARTS
 from bilevel_hpo.hypergradients._float64 import Float64
 from bilevel_hpo.hypergradients._inner_step import InnerStep, imagined_step
 from bilevel_hpo.hypergradients._random import RandomState
 from bilevel_hpo.hypergradients._update import along_settings
 from bilevel_hpo.optimizers import rule_for, unwrapped
-from bilevel_hpo.problem import BilevelProblem, Params
+from bilevel_hpo.problem import BilevelProblem, Certificate, Params
 
 __all__ = ["Cross", "OfOneStep"]
 

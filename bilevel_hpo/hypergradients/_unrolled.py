@@ -8,14 +8,13 @@ import torch
 from torch import Tensor
 
 from bilevel_hpo.batches import StepBatches
-from bilevel_hpo.citations import FRANCESCHI2017, HIGHER, MACLAURIN2015, SHABAN2019
-from bilevel_hpo.clipping import Clipping
 from bilevel_hpo.errors import UnsupportedError
 from bilevel_hpo.hypergradients._base import Hypergradient
+from bilevel_hpo.hypergradients._citations import FRANCESCHI2017, HIGHER, MACLAURIN2015, SHABAN2019
 from bilevel_hpo.hypergradients._random import RandomState
 from bilevel_hpo.hypergradients._second_order import second_derivatives
 from bilevel_hpo.optimizers import rule_for
-from bilevel_hpo.problem import BilevelProblem
+from bilevel_hpo.problem import BilevelProblem, Clipping
 
 __all__ = ["Unrolled"]
 

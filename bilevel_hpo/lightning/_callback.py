@@ -9,16 +9,13 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from bilevel_hpo._loop import repeated
-from bilevel_hpo.active import ActiveSet
 from bilevel_hpo.hypergradients import Hypergradient, RandomState
-from bilevel_hpo.learner import BilevelLearner, Weights
+from bilevel_hpo.learner import ActiveSet, BilevelLearner, Weights, repeated
 from bilevel_hpo.lightning._context import clipping, on_device, within
 from bilevel_hpo.lightning._refusals import check, check_accumulation
 from bilevel_hpo.lightning._step_check import StepCheck, tolerance
-from bilevel_hpo.problem import BilevelProblem, Loss
+from bilevel_hpo.problem import BilevelProblem, Lambda, Loss, Structure
 from bilevel_hpo.signal import Signal, signal
-from bilevel_hpo.structure import Lambda, Structure
 
 __all__ = ["BilevelCallback"]
 

@@ -9,8 +9,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import GradClipAlgorithmType
 from torch import Tensor
 
-from bilevel_hpo.clipping import ClipNorm, Clipping, ClipValue
-from bilevel_hpo.problem import Loss
+from bilevel_hpo.problem import ClipNorm, Clipping, ClipValue, Loss
 
 __all__ = ["clipping", "on_device", "within"]
 

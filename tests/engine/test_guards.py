@@ -24,8 +24,9 @@ from bilevel_hpo import (
     TransferRatios,
     Unrolled,
     UnsupportedError,
-    history,
 )
+from bilevel_hpo.learner import _history
+from bilevel_hpo.learner._history import VALUES, History
 from tests.engine.problems import batch, budget_learner, named, net, plain, task_losses, weighted
 
 NAMES = ["a", "b", "c"]
@@ -180,7 +181,7 @@ def test_history_tells_every_outer_step():
 
 
 def test_a_long_history_is_thinned_evenly(monkeypatch, tmp_path):
-    monkeypatch.setattr(history, "ROWS", 20)
+    monkeypatch.setattr(_history, "ROWS", 20)
     whole, parts = (budget_learner(net(), NAMES) for _ in range(2))
     whole.fit(TRAIN, VAL, epochs=20, outer_every=1)
     steps = whole.history["outer_step"].tolist()
@@ -195,10 +196,10 @@ def test_a_long_history_is_thinned_evenly(monkeypatch, tmp_path):
 
 
 def test_the_memory_of_the_history_is_bounded_for_many_lambda():
-    kept = history.History([str(i) for i in range(100_000)])
+    kept = History([str(i) for i in range(100_000)])
     for step in range(1, 200):
         kept.add({"outer_step": step}, torch.zeros(100_000), torch.zeros(100_000))
-    assert 2 * 100_000 * len(kept.to_frame(["outer_step"])) <= history.VALUES
+    assert 2 * 100_000 * len(kept.to_frame(["outer_step"])) <= VALUES
 
 
 @pytest.mark.parametrize(("options", "message"), [({"warm_up": -1}, "warm_up=-1"), ({"accumulate": 0}, "accumulate=0")])

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from bilevel_hpo import Direct, FiniteDifference, OneStep, StepBatches, Unrolled, UnsupportedError
-from bilevel_hpo.composed import Composed
+from bilevel_hpo.problem import Composed
 from tests.engine import problems
 from tests.engine.problems import OPTIMIZERS, Case, batch, named, net, plain, weighted
 

@@ -18,7 +18,7 @@ from bilevel_hpo import (
     Unrolled,
     WeightsDict,
 )
-from bilevel_hpo.structure import Structure
+from bilevel_hpo.problem import Structure
 from tests.engine.problems import OPTIMIZERS, Case, Fixed, batch, net, plain, weighted
 from tests.engine.test_hypergradients import close
 

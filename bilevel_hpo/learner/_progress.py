@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import distributed
 
-from bilevel_hpo.structure import Structure
+from bilevel_hpo.problem import Structure
 
 if TYPE_CHECKING:
-    from bilevel_hpo.learner import BilevelLearner
+    from bilevel_hpo.learner._learner import BilevelLearner
 
 __all__ = ["Display"]
 

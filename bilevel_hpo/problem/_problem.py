@@ -16,17 +16,17 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from bilevel_hpo.batches import parts
-from bilevel_hpo.certificate import Certificate
-from bilevel_hpo.checkpointing import no_recomputation, recomputation
-from bilevel_hpo.clipping import Clipping
-from bilevel_hpo.compiled import as_written, original
-from bilevel_hpo.composed import Composed, needs_composed
-from bilevel_hpo.diagnosis import Probe, leaves_of, probed
-from bilevel_hpo.distributed import Ranks
 from bilevel_hpo.errors import UnsupportedError
-from bilevel_hpo.inner_settings import InnerSettings, SettingsOf
-from bilevel_hpo.sharding import Shards
-from bilevel_hpo.structure import Lambda, Structure
+from bilevel_hpo.problem._certificate import Certificate
+from bilevel_hpo.problem._checkpointing import no_recomputation, recomputation
+from bilevel_hpo.problem._clipping import Clipping
+from bilevel_hpo.problem._compiled import as_written, original
+from bilevel_hpo.problem._composed import Composed, needs_composed
+from bilevel_hpo.problem._diagnosis import Probe, leaves_of, probed
+from bilevel_hpo.problem._distributed import Ranks
+from bilevel_hpo.problem._inner_settings import InnerSettings, SettingsOf
+from bilevel_hpo.problem._sharding import Shards
+from bilevel_hpo.problem._structure import Lambda, Structure
 
 __all__ = ["BilevelProblem", "Loss", "Params"]
 

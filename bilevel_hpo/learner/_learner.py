@@ -12,22 +12,26 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from bilevel_hpo._fit import Callback, Fit, OuterEvery, Schedule
-from bilevel_hpo._outer import descend, not_certified, not_finite
-from bilevel_hpo._stopwatch import Stopwatch
-from bilevel_hpo.accumulation import Accumulation
-from bilevel_hpo.active import ActiveSet
 from bilevel_hpo.batches import StepBatches, parts
-from bilevel_hpo.certificate import Certificate
-from bilevel_hpo.citations import bibliography
-from bilevel_hpo.clipping import Clipping
 from bilevel_hpo.errors import NonFiniteError, NonFiniteWarning, UncertifiedWarning, UnsupportedError
-from bilevel_hpo.history import Epoch, History, OuterStep
-from bilevel_hpo.hypergradients import Hypergradient, OfOneStep, OneStep, upcoming_step
-from bilevel_hpo.inner_settings import SettingsOf
-from bilevel_hpo.problem import BilevelProblem, Loss, checked_scalar, eval_mode
+from bilevel_hpo.hypergradients import Hypergradient, OfOneStep, OneStep, bibliography, upcoming_step
+from bilevel_hpo.learner._accumulation import Accumulation
+from bilevel_hpo.learner._active import ActiveSet
+from bilevel_hpo.learner._fit import Callback, Fit, OuterEvery, Schedule
+from bilevel_hpo.learner._history import Epoch, History, OuterStep
+from bilevel_hpo.learner._outer import descend, not_certified, not_finite
+from bilevel_hpo.learner._stopwatch import Stopwatch
+from bilevel_hpo.problem import (
+    BilevelProblem,
+    Certificate,
+    Clipping,
+    Lambda,
+    Loss,
+    SettingsOf,
+    checked_scalar,
+    eval_mode,
+)
 from bilevel_hpo.signal import Signal, signal
-from bilevel_hpo.structure import Lambda
 
 __all__ = ["BilevelLearner", "Weights"]
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from bilevel_hpo.sharding import refuse_unknown_shards, sharded_modules
+from bilevel_hpo.problem._sharding import refuse_unknown_shards, sharded_modules
 
 __all__ = ["Ranks"]
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from bilevel_hpo.errors import UnsupportedError
 from bilevel_hpo.optimizers import Group, unwrapped
-from bilevel_hpo.structure import Lambda
+from bilevel_hpo.problem._structure import Lambda
 
 __all__ = ["InnerSettings", "SettingsOf"]
 

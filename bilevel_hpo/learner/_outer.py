@@ -5,9 +5,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from bilevel_hpo.certificate import Certificate
-from bilevel_hpo.history import OuterStep
-from bilevel_hpo.structure import Structure
+from bilevel_hpo.learner._history import OuterStep
+from bilevel_hpo.problem import Certificate, Structure
 
 __all__ = ["descend", "not_certified", "not_finite"]
 

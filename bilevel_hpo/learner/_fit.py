@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from bilevel_hpo._loop import Grouped, length, lookahead, repeated
-from bilevel_hpo._progress import Display
 from bilevel_hpo.batches import StepBatches
 from bilevel_hpo.hypergradients import RandomState
+from bilevel_hpo.learner._loop import Grouped, length, lookahead, repeated
+from bilevel_hpo.learner._progress import Display
 
 if TYPE_CHECKING:
-    from bilevel_hpo.learner import BilevelLearner
+    from bilevel_hpo.learner._learner import BilevelLearner
 
 __all__ = ["Callback", "Fit", "OuterEvery", "Schedule"]
 

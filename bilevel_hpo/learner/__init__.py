@@ -1,0 +1,8 @@
+"""One training of θ during which λ is learned: steps on both, their schedule, and what is noted of them."""
+
+from bilevel_hpo.learner._active import ActiveSet
+from bilevel_hpo.learner._history import Epoch, OuterStep
+from bilevel_hpo.learner._learner import BilevelLearner, Weights
+from bilevel_hpo.learner._loop import repeated
+
+__all__ = ["ActiveSet", "BilevelLearner", "Epoch", "OuterStep", "Weights", "repeated"]

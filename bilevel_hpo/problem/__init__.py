@@ -1,0 +1,24 @@
+"""The bi-level problem as pure functions of θ and λ, whatever the model runs under; what its inner step is made of."""
+
+from bilevel_hpo.problem._certificate import Certificate
+from bilevel_hpo.problem._clipping import ClipNorm, Clipping, ClipValue
+from bilevel_hpo.problem._composed import Composed
+from bilevel_hpo.problem._inner_settings import SettingsOf
+from bilevel_hpo.problem._problem import BilevelProblem, Loss, Params, checked_scalar, eval_mode
+from bilevel_hpo.problem._structure import Lambda, Structure
+
+__all__ = [
+    "BilevelProblem",
+    "Certificate",
+    "ClipNorm",
+    "ClipValue",
+    "Clipping",
+    "Composed",
+    "Lambda",
+    "Loss",
+    "Params",
+    "SettingsOf",
+    "Structure",
+    "checked_scalar",
+    "eval_mode",
+]
