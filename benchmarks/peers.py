@@ -331,9 +331,9 @@ class Entry:
 
 ENTRIES = {
     "OneStep": Entry(lambda task: Ours(task, "OneStep"), "ours"),
-    "FiniteDifference": Entry(lambda task: Ours(task, "FiniteDifference"), "ours", approximate=True),
-    "FiniteDifference central": Entry(
-        lambda task: Ours(task, "FiniteDifference", central=True), "ours", approximate=True
+    "OneStep unchecked": Entry(lambda task: Ours(task, "OneStep", tolerance=None), "ours"),
+    "FiniteDifference unchecked": Entry(
+        lambda task: Ours(task, "FiniteDifference", tolerance=None), "ours", approximate=True
     ),
     "Unrolled": Entry(lambda task: Ours(task, "Unrolled", steps=1), "ours"),
     "torchopt": Entry(TorchOpt, "peer", "torchopt"),

@@ -130,8 +130,9 @@ class BilevelLearner:
         self._problem.ranks.broadcast_(raw)
         self.epoch = self.inner_steps = self.outer_steps = self.skipped = self._skipped_in_a_row = 0
         self.recomputed = self.uncertified = 0
-        """Hypergradients that float32 did not certify: those computed again in float64, and those that this did not
-        certify either. `history` shows which."""
+        """Outer steps whose hypergradient float32 did not certify: those computed again in float64, and those that this
+        did not certify either. `history` shows which."""
+        self._has_warned = False
         self._epochs: list[Epoch] = []
         self._trajectory = [self._flat().cpu()]
         labels = getattr(weights, "labels", None) or [str(i) for i in range(len(self._trajectory[0]))]
@@ -246,7 +247,7 @@ class BilevelLearner:
             )
             self._problem.values["train_loss"] = loss = upcoming.loss
             g = self.estimator.of(self._problem, upcoming, val_batch)
-            self._note_certificate()
+            self._say_if_not_certified()
             self._take_inner_step()
         else:
             g = self._estimate(train_batch, val_batch)
@@ -417,7 +418,7 @@ class BilevelLearner:
         """g `[N]`."""
         self._forget()
         g = self.estimator(self._problem, self._flat(), train_batch, val_batch).detach()
-        self._note_certificate()
+        self._say_if_not_certified()
         return g
 
     def _forget(self) -> None:
@@ -432,14 +433,11 @@ class BilevelLearner:
         unchecked = Certificate(math.nan, str(self._flat().dtype).removeprefix("torch."), certified=True)
         return self._problem.certificate or unchecked
 
-    def _note_certificate(self) -> None:
-        """Count what float32 did not certify; warn of the first that nothing certifies."""
-        certificate = self._problem.certificate
-        if certificate is None:
-            return
-        self.recomputed += certificate.computed_in == "float64" and self._trajectory[0].dtype != torch.float64
-        self.uncertified += not certificate.certified
-        if not certificate.certified and self.uncertified == 1:
+    def _say_if_not_certified(self) -> None:
+        """Warn of the first hypergradient that nothing certifies."""
+        certificate = self.certificate
+        if not certificate.certified and not self._has_warned:
+            self._has_warned = True
             warnings.warn(not_certified(certificate), UncertifiedWarning, stacklevel=4)
 
     def _move(self, g: Tensor, started: float) -> None:
@@ -467,6 +465,8 @@ class BilevelLearner:
             outer_seconds=time.perf_counter() - started,
         )
         self._history.add(dict(vars(row)), lambda_, g)
+        self.recomputed += certificate.computed_in == "float64" and lambda_.dtype != torch.float64
+        self.uncertified += not certificate.certified
         if finite:
             self.outer_steps += 1
             self._skipped_in_a_row = 0

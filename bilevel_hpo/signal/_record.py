@@ -7,6 +7,9 @@ import pandas as pd
 
 __all__ = ["Signal"]
 
+FEW = 8
+"""Fewer independent outer steps than that do not say that there is nothing to learn."""
+
 
 @dataclass(frozen=True, eq=False)
 class Signal:
@@ -81,6 +84,11 @@ class Signal:
                 lines.append(f"{resting} of them ended at a bound, which holds them there.")
         elif self.anything:
             lines.append("There is something to learn, but these outer steps do not say from which λ.")
+        elif self.effective_steps < FEW:
+            lines.append(
+                "These are too few to tell anything from chance: the hypergradients change slowly, as they do without a "
+                "choice of batches, or the outer steps are few. It says nothing for or against learning λ."
+            )
         else:
             lines.append(
                 "Nothing that the training did with λ can be told from chance: constant λ, or a search over a few, "
