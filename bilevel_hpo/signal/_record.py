@@ -86,8 +86,8 @@ class Signal:
             lines.append("There is something to learn, but these outer steps do not say from which λ.")
         elif self.effective_steps < FEW:
             lines.append(
-                "These are too few to tell anything from chance: the hypergradients change slowly, as they do without a "
-                "choice of batches, or the outer steps are few. It says nothing for or against learning λ."
+                "These are too few to tell anything from chance: the hypergradients change slowly, as they do without "
+                "a choice of batches, or the outer steps are few. It says nothing for or against learning λ."
             )
         else:
             lines.append(
