@@ -47,8 +47,6 @@ class FiniteDifference(OfOneStep):
         tolerance: as in `OfOneStep`; None: the difference is used as it is, whatever its error.
     """
 
-    margin = 10.0
-
     def __init__(
         self, epsilon: float | None = None, central: bool | None = None, tolerance: float | None = 1e-2
     ) -> None:

@@ -19,6 +19,10 @@ from bilevel_hpo.problem import BilevelProblem, Certificate, Params
 
 __all__ = ["Cross", "OfOneStep"]
 
+MARGIN = 300.0
+"""A result in less than float64 is believed where the difference is that much smaller than the tolerance. A difference by
+rounding is one draw of a random number, which is small by chance one time in so many."""
+
 
 class Cross(NamedTuple):
     """The directional derivative of L_train along u, as an estimator found it."""
@@ -61,10 +65,6 @@ class OfOneStep(Hypergradient):
     Args:
         tolerance: the largest relative error that is accepted in the end; None switches the check off.
     """
-
-    margin: float = 1.0
-    """The first result is believed where the difference is that much smaller than `tolerance`. A difference by rounding
-    is one draw of a random number, which is small by chance one time in so many."""
 
     references = (DARTS,)
 
@@ -150,7 +150,7 @@ class OfOneStep(Hypergradient):
         if not found.independent:
             return g, Certificate(math.nan, computed_in, certified=in_float64)
         error = _rounding(problem, step, known, found, g)
-        wanted = self.tolerance if in_float64 else self.tolerance / self.margin
+        wanted = self.tolerance if in_float64 else self.tolerance / MARGIN
         if found.precision != step.lambda_.dtype and not in_float64:
             wanted = max(wanted, 4 * torch.finfo(found.precision).eps)
         return g, Certificate(error, computed_in, certified=error <= wanted)

@@ -41,8 +41,6 @@ class OneStep(OfOneStep):
             the learner's `lambda_terms`, if there are any, in the forward-mode pass.
     """
 
-    margin = 300.0
-
     def __init__(self, tolerance: float | None = 1e-2) -> None:
         super().__init__(tolerance)
 
