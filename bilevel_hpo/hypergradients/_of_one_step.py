@@ -20,7 +20,7 @@ from bilevel_hpo.problem import BilevelProblem, Certificate, Params
 __all__ = ["Cross", "OfOneStep"]
 
 MARGIN = 300.0
-"""A result in less than float64 is believed where the difference is that much smaller than the tolerance. A difference by
+"""A result below float64 is believed where the difference is that much smaller than the tolerance. A difference by
 rounding is one draw of a random number, which is small by chance one time in so many."""
 
 
