@@ -37,6 +37,14 @@ class Cross(NamedTuple):
     """The slope was found in another way than by reverse mode, so that comparing it with g·u says something."""
 
 
+class _Direction(NamedTuple):
+    u: Params
+    explicit: Tensor | None
+    """What of the hypergradient does not need L_train, `[N]` on this rank."""
+    known: Tensor | None
+    """g·u; None where it is not asked for."""
+
+
 class OfOneStep(Hypergradient):
     """dL_val(θ'(λ), λ)/dλ for one real optimizer step θ' = θ + U(C(g)), g = ∂L_train(θ, λ)/∂θ, C the clipping.
 
@@ -75,7 +83,7 @@ class OfOneStep(Hypergradient):
 
     @abstractmethod
     def cross(self, problem: BilevelProblem, step: InnerStep, u: Params, *, complete: bool) -> Cross:
-        """The directional derivative along u, which may be used up.
+        """The directional derivative along u. An estimator that is `exact` may use u up.
 
         Args:
             problem: the losses.
@@ -103,17 +111,15 @@ class OfOneStep(Hypergradient):
     def _certified(self, problem: BilevelProblem, step: InnerStep, val_batch: Any) -> tuple[Tensor, Certificate | None]:
         """By the cheapest means that are good enough; by the last, if none are. One that is not finite has no
         certificate: the learner leaves it out."""
-        exact, trusted = self.exact(), self.tolerance is None or not _is_first(problem, step)
-        g, certificate = self._computed(problem, step, val_batch)
+        trusted = self.tolerance is None or not _is_first(problem, step)
+        direction = self._direction(problem, step, val_batch)
+        g, certificate = self._along(problem, step, direction)
         if not bool(g.isfinite().all()):
             return g, None
-        if certificate.certified and trusted:
-            return g, certificate
-        if exact is not None:
-            g, certificate = exact._computed(problem, step, val_batch)
-            if certificate.certified and trusted:
-                return g, certificate
-        if step.lambda_.dtype == torch.float64:
+        exact = self.exact()
+        if exact is not None and not (certificate.certified and trusted):
+            g, certificate = exact._along(problem, step, direction)
+        if (certificate.certified and trusted) or step.lambda_.dtype == torch.float64:
             return g, certificate
         certificate = replace(certificate, certified=False)
         values = dict(problem.values)  # the history shows the losses of the training step
@@ -121,15 +127,16 @@ class OfOneStep(Hypergradient):
         try:
             with Float64(next(iter(step.before.values())).dtype):
                 doubled = imagined_step(problem, step.lambda_, step.batch, step.buffers_before)
-                g64, in_float64 = (exact or self)._computed(problem, doubled, val_batch)
+                last = exact or self
+                g64, in_float64 = last._along(problem, doubled, last._direction(problem, doubled, val_batch))
         except (RuntimeError, TypeError, NotImplementedError) as error:
             return g, replace(certificate, reason=str(error).splitlines()[0])
         finally:
             problem.values.update(values)
         return g64.to(g.dtype), in_float64
 
-    def _computed(self, problem: BilevelProblem, step: InnerStep, val_batch: Any) -> tuple[Tensor, Certificate]:
-        """g `[N]` in the dtype of the step, and how far it can be trusted."""
+    def _direction(self, problem: BilevelProblem, step: InnerStep, val_batch: Any) -> _Direction:
+        """Along which L_train must be differentiated."""
         with torch.enable_grad():
             v, explicit = problem.val_gradient(step.after, step.lambda_, val_batch)
             if problem.inner_settings is not None:
@@ -137,10 +144,15 @@ class OfOneStep(Hypergradient):
             u = step.update.pull_back(v)
             if problem.clipping is not None:
                 u = problem.clipping.pull_back(step.gradients, u)
-            if not u:
-                return problem.total(explicit, None), Certificate(0.0, _name(step.lambda_.dtype), certified=True)
-            known = _slope(step.gradients, u) if self.tolerance is not None else None
-            step.random.rewind()
+        return _Direction(u, explicit, _slope(step.gradients, u) if u and self.tolerance is not None else None)
+
+    def _along(self, problem: BilevelProblem, step: InnerStep, direction: _Direction) -> tuple[Tensor, Certificate]:
+        """g `[N]` in the dtype of the step, and how far it can be trusted."""
+        u, explicit, known = direction
+        if not u:
+            return problem.total(explicit, None), Certificate(0.0, _name(step.lambda_.dtype), certified=True)
+        step.random.rewind()
+        with torch.enable_grad():
             found = self.cross(problem, step, u, complete=known is not None)
         g = problem.total(explicit, found.lambda_gradient)
         computed_in = _name(found.precision)

@@ -50,14 +50,15 @@ class Update:
     """The steps under a rule that is not element-wise, by name."""
 
     def pull_back(self, v: Params) -> Params:
-        """u = (∂U/∂g)ᵀ v by name; entries of v without gradient are left out. Empties v, for the sake of memory."""
+        """u = (∂U/∂g)ᵀ v by name; entries of v without gradient are left out. Uses v and the slopes up, for the sake of
+        memory: once only."""
         u: Params = {}
         for name in list(v):
             vi = v.pop(name)
             if name in self.slope:
-                u[name] = vi * self.slope[name]
+                u[name] = vi * self.slope.pop(name)  # not in place: autograd may give two parameters one tensor
             elif name in self.replays:
-                u[name] = self.replays[name].pull_back(vi)
+                u[name] = self.replays.pop(name).pull_back(vi)
         return u
 
 
