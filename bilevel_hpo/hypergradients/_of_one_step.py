@@ -197,8 +197,8 @@ def _is_first(problem: BilevelProblem, step: InnerStep) -> bool:
 
 
 def _slope(gradients: Params, u: Params) -> Tensor:
-    """g·u, accumulated in float64."""
-    return torch.stack([(gradients[name] * ui).sum(dtype=torch.float64) for name, ui in u.items()]).sum()
+    """g·u; the sums over single parameters, which torch takes pairwise, are added up in float64."""
+    return torch.stack([(gradients[name] * ui).sum().double() for name, ui in u.items()]).sum()
 
 
 def _rounding(problem: BilevelProblem, step: InnerStep, known: Tensor, found: Cross, g: Tensor) -> float:
