@@ -2,6 +2,7 @@
 
 import copy
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -274,7 +275,7 @@ def _unique(names: Sequence[str], argument: str) -> tuple[str, ...]:
     if isinstance(names, str):
         raise TypeError(f"{argument}={names!r} is one string; a sequence of names is wanted, e.g. [{names!r}]")
     unique = tuple(names)
-    twice = sorted({name for name in unique if unique.count(name) > 1})
+    twice = sorted(name for name, times in Counter(unique).items() if times > 1)
     if not unique or twice:
         raise ValueError(f"{argument} must be unique and not empty; " + (f"twice: {twice}" if twice else "none came"))
     return unique

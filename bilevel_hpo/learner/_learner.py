@@ -430,8 +430,9 @@ class BilevelLearner:
     @property
     def certificate(self) -> Certificate:
         """How far the last hypergradient can be trusted."""
-        unchecked = Certificate(math.nan, str(self._flat().dtype).removeprefix("torch."), certified=True)
-        return self._problem.certificate or unchecked
+        if self._problem.certificate is not None:
+            return self._problem.certificate
+        return Certificate(math.nan, str(self._trajectory[0].dtype).removeprefix("torch."), certified=True)
 
     def _say_if_not_certified(self) -> None:
         """Warn of the first hypergradient that nothing certifies."""

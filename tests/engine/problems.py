@@ -2,7 +2,7 @@
 
 import copy
 from abc import ABC
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -246,6 +246,19 @@ class Reassigned(nn.Module):
         if self.training:
             self.mean = 0.5 * self.mean + 0.5 * x.detach().mean(0)
         return self.inner(x - self.mean)
+
+
+class Shuffled:
+    """Batches in an order drawn anew for every pass from torch's generator, as a shuffling DataLoader draws it."""
+
+    def __init__(self, batches: Sequence[Batch]) -> None:
+        self.batches = batches
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return (self.batches[i] for i in torch.randperm(len(self.batches)).tolist())
 
 
 def budget_learner(model: nn.Module, names: Sequence[str], **options: Any) -> BilevelLearner:

@@ -11,24 +11,11 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
 from torch.utils.data import DataLoader, IterableDataset
 
 from bilevel_hpo import Direct, MicroBatches, OneStep, StepBatches, Unrolled
-from tests.engine.problems import batch, budget_learner, named, net, plain, weighted
+from tests.engine.problems import Shuffled, batch, budget_learner, named, net, plain, weighted
 
 NAMES = ["a", "b", "c"]
 TRAIN = [batch(i) for i in range(5)]
 VAL = [batch(i) for i in range(20, 22)]
-
-
-class Shuffled:
-    """Batches in an order drawn anew for every pass from torch's generator."""
-
-    def __init__(self, batches):
-        self.batches = batches
-
-    def __len__(self):
-        return len(self.batches)
-
-    def __iter__(self):
-        return (self.batches[i] for i in torch.randperm(len(self.batches)))
 
 
 def dropping(seed=0, scheduler=None, **options):

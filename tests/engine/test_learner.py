@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from bilevel_hpo import BilevelLearner, Budget, Direct, LossWeights, NonFiniteWarning, OneStep, TransferRatios, Unrolled
-from tests.engine.problems import batch, budget_learner, named, net, plain, task_losses, weighted
+from tests.engine.problems import Shuffled, batch, budget_learner, named, net, plain, task_losses, weighted
 
 NAMES = ["a", "b", "c"]
 TRAIN = [batch(i) for i in range(5)]
@@ -155,22 +155,9 @@ def resumable(seed=0):
     )
 
 
-class Loader:
-    """Batches in an order drawn anew every epoch from torch's generator, as a shuffling DataLoader does."""
-
-    def __init__(self, batches):
-        self.batches = batches
-
-    def __len__(self):
-        return len(self.batches)
-
-    def __iter__(self):
-        return (self.batches[i] for i in torch.randperm(len(self.batches)))
-
-
 @pytest.mark.parametrize("outer_every", ["epoch", 2])
 def test_a_resumed_run_equals_an_uninterrupted_one_to_the_bit(tmp_path, outer_every):
-    train, val = Loader(TRAIN), Loader(VAL)
+    train, val = Shuffled(TRAIN), Shuffled(VAL)
     torch.manual_seed(7)
     whole = resumable().fit(train, val, epochs=5, outer_every=outer_every)
 
