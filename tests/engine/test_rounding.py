@@ -183,6 +183,41 @@ def test_what_cannot_be_computed_in_float64_is_counted_and_said_once():
     assert again.uncertified == 2
 
 
+@pytest.mark.parametrize("error", [AssertionError(), ValueError("float32 only"), KeyError("x")], ids=repr)
+def test_an_error_in_float64_does_not_end_the_training(error):
+    def loss(model, lambda_, data):
+        predicted = model(data[0])
+        if predicted.dtype == torch.float64:
+            raise error
+        return lambda_ @ (predicted - data[1]).square().mean(0)
+
+    torch.manual_seed(0)
+    subject = learner(batch_norm_net(), train_loss=loss)
+    with pytest.warns(UncertifiedWarning, match=type(error).__name__):
+        subject.step(batch(0), batch(1))
+    assert (subject.inner_steps, subject.uncertified) == (1, 1)
+
+
+class SelfAttention(nn.Module):
+    """By torch's fused kernel, which has torch's tag of operations that draw random numbers."""
+
+    def __init__(self):
+        super().__init__()
+        self.qkv, self.head = nn.Linear(4, 12), nn.Linear(16, TASKS)
+
+    def forward(self, x):
+        q, k, v = self.qkv(x.view(-1, 1, 4, 4)).chunk(3, -1)
+        return self.head(functional.scaled_dot_product_attention(q, k, v).flatten(1))
+
+
+def test_fused_attention_is_computed_in_float64_too():
+    torch.manual_seed(0)
+    subject = learner(SelfAttention())
+    exact = in_float64(subject, batch(0), batch(1))
+    assert error(subject.hypergradient(batch(0), batch(1)), exact) < 1e-6
+    assert subject.certificate.computed_in == "float64"
+
+
 def test_random_numbers_from_elsewhere_are_found_out():
     noise = np.random.default_rng(0)
 
