@@ -26,14 +26,14 @@ class OneStep(OfOneStep):
     at once, for any way in which λ enters L_train. Source: Liu, Simonyan, Yang, DARTS (2019), Eq. 7, there by
     finite differences and for SGD; exact here, and for the optimizer's own step.
 
-    Rounding: over 2,638 float32 states of thirteen networks, against float64 from the same state, the error has a median
-    of 2e-7 and is below 1e-2 in 99.92 % (docs/rounding.md, with what the check does not see).
+    Rounding: over 2,638 float32 states of thirteen networks, against float64 from the same state, the error has a
+    median of 2e-7 and is below 1e-2 in 99.92 % (docs/rounding.md, with what the check does not see).
 
     Cost on top of the inner step that it looks at (`learner.step`): one forward and backward pass over L_val and one
     forward-mode pass over L_train, about 1.2 plain steps; memory of a few copies of θ, no graph, whatever the number
     of λ. Asked for by itself (`learner.hypergradient`) it computes that step's gradient first: one plain step more.
-    What is computed again in float64 costs 7 to 8 plain steps more on a CPU for a transformer, 17 for convolutions, and
-    30 for networks so small that Python counts.
+    What is computed again in float64 costs 7 to 8 plain steps more on a CPU for a transformer, 17 for convolutions,
+    and 30 for networks so small that Python counts.
 
     It sees one step ahead. On a free λ it is short-sighted: more loss weight lets that step go further, which is not
     the same as helping in the end. Use it with a `Budget`. Use `Unrolled` for a longer horizon.
