@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from gate_model.runs import RunError, replacing
+from bilevel_hpo.run_folder import RunError, replacing
 
 __all__ = ["Checkpoints"]
 

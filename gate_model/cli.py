@@ -9,6 +9,7 @@ import optuna
 import torch
 import typer
 
+from bilevel_hpo.run_folder import write_csv
 from gate_model import cli_data, cli_experiments
 from gate_model.checkpoints import Checkpoints
 from gate_model.cli_benchmark import benchmark
@@ -48,7 +49,6 @@ from gate_model.methods import LEARNED
 from gate_model.model import GATE
 from gate_model.model_card import write_model_card
 from gate_model.prediction import predict_file
-from gate_model.runs import write_csv
 from gate_model.saved_model import load_model, model_of, save_model
 from gate_model.training import SETTINGS, Settings, resolve_device, train
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from bilevel_hpo.run_folder import open_folder
 from gate_model.cli_data import load_table
 from gate_model.cli_options import (
     CORES,
@@ -33,7 +34,6 @@ from gate_model.experiments.leaderboard.benchmark import Benchmark, run_benchmar
 from gate_model.experiments.leaderboard.board import rows_of, write_board
 from gate_model.experiments.leaderboard.splitting import split_of
 from gate_model.experiments.leaderboard.table import ENTRIES, UNIFORM, entries_of
-from gate_model.runs import open_folder
 from gate_model.training import SETTINGS
 
 __all__ = ["benchmark"]

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from bilevel_hpo.run_folder import write_csv
 from gate_model.cli_options import AtLeastOption, DataOption, DerivedOption, JoinOption, SmilesOption, TasksOption
 from gate_model.cli_run import console
 from gate_model.data.chemicals_table import load_chemicals
@@ -17,7 +18,6 @@ from gate_model.data.join import load_joined
 from gate_model.data.table import DataError, PropertyTable
 from gate_model.data.tasks import CATALOGUE
 from gate_model.data.user_csv import read_csv
-from gate_model.runs import write_csv
 
 __all__ = ["app", "load_table"]
 

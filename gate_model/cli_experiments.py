@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from bilevel_hpo.run_folder import open_folder
 from gate_model.cli_analysis import AnalysisOption, RunArgument, write_shown
 from gate_model.cli_experiments_lambda import add_commands
 from gate_model.cli_options import DEFAULT, EpochsOption, OutOption, ResumeOption
@@ -18,7 +19,6 @@ from gate_model.experiments.paper.discussion import discussion
 from gate_model.experiments.paper.figure_3 import figure_3
 from gate_model.experiments.paper.table_1 import table_1
 from gate_model.experiments.paper.table_2 import table_2
-from gate_model.runs import open_folder
 from gate_model.training import Settings
 
 __all__ = ["app"]

@@ -7,6 +7,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
+from bilevel_hpo.run_folder import open_folder
 from gate_model.cli_analysis import AnalysisOption, RunArgument, write_shown
 from gate_model.cli_data import load_table
 from gate_model.cli_options import CORES, OutOption, ResumeOption, WorkersOption
@@ -19,7 +20,6 @@ from gate_model.experiments.meaning.labels import label_correlations
 from gate_model.experiments.meaning.learned_lambda import LearnedLambda, learned_lambdas
 from gate_model.experiments.meaning.removal import Removal, train_removals
 from gate_model.experiments.meaning.stability import stability_analysis
-from gate_model.runs import open_folder
 
 __all__ = ["add_commands"]
 

@@ -10,6 +10,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from bilevel_hpo.run_folder import open_folder
 from bilevel_hpo.search import without_password
 from gate_model.data.inputs import Embedding
 from gate_model.data.prepared import PreparedData, prepare
@@ -17,7 +18,6 @@ from gate_model.data.splits import Split
 from gate_model.data.table import PropertyTable
 from gate_model.experiments.outcome import Outcome
 from gate_model.report import write_report
-from gate_model.runs import open_folder
 
 __all__ = [
     "about_data",

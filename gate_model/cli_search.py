@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import torch
 import typer
 
+from bilevel_hpo.run_folder import RunError
 from bilevel_hpo.search import without_password
 from gate_model.cli_data import load_table
 from gate_model.cli_options import (
@@ -32,7 +33,6 @@ from gate_model.data.table import PropertyTable
 from gate_model.experiments.outcome import write_outcomes
 from gate_model.experiments.search import GRID_VALUES, check_size, run_search
 from gate_model.methods import pairs
-from gate_model.runs import RunError
 from gate_model.training import Settings, resolve_device
 
 __all__ = ["grid", "tpe"]

@@ -8,14 +8,15 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 
+from bilevel_hpo.run_folder import replacing
 from gate_model.data.prepared import PreparedData
 from gate_model.experiments.outcome import SPLIT_METHOD
 from gate_model.methods import Learned
 from gate_model.prediction import title
-from gate_model.runs import replacing, versions
 from gate_model.saved_model import SavedModel
 from gate_model.similarity import nearest, packed_fingerprints
 from gate_model.training import rmse
+from gate_model.versions import versions
 
 __all__ = ["write_model_card"]
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from bilevel_hpo.run_folder import replacing
 from gate_model.data.features import compute_features
 from gate_model.data.molecule_file import MoleculeFile, Row
 from gate_model.data.tasks import Task
-from gate_model.runs import replacing
 from gate_model.saved_model import SavedModel
 from gate_model.similarity import nearest, packed_fingerprints
 

@@ -14,13 +14,13 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from bilevel_hpo.run_folder import RunError, read_json, replacing, write_json
 from gate_model.data.features import FeatureScaler
 from gate_model.data.inputs import Featurizer
 from gate_model.data.prepared import PreparedData
 from gate_model.data.scaling import Standardizer
 from gate_model.data.tasks import Task
 from gate_model.model import GATE
-from gate_model.runs import RunError, read_json, replacing, write_json
 from gate_model.similarity import UNLIKE, packed_fingerprints
 from gate_model.training import Settings, build_model
 from gate_model.uncertainty import Spread

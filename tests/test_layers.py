@@ -16,10 +16,15 @@ ADAPTER = sorted((ROOT / "gate_model").rglob("*.py"))
 CHEMISTRY = {"gate_model", "rdkit", "chemicals", "fluids"}
 PUBLIC_MODULES = {
     "bilevel_hpo",
+    "bilevel_hpo.comparison",
+    "bilevel_hpo.jobs",
     "bilevel_hpo.optimizers",
     "bilevel_hpo.plots",
+    "bilevel_hpo.report",
+    "bilevel_hpo.run_folder",
     "bilevel_hpo.search",
     "bilevel_hpo.signal",
+    "bilevel_hpo.statistics",
 }
 NOT_FOR_A_GRADIENT = ["optuna", "plotly", "scipy", "higher"]
 

@@ -9,7 +9,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from bilevel_hpo.plots import ExportError, export
-from gate_model.runs import RunError, replacing, versions, write_csv, write_json
+from bilevel_hpo.run_folder import RunError, replacing, write_csv, write_json
+from gate_model.versions import versions
 
 __all__ = ["Analysis", "check_folder", "write_analysis"]
 

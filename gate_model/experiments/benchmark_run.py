@@ -7,12 +7,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from bilevel_hpo.run_folder import RunError, read_json
 from gate_model.data.splits import Split
 from gate_model.data.table import PropertyTable
 from gate_model.experiments.leaderboard.jobs import Result, read_result
 from gate_model.experiments.leaderboard.splitting import split_of
 from gate_model.experiments.leaderboard.table import ENTRIES
-from gate_model.runs import RunError, read_json
 from gate_model.training import Settings
 
 __all__ = ["BenchmarkRun"]

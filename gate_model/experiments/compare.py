@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from bilevel_hpo.run_folder import RunError, read_json, write_csv, write_json
 from gate_model.data.prepared import PreparedData
 from gate_model.experiments.outcome import Outcome, outcome, write_outcomes
 from gate_model.experiments.search import run_search
 from gate_model.experiments.workers import count_training, worker_pool
 from gate_model.methods import LEARNED, SHARED, Constant, Method, pairs
-from gate_model.runs import RunError, read_json, write_csv, write_json
 from gate_model.training import Settings, train
 
 __all__ = ["METHODS", "Comparison", "compare"]

@@ -10,13 +10,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bilevel_hpo.plots import LandscapeFacts, landscape
+from bilevel_hpo.run_folder import RunError, read_json, replacing, write_csv, write_json
 from gate_model.data.prepared import PreparedData
 from gate_model.experiments.figure_1_findings import findings, paragraph
 from gate_model.experiments.outcome import Outcome, outcome
 from gate_model.experiments.search import run_search
 from gate_model.methods import LEARNED, pairs
-from gate_model.runs import RunError, read_json, replacing, versions, write_csv, write_json
 from gate_model.training import Settings, train
+from gate_model.versions import versions
 
 __all__ = ["GRIDS", "TASKS", "figure_1", "write_figure_1"]
 

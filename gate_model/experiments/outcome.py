@@ -10,11 +10,12 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from bilevel_hpo.run_folder import write_csv, write_json
 from gate_model.data.prepared import PreparedData
 from gate_model.methods import Learned, Method, relative
 from gate_model.outer_steps import COLUMNS
-from gate_model.runs import versions, write_csv, write_json
 from gate_model.training import EpochReport, Trained, predict, rmse
+from gate_model.versions import versions
 
 __all__ = ["SPLIT_METHOD", "Outcome", "outcome", "write_outcomes"]
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gate_model.runs import RunError, read_json
+from bilevel_hpo.run_folder import RunError, read_json
 
 __all__ = ["ReportError", "RunFiles", "check", "numbers", "read_run"]
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from bilevel_hpo.run_folder import write_json
 from gate_model.experiments.leaderboard.board import rows_of, write_board
 from gate_model.experiments.leaderboard.jobs import Result, job_file
-from gate_model.runs import write_json
 from gate_model.training import Settings
 
 TASKS = ("DS", "HV", "mine")

@@ -12,10 +12,10 @@ from finished_benchmark import COMMAND, result, write_benchmark
 from typer.testing import CliRunner
 from typer.testing import Result as CliResult
 
+from bilevel_hpo.run_folder import RunError, write_json
 from gate_model.cli import app
 from gate_model.data.user_csv import read_csv
 from gate_model.experiments.benchmark_run import BenchmarkRun
-from gate_model.runs import RunError, write_json
 from gate_model.training import Settings
 
 TASKS = ("HV", "BP", "CT")

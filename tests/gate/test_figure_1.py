@@ -9,13 +9,13 @@ import pandas as pd
 import pytest
 import torch
 
+from bilevel_hpo.run_folder import read_json
 from gate_model.data.prepared import PreparedData, prepare
 from gate_model.experiments import figure_1 as module
 from gate_model.experiments.figure_1 import figure_1
 from gate_model.experiments.figure_1_findings import findings, paragraph
 from gate_model.experiments.search import run_search
 from gate_model.methods import LEARNED
-from gate_model.runs import read_json
 from gate_model.training import Settings, train
 
 NAMES = ("DS|HV", "DS|BP", "HV|BP")

@@ -12,6 +12,7 @@ import torch
 from typer.testing import CliRunner
 from typer.testing import Result as CliResult
 
+from bilevel_hpo.run_folder import RunError, write_json
 from gate_model.cli import app
 from gate_model.data.prepared import PreparedData
 from gate_model.data.user_csv import read_csv
@@ -23,7 +24,6 @@ from gate_model.experiments.meaning.learned_lambda import LearnedLambda, learned
 from gate_model.experiments.meaning.pair_ranks import off_diagonal
 from gate_model.experiments.meaning.removal import Removal, train_removals, without
 from gate_model.experiments.meaning.stability import stability_analysis
-from gate_model.runs import RunError, write_json
 from gate_model.training import Settings, predict, rmse, train
 
 TASKS = ("HV", "BP", "CT", "VP")

@@ -12,6 +12,7 @@ import torch
 from run_folder import verdict, write_run
 
 from bilevel_hpo import BilevelLearner, Box, Budget, Constraint, Direct, Hypergradient, OneStep, TransferRatios
+from bilevel_hpo.run_folder import write_json
 from bilevel_hpo.signal import MIN_STEPS, signal
 from gate_model.data.prepared import PreparedData
 from gate_model.experiments.outcome import outcome
@@ -20,7 +21,6 @@ from gate_model.methods import LEARNED
 from gate_model.outer_steps import COLUMNS, Verdict, rows_of, verdict_of
 from gate_model.report import ReportError, report_facts, write_report
 from gate_model.report._signal_words import precision_words, signal_words
-from gate_model.runs import write_json
 from gate_model.training import Settings, train
 
 T = 3

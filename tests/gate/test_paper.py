@@ -13,6 +13,7 @@ from finished_benchmark import TASKS, failed, result, write_benchmark
 from scipy import stats
 from typer.testing import CliRunner
 
+from bilevel_hpo.run_folder import RunError, write_json
 from gate_model.cli import app
 from gate_model.data.prepared import PreparedData, prepare
 from gate_model.data.tasks import CATALOGUE
@@ -25,7 +26,6 @@ from gate_model.experiments.paper.figure_3 import figure_3
 from gate_model.experiments.paper.published import AVERAGE, IMPROVED, published
 from gate_model.experiments.paper.table_1 import table_1
 from gate_model.experiments.paper.table_2 import table_2
-from gate_model.runs import RunError, write_json
 from gate_model.training import Settings
 
 NEEDED = ("lambda=1-plain", "direct", "lambda=0-plain", "budget", "lambda=0")

@@ -14,12 +14,12 @@ from rdkit.Chem import rdFingerprintGenerator
 from rdkit.DataStructs import TanimotoSimilarity
 from safetensors.torch import load_file, save_file
 
+from bilevel_hpo.run_folder import RunError
 from gate_model.data.prepared import PreparedData, prepare
 from gate_model.data.table import DataError
 from gate_model.data.tasks import Task
 from gate_model.methods import LEARNED
 from gate_model.prediction import predict_file, predict_molecules, title
-from gate_model.runs import RunError
 from gate_model.saved_model import SavedModel, load_model, model_of, save_model
 from gate_model.similarity import nearest, packed_fingerprints
 from gate_model.training import SETTINGS, Settings, predict, rmse, train

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from bilevel_hpo import Direct, OneStep
+from bilevel_hpo.run_folder import RunError
 from gate_model import mapping
 from gate_model.checkpoints import Checkpoints
 from gate_model.data.prepared import PreparedData
 from gate_model.experiments.search import check_size, run_search, shared_values, too_many
 from gate_model.live import describe
 from gate_model.methods import LEARNED, SHARED, Constant, Method, pairs, relative, symmetric_matrix
-from gate_model.runs import RunError
 from gate_model.schedules import scheduler
 from gate_model.training import EpochReport, Settings, Trained, predict, resolve_device, rmse, train
 

@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bilevel_hpo.run_folder import replacing, write_csv, write_json
 from gate_model.experiments.leaderboard.jobs import Result
 from gate_model.experiments.leaderboard.paired import Paired, paired
 from gate_model.experiments.leaderboard.table import ENTRIES, UNIFORM, UNIFORM_VALUES
-from gate_model.runs import replacing, versions, write_csv, write_json
+from gate_model.versions import versions
 
 __all__ = ["REFERENCES", "Row", "best_uniform", "rows_of", "write_board"]
 

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bilevel_hpo import NonFiniteError
+from bilevel_hpo.run_folder import RunError, read_json, write_json
 from gate_model.data.prepared import PreparedData
 from gate_model.experiments.leaderboard._answer import Answer, Assignment
 from gate_model.experiments.leaderboard.table import ENTRIES, Entry
-from gate_model.runs import RunError, read_json, write_json
 from gate_model.training import Settings, rmse
 
 __all__ = ["Result", "job_file", "read_result", "run_job"]

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bilevel_hpo.run_folder import RunError
 from gate_model.experiments.benchmark_run import BenchmarkRun
 from gate_model.experiments.meaning.pair_ranks import View, off_diagonal
-from gate_model.runs import RunError
 
 __all__ = ["LearnedLambda", "learned_lambdas"]
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bilevel_hpo.run_folder import read_json, write_json
 from gate_model.data.prepared import PreparedData
 from gate_model.experiments.workers import count_training, worker_pool
 from gate_model.methods import Constant
 from gate_model.population import train_population
-from gate_model.runs import read_json, write_json
 from gate_model.training import Settings, predict, rmse
 
 __all__ = ["Removal", "gains", "train_removals", "without"]

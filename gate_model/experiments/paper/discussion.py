@@ -14,10 +14,10 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from bilevel_hpo.plots import TEMPLATE
+from bilevel_hpo.run_folder import RunError
 from gate_model.experiments.analysis import Analysis
 from gate_model.experiments.leaderboard.jobs import job_file
 from gate_model.experiments.paper.compared import COLOURS, NAMES, PAPER_COLOUR, Compared, compared
-from gate_model.runs import RunError
 
 __all__ = ["discussion"]
 

@@ -3,7 +3,7 @@
 import json
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -108,7 +108,7 @@ def replacing(path: Path, *, keep: Path | None = None) -> Iterator[IO[bytes]]:
     temporary.replace(path)
 
 
-def versions() -> dict[str, str]:
-    """Versions that a result depends on."""
-    packages = ["bilevel-hpo", "torch", "higher", "optuna", "rdkit", "chemicals", "numpy", "safetensors"]
-    return {package: version(package) for package in packages} | {"python": platform.python_version()}
+def versions(packages: Iterable[str] = ()) -> dict[str, str]:
+    """Versions that a result depends on: of the engine and what it stands on, of `packages`, and of Python."""
+    named = dict.fromkeys(("bilevel-hpo", "torch", "higher", "optuna", "numpy", *packages))
+    return {package: version(package) for package in named} | {"python": platform.python_version()}

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from gate_model.runs import RunError, open_folder
+from bilevel_hpo.run_folder import RunError, open_folder
 
 
 def test_a_run_goes_on_with_the_same_configuration_only_and_says_what_differs(tmp_path: Path) -> None:
