@@ -1,17 +1,15 @@
 """The hypergradient of one inner step by a difference of two gradients in λ: the cheapest."""
 
-import contextlib
-from typing import Any
 from weakref import WeakSet
 
 import torch
-from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
-from bilevel_hpo.batches import parts
 from bilevel_hpo.errors import UnsupportedError
+from bilevel_hpo.hypergradients._autocast import AutocastWatch
+from bilevel_hpo.hypergradients._cross import Cross
+from bilevel_hpo.hypergradients._difference import by_difference
 from bilevel_hpo.hypergradients._inner_step import InnerStep
-from bilevel_hpo.hypergradients._of_one_step import Cross, OfOneStep
+from bilevel_hpo.hypergradients._of_one_step import OfOneStep
 from bilevel_hpo.hypergradients._one_step import OneStep
 from bilevel_hpo.problem import BilevelProblem, Params
 
@@ -69,41 +67,18 @@ class FiniteDifference(OfOneStep):
 
     def cross(self, problem: BilevelProblem, step: InnerStep, u: Params, *, complete: bool) -> Cross:
         """By shifting θ along u."""
-        if step.lambda_gradient is None:
-            return Cross(torch.zeros_like(step.loss), None, step.lambda_.dtype)
         precision = torch.finfo(step.lambda_.dtype).eps
         central = step.lambda_.dtype == torch.float64 if self.central is None else self.central
         relative = self.epsilon or (precision ** (1 / 3) / 5 if central else precision ** (1 / 2) / 3)
-        length = torch.stack(torch._foreach_norm([step.before[name] for name in u])).norm()
-        size = torch.stack(torch._foreach_norm(list(u.values()))).norm()
-        # At u = 0 the quotient is 0 for any ε; at θ = 0 the shift is measured by itself.
-        epsilon = relative * torch.where(length > 0, length, 1.0) / torch.where(size == 0, 1.0, size)
-        ahead = self._at(problem, step, u, epsilon, complete)
-        if not central:
-            behind, width = (step.loss, step.lambda_gradient), epsilon
-        else:
-            step.random.rewind()
-            behind, width = self._at(problem, step, u, -epsilon, complete), 2 * epsilon
-        slope, lambda_gradient = ((a - b) / width for a, b in zip(ahead, behind, strict=True))
-        return Cross(slope, lambda_gradient, step.lambda_.dtype)
-
-    def _at(
-        self, problem: BilevelProblem, step: InnerStep, u: Params, epsilon: Tensor, complete: bool
-    ) -> tuple[Tensor, Tensor]:
-        """L_train(θ + ε·u, λ), or the terms of it that name λ, and its gradient in λ `[N]`."""
-        weights = step.lambda_.clone().requires_grad_()
-        shifted = {n: torch.addcmul(p, u[n], epsilon.to(p.dtype)) if n in u else p for n, p in step.before.items()}
-        buffers = {name: b.clone() for name, b in step.buffers_before.items()}
         terms = problem.train_loss if complete else problem.lambda_terms
-        micro = parts(step.batch)
-        total, gradient = torch.zeros_like(step.loss), torch.zeros_like(weights)
-        for part in micro:
-            with contextlib.nullcontext() if problem in self._seen else _RefuseAutocast(weights.device.type):
-                loss = terms(shifted, buffers, weights, part) / len(micro)
-            self._seen.add(problem)
-            gradient += torch.autograd.grad(loss, weights)[0]
-            total += loss.detach()
-        return total, gradient
+        if problem in self._seen:
+            return by_difference(problem, step, u, terms, relative, central=central)
+        with AutocastWatch(step.lambda_.device.type) as watch:
+            found = by_difference(problem, step, u, terms, relative, central=central)
+        if watch.seen is not None:
+            raise UnsupportedError(f"train_loss runs under autocast: {_ROUNDING}")
+        self._seen.add(problem)
+        return found
 
     def __repr__(self) -> str:
         options = [f"epsilon={self.epsilon:g}"] if self.epsilon else []
@@ -113,16 +88,3 @@ class FiniteDifference(OfOneStep):
 
 
 _ROUNDING = "rounding would swamp the difference; use OneStep()"
-
-
-class _RefuseAutocast(TorchFunctionMode):
-    """Finds autocast inside the user's loss; used for the first evaluation only."""
-
-    def __init__(self, device: str) -> None:
-        super().__init__()
-        self._device = device
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if torch.is_autocast_enabled(self._device):
-            raise UnsupportedError(f"train_loss runs under autocast: {_ROUNDING}")
-        return func(*args, **(kwargs or {}))

@@ -10,7 +10,7 @@ from torch import Tensor
 from bilevel_hpo.errors import UnsupportedError
 from bilevel_hpo.hypergradients._base import Hypergradient
 from bilevel_hpo.hypergradients._random import RandomState
-from bilevel_hpo.hypergradients._second_order import second_derivatives
+from bilevel_hpo.hypergradients._second_order import refuse_once_differentiable, second_derivatives
 from bilevel_hpo.problem import BilevelProblem
 
 __all__ = ["Implicit", "MatVec"]
@@ -42,6 +42,7 @@ class Implicit(Hypergradient):
             params = {name: p.requires_grad_() for name, p in problem.parameters().items()}
             leaves = list(params.values())
             loss = sign * problem.train_loss(params, problem.buffers(), lambda_, train_batch)
+            refuse_once_differentiable(loss)
             g = torch.autograd.grad(loss, leaves, create_graph=True, materialize_grads=True)
             gradient = torch.cat([gi.reshape(-1) for gi in g])
             v, explicit = problem.val_gradient(None, lambda_, val_batch)

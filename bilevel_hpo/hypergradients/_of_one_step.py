@@ -10,31 +10,20 @@ from torch import Tensor
 
 from bilevel_hpo.hypergradients._base import Hypergradient
 from bilevel_hpo.hypergradients._citations import DARTS
+from bilevel_hpo.hypergradients._cross import Cross
 from bilevel_hpo.hypergradients._float64 import Float64
 from bilevel_hpo.hypergradients._inner_step import InnerStep, imagined_step
 from bilevel_hpo.hypergradients._random import RandomState
+from bilevel_hpo.hypergradients._same_loss import another_loss
 from bilevel_hpo.hypergradients._update import along_settings
 from bilevel_hpo.optimizers import rule_for, unwrapped
 from bilevel_hpo.problem import BilevelProblem, Certificate, Params
 
-__all__ = ["Cross", "OfOneStep"]
+__all__ = ["MARGIN", "OfOneStep"]
 
 MARGIN = 300.0
 """A result below float64 is believed where the difference is that much smaller than the tolerance. A difference by
 rounding is one draw of a random number, which is small by chance one time in so many."""
-
-
-class Cross(NamedTuple):
-    """The directional derivative of L_train along u, as an estimator found it."""
-
-    slope: Tensor
-    """d/dε L_train(θ + ε·u, λ) at ε = 0, a scalar on this rank."""
-    lambda_gradient: Tensor | None
-    """∂/∂λ of it, `[N]` on this rank; None where L_train does not name λ."""
-    precision: torch.dtype
-    """In which the directional derivative was computed: that of autocast, of θ, or of the difference."""
-    independent: bool = True
-    """The slope was found in another way than by reverse mode, so that comparing it with g·u says something."""
 
 
 class _Direction(NamedTuple):
@@ -123,16 +112,25 @@ class OfOneStep(Hypergradient):
             return g, certificate
         certificate = replace(certificate, certified=False)
         values = dict(problem.values)  # the history shows the losses of the training step
+        problem.values.clear()
         step.random.rewind()
         try:
             with Float64(next(iter(step.before.values())).dtype), problem.composed():  # no fused attention in float32
                 doubled = imagined_step(problem, step.lambda_, step.batch, step.buffers_before)
+                random = RandomState()
                 last = exact or self
                 g64, in_float64 = last._along(problem, doubled, last._direction(problem, doubled, val_batch))
+                random.rewind()
+                val_losses = values["val_loss"], problem.values["val_loss"]
+                precision = getattr(torch, certificate.computed_in)
+                another = another_loss(problem, step, doubled, val_losses, val_batch, precision)
         except Exception as error:  # whatever the loss raises in float64, the training goes on, and it is said
             return g, replace(certificate, reason=f"{type(error).__name__}: {error}".splitlines()[0])
         finally:
+            problem.values.clear()
             problem.values.update(values)
+        if another:
+            return g64.to(g.dtype), replace(in_float64, certified=False, reason=another)
         return g64.to(g.dtype), in_float64
 
     def _direction(self, problem: BilevelProblem, step: InnerStep, val_batch: Any) -> _Direction:
@@ -154,11 +152,22 @@ class OfOneStep(Hypergradient):
         step.random.rewind()
         with torch.enable_grad():
             found = self.cross(problem, step, u, complete=known is not None)
+        if found.custom and found.lambda_gradient is None and found.judged != 0.0:  # that it depends on λ may be lost
+            found = found._replace(lambda_gradient=torch.zeros_like(step.lambda_))
         g = problem.total(explicit, found.lambda_gradient)
         computed_in = _name(found.precision)
         if known is None or self.tolerance is None:
             return g, Certificate(math.nan, computed_in, certified=True)
         in_float64 = found.precision == torch.float64
+        if found.custom and found.judged is None:
+            return g, Certificate(math.nan, computed_in, False, f"custom functions: {found.custom}")
+        if found.judged is not None:
+            error = found.judged
+            if found.lambda_gradient is not None and g.any():
+                error *= _share(problem.ranks.averaged(found.lambda_gradient.detach()), g)
+            certified = error <= self.tolerance / MARGIN
+            reason = f"the derivative in λ of {found.custom} is missing or wrong"
+            return g, Certificate(error, computed_in, certified, "" if certified else reason)
         if not found.independent:
             return g, Certificate(math.nan, computed_in, certified=in_float64)
         error = _rounding(problem, step, known, found, g)
@@ -216,4 +225,9 @@ def _rounding(problem: BilevelProblem, step: InnerStep, known: Tensor, found: Cr
     size = torch.maximum(known.abs(), (step.lambda_ * t).norm())
     if not g.any():  # a zero is believed in float64 only
         return float(difference / size) if g.dtype == torch.float64 else math.inf
-    return float(difference / size * t.norm() / g.double().norm())
+    return float(difference / size) * _share(t, g)
+
+
+def _share(t: Tensor, g: Tensor) -> float:
+    """By what the relative error of t is multiplied in that of g, of which it is a summand."""
+    return float(t.norm() / g.double().norm())

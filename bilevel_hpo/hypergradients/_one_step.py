@@ -1,16 +1,23 @@
 """The exact hypergradient of one inner step, by forward mode: no graph of the training step is kept."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from bilevel_hpo.batches import parts
+from bilevel_hpo.errors import UnsupportedError
+from bilevel_hpo.hypergradients._cross import Cross
+from bilevel_hpo.hypergradients._difference import by_difference
 from bilevel_hpo.hypergradients._fused import FusedTangents
 from bilevel_hpo.hypergradients._inner_step import InnerStep
-from bilevel_hpo.hypergradients._of_one_step import Cross, OfOneStep
-from bilevel_hpo.hypergradients._proven import UnprovenError, forward_mode
-from bilevel_hpo.hypergradients._reverse import Terms, by_reverse_mode
-from bilevel_hpo.problem import BilevelProblem, Params
+from bilevel_hpo.hypergradients._judge import judged
+from bilevel_hpo.hypergradients._micro_batches import Terms, mean_of_parts
+from bilevel_hpo.hypergradients._of_one_step import MARGIN, OfOneStep
+from bilevel_hpo.hypergradients._proven import UnprovenError
+from bilevel_hpo.hypergradients._reverse import by_reverse_mode
+from bilevel_hpo.problem import BilevelProblem, Params, custom_functions
 
 __all__ = ["OneStep"]
 
@@ -47,61 +54,89 @@ class OneStep(OfOneStep):
         super().__init__(tolerance)
 
     def cross(self, problem: BilevelProblem, step: InnerStep, u: Params, *, complete: bool) -> Cross:
-        """By a forward-mode pass, then reverse mode from its tangent to λ; by reverse mode where that cannot be had."""
+        """By a forward-mode pass, then reverse mode from its tangent to λ; by reverse mode where that cannot be had,
+        and by a difference where that cannot be had either."""
         scale = _power_of_two(u)
         for ui in u.values():
             ui.mul_(scale)
-        terms = problem.train_loss if complete else problem.lambda_terms
-        try:
-            found = _by_forward_mode(problem, step, u, terms, _nudged(step.before) if complete else step.before)
-        except UnprovenError:
-            step.random.rewind()
-            found = by_reverse_mode(problem, step, u, terms)
+        found = self._found(problem, step, u, complete)
+        if found.custom and self.tolerance is not None and found.precision == torch.float64:
+            found = judged(problem, step, u, _candidates(problem, step, u, found), self.tolerance / MARGIN)
         gradient = found.lambda_gradient
         return found._replace(slope=found.slope / scale, lambda_gradient=None if gradient is None else gradient / scale)
+
+    def _found(self, problem: BilevelProblem, step: InnerStep, u: Params, complete: bool) -> Cross:
+        """By the first of the three ways that torch goes without an error."""
+        terms = problem.train_loss if complete else problem.lambda_terms
+        at = _nudged(step.before) if complete else step.before
+        try:
+            return _by_forward_mode(problem, step, u, terms, at)
+        except Exception as first:  # operations that lack a forward mode say so by errors of many kinds
+            step.random.rewind()
+            try:
+                return by_reverse_mode(problem, step, u, terms, at)
+            except UnsupportedError as error:
+                if not complete:
+                    raise
+                return _last_resort(problem, step, u)._replace(custom=str(error))
+            except Exception as second:
+                if isinstance(first, UnprovenError):
+                    raise
+                raise first from second
 
     def __repr__(self) -> str:
         return "OneStep()" if self.tolerance == 1e-2 else f"OneStep(tolerance={self.tolerance})"
 
 
+def _candidates(problem: BilevelProblem, step: InnerStep, u: Params, found: Cross) -> Iterator[Cross]:
+    """What was found, and a difference if that will not do."""
+    yield found
+    yield _last_resort(problem, step, u)._replace(custom=found.custom)
+
+
+def _last_resort(problem: BilevelProblem, step: InnerStep, u: Params) -> Cross:
+    """By a shift so short that hardly ever a ReLU changes sides in between; good enough in float64 only."""
+    step.random.rewind()
+    relative = torch.finfo(step.lambda_.dtype).eps ** 0.5
+    return by_difference(problem, step, u, problem.train_loss, relative, central=True)
+
+
 def _nudged(params: Params) -> Params:
-    """θ with the last bit of every number flipped, up or down as it falls; zeros, and half precision, as they are.
+    """θ, every number larger in size by one or two of its last bits; half precision as it is.
 
     What the loss makes of it is rounded otherwise than in the inner step, so that both slopes do not share the rounding
     of the residuals of a network that fits its batch exactly. Source: the idea of stochastic arithmetic (Vignes, 2004).
     """
-    return {
-        name: torch.where(p == 0, p, p.view(_BITS[p.dtype]).bitwise_xor(1).view(p.dtype)) if p.dtype in _BITS else p
-        for name, p in params.items()
-    }
+    return {name: p * (1 + torch.finfo(p.dtype).eps) if p.dtype in _NUDGED else p for name, p in params.items()}
 
 
-_BITS = {torch.float32: torch.int32, torch.float64: torch.int64}
+_NUDGED = (torch.float32, torch.float64)
 
 
 def _by_forward_mode(problem: BilevelProblem, step: InnerStep, u: Params, terms: Terms, at: Params) -> Cross:
-    """At θ = `at`. UnprovenError where torch has no forward-mode derivative, or none with a derivative in λ."""
-    weights = step.lambda_.clone().requires_grad_()
-    buffers = {name: b.clone() for name, b in step.buffers_before.items()}
-    micro = parts(step.batch)
-    slope, total = torch.zeros_like(step.loss), torch.zeros_like(weights)
-    named, precision = False, next(iter(step.before.values())).dtype
+    """At θ = `at`. An error where torch has no forward-mode derivative, or none with a derivative in λ."""
+    precision, custom = next(iter(step.before.values())).dtype, set[str]()
     constant = problem.frozen() | at
-    for part in micro:
+
+    def of(buffers: Params, weights: Tensor, part: Any) -> tuple[Tensor, Tensor | None]:
+        nonlocal precision
         with forward_ad.dual_level():
             dual = {n: forward_ad.make_dual(p, u[n]) if n in u else p for n, p in constant.items()}  # type: ignore[no-untyped-call]
-            with forward_mode(), problem.composed(), FusedTangents() as fused:
+            with problem.composed(), FusedTangents() as fused:
                 loss = terms(dual, buffers, weights, part)
             tangent = forward_ad.unpack_dual(loss).tangent  # type: ignore[no-untyped-call]
-        precision = fused.autocast or precision
+        if precision != torch.float64:  # which autocast leaves as it is
+            precision = fused.autocast or precision
+        custom.update(custom_functions(loss))  # θ needs no gradient here: those through which λ goes
         if tangent is None:
-            continue
-        slope = slope + tangent.detach() / len(micro)
-        if tangent.requires_grad:  # outside of the level, where the backward pass carries no tangents
-            (g,) = torch.autograd.grad(tangent / len(micro), weights, allow_unused=True)
-            if g is not None:
-                total, named = total + g, True
-    return Cross(slope, total if named else None, precision)
+            return torch.zeros_like(step.loss), None
+        if not tangent.requires_grad:
+            return tangent, None
+        # Outside of the level, where the backward pass carries no tangents.
+        return tangent.detach(), torch.autograd.grad(tangent, weights, allow_unused=True)[0]
+
+    slope, gradient = mean_of_parts(step, of)
+    return Cross(slope, gradient, precision, custom=", ".join(sorted(custom)))
 
 
 def _power_of_two(u: Params) -> Tensor:

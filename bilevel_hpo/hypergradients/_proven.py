@@ -1,6 +1,5 @@
 """Where the forward-mode derivative of a loss can be differentiated in λ once more."""
 
-import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -9,22 +8,11 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.overrides import TorchFunctionMode
 
-__all__ = ["ProvenOnly", "UnprovenError", "forward_mode"]
+__all__ = ["ProvenOnly", "UnprovenError"]
 
 
 class UnprovenError(Exception):
     """A function of torch takes λ and θ, and its forward-mode derivative is not known to be right in both."""
-
-
-@contextlib.contextmanager
-def forward_mode() -> Iterator[None]:
-    """Turns torch's error about an operation without forward mode into `UnprovenError`."""
-    try:
-        yield
-    except (NotImplementedError, RuntimeError) as error:
-        if not any(words in str(error) for words in ("forward AD", "forward-mode", "jvp")):
-            raise
-        raise UnprovenError(str(error).splitlines()[0]) from error
 
 
 class ProvenOnly(TorchFunctionMode):

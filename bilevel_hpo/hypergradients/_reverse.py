@@ -1,53 +1,67 @@
 """The derivative in λ of the slope of L_train along u by reverse mode alone, where forward mode cannot be had."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from bilevel_hpo.batches import parts
+from bilevel_hpo.hypergradients._autocast import AutocastWatch
+from bilevel_hpo.hypergradients._cross import Cross
 from bilevel_hpo.hypergradients._inner_step import InnerStep
-from bilevel_hpo.hypergradients._of_one_step import Cross
-from bilevel_hpo.hypergradients._second_order import second_derivatives
-from bilevel_hpo.problem import BilevelProblem, Params
+from bilevel_hpo.hypergradients._micro_batches import Terms, mean_of_parts
+from bilevel_hpo.hypergradients._second_order import refuse_once_differentiable, second_derivatives
+from bilevel_hpo.problem import BilevelProblem, Params, custom_functions
 
-__all__ = ["Terms", "by_reverse_mode"]
-
-Terms = Callable[[Params, Params, Tensor, Any], Tensor]
-"""`BilevelProblem.train_loss` or `BilevelProblem.lambda_terms`."""
+__all__ = ["by_reverse_mode"]
 
 
-def by_reverse_mode(problem: BilevelProblem, step: InnerStep, u: Params, terms: Terms) -> Cross:
-    """⟨∂L_train/∂θ(θ, λ), u⟩ and ∂/∂λ of it, by two passes of reverse mode.
+def by_reverse_mode(problem: BilevelProblem, step: InnerStep, u: Params, terms: Terms, at: Params) -> Cross:
+    """⟨∂L_train/∂θ, u⟩ and ∂/∂λ of it, by two passes of reverse mode.
+
+    Its operations are those that gave g, so that the slope shares the rounding of g·u unless `at` differs from θ in
+    the last bits. Under autocast, in half precision and in TensorFloat-32 these bits are cut off: the slope is not
+    `independent` then.
 
     Cost: about two plain steps, and memory for the graph of a backward pass.
 
     Args:
         problem: its losses are evaluated.
-        step: θ, λ, batch and buffers; the random generators must stand as they did before the step.
+        step: λ, batch and buffers; the random generators must stand as they did before the step.
         u: the direction by name; not empty.
         terms: L_train, or the terms of it that name λ.
+        at: θ, to the last bits.
 
     Raises:
         UnsupportedError: an operation has no second derivative.
     """
-    weights = step.lambda_.clone().requires_grad_()
-    buffers = {name: b.clone() for name, b in step.buffers_before.items()}
-    leaves = problem.frozen() | {n: p.detach().requires_grad_() if n in u else p for n, p in step.before.items()}
-    micro = parts(step.batch)
-    slope, total = torch.zeros_like(step.loss), torch.zeros_like(weights)
-    named = False
-    for part in micro:
+    leaves = problem.frozen() | {n: p.detach().requires_grad_() if n in u else p for n, p in at.items()}
+    watch, custom = AutocastWatch(step.lambda_.device.type), set[str]()
+
+    def of(buffers: Params, weights: Tensor, part: Any) -> tuple[Tensor, Tensor | None]:
         with torch.enable_grad(), problem.composed(), second_derivatives():
-            loss = terms(leaves, buffers, weights, part) / len(micro)
+            with watch:
+                loss = terms(leaves, buffers, weights, part)
             if not loss.requires_grad:
-                continue
+                return torch.zeros_like(step.loss), None
+            refuse_once_differentiable(loss)
+            custom.update(custom_functions(loss))
             wanted = [leaves[name] for name in u]
             gradients = torch.autograd.grad(loss, wanted, create_graph=True, materialize_grads=True)
             along = torch.stack([(g * d).sum() for g, d in zip(gradients, u.values(), strict=True)]).sum()
-            g = torch.autograd.grad(along, weights, allow_unused=True)[0] if along.requires_grad else None
-        slope += along.detach()
-        if g is not None:
-            total, named = total + g, True
-    return Cross(slope, total if named else None, next(iter(step.before.values())).dtype, independent=False)
+            gradient = torch.autograd.grad(along, weights, allow_unused=True)[0] if along.requires_grad else None
+        return along.detach(), gradient
+
+    slope, gradient = mean_of_parts(step, of)
+    theta = next(iter(at.values()))
+    precision = theta.dtype if theta.dtype == torch.float64 else watch.seen or theta.dtype  # autocast leaves float64
+    independent = precision in (torch.float32, torch.float64) and not _tensor_float32(theta)
+    return Cross(slope, gradient, precision, independent, ", ".join(sorted(custom)))
+
+
+def _tensor_float32(theta: Tensor) -> bool:
+    """Whether products of `theta` may be taken with ten bits instead of 23."""
+    return (
+        theta.is_cuda
+        and theta.dtype == torch.float32
+        and (torch.backends.cudnn.allow_tf32 or torch.get_float32_matmul_precision() != "highest")
+    )

@@ -3,9 +3,17 @@
 import contextlib
 from collections.abc import Iterator
 
-from bilevel_hpo.errors import UnsupportedError
+from torch import Tensor
 
-__all__ = ["second_derivatives"]
+from bilevel_hpo.errors import UnsupportedError
+from bilevel_hpo.problem import once_differentiable_functions
+
+__all__ = ["refuse_once_differentiable", "second_derivatives"]
+
+_ADVICE = (
+    "use OneStep() with its check or FiniteDifference(), which need none, or replace it, e.g. nn.EmbeddingBag by "
+    "nn.Embedding and a sum"
+)
 
 
 @contextlib.contextmanager
@@ -14,9 +22,19 @@ def second_derivatives() -> Iterator[None]:
     try:
         yield
     except (NotImplementedError, RuntimeError) as error:
-        if "derivative for" not in str(error):
+        if not any(words in str(error) for words in ("derivative for", "differentiate twice")):
             raise
         raise UnsupportedError(
-            f"train_loss uses an operation without second derivatives ({str(error).splitlines()[0]}): use "
-            "FiniteDifference(), or replace it, e.g. nn.EmbeddingBag by nn.Embedding and a sum"
+            f"train_loss uses an operation without second derivatives ({str(error).splitlines()[0]}): {_ADVICE}"
         ) from error
+
+
+def refuse_once_differentiable(loss: Tensor) -> None:
+    """UnsupportedError that names the functions of the user in the graph of L_train whose backward torch does not
+    differentiate. torch itself mostly says nothing, and leaves their part out."""
+    names = once_differentiable_functions(loss)
+    if names:
+        raise UnsupportedError(
+            f"train_loss uses a torch.autograd.Function without second derivatives ({', '.join(names)}, whose backward "
+            f"is marked once_differentiable): {_ADVICE}"
+        )

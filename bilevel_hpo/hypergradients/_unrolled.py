@@ -12,7 +12,7 @@ from bilevel_hpo.errors import UnsupportedError
 from bilevel_hpo.hypergradients._base import Hypergradient
 from bilevel_hpo.hypergradients._citations import FRANCESCHI2017, HIGHER, MACLAURIN2015, SHABAN2019
 from bilevel_hpo.hypergradients._random import RandomState
-from bilevel_hpo.hypergradients._second_order import second_derivatives
+from bilevel_hpo.hypergradients._second_order import refuse_once_differentiable, second_derivatives
 from bilevel_hpo.optimizers import rule_for
 from bilevel_hpo.problem import BilevelProblem, Clipping
 
@@ -75,6 +75,8 @@ class Unrolled(Hypergradient):
                 for number, batch in enumerate(batches):
                     weights = lambda_.detach() if number < constants else lambda_
                     loss = problem.train_loss(dict(zip(order, theta, strict=True)), buffers, weights, batch)
+                    if number >= constants:
+                        refuse_once_differentiable(loss)
                     if problem.inner_settings is not None:
                         optimizer.follow(problem.inner_settings.by_group(problem.structure.unflatten(weights)))
                     theta = optimizer.step(loss, params=theta, grad_callback=clip)

@@ -3,6 +3,7 @@
 from bilevel_hpo.problem._certificate import Certificate
 from bilevel_hpo.problem._clipping import ClipNorm, Clipping, ClipValue
 from bilevel_hpo.problem._composed import Composed
+from bilevel_hpo.problem._graph import custom_functions, once_differentiable_functions
 from bilevel_hpo.problem._inner_settings import SettingsOf
 from bilevel_hpo.problem._problem import BilevelProblem, Loss, Params, checked_scalar, eval_mode
 from bilevel_hpo.problem._structure import Lambda, Structure
@@ -20,5 +21,7 @@ __all__ = [
     "SettingsOf",
     "Structure",
     "checked_scalar",
+    "custom_functions",
     "eval_mode",
+    "once_differentiable_functions",
 ]

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from bilevel_hpo.problem._graph import nodes_of
+
 __all__ = ["Probe", "leaves_of", "probed"]
 
 _CUTS = {
@@ -83,16 +85,8 @@ class _Watch(TorchFunctionMode):
 
 def leaves_of(tensor: Tensor) -> Iterator[Tensor]:
     """The tensors that require a gradient and from which `tensor` was computed."""
-    if tensor.grad_fn is None:
-        if tensor.requires_grad:
-            yield tensor
-        return
-    seen, waiting = {tensor.grad_fn}, [tensor.grad_fn]
-    while waiting:
-        node = waiting.pop()
+    if tensor.grad_fn is None and tensor.requires_grad:
+        yield tensor
+    for node in nodes_of(tensor):
         if hasattr(node, "variable"):
             yield node.variable
-        for following, _ in node.next_functions:
-            if following is not None and following not in seen:
-                seen.add(following)
-                waiting.append(following)

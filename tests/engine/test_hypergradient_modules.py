@@ -264,12 +264,24 @@ class Distance(nn.Module):
         return torch.cdist(x, self.points)
 
 
-@pytest.mark.parametrize("estimator", [OneStep(), Unrolled(1), Unrolled(2)], ids=repr)
+@pytest.mark.parametrize("estimator", [OneStep(tolerance=None), Unrolled(1), Unrolled(2)], ids=repr)
 def test_an_operation_that_can_be_differentiated_once_only_is_refused_naming_what_works(estimator):
     case = Case(Distance())
     before = snapshot(case)
     with pytest.raises(UnsupportedError, match=r"train_loss.*without second derivatives.*cdist.*FiniteDifference"):
         case.learner(estimator).hypergradient(batch(1), batch(2))
+    assert_same(snapshot(case), before)
+
+
+@pytest.mark.parametrize("estimator", [OneStep(), FiniteDifference()], ids=repr)
+def test_the_check_makes_up_for_second_derivatives_that_are_missing(estimator):
+    case = Case(Distance())
+    before = snapshot(case)
+    learner = case.learner(estimator)
+    torch.manual_seed(9)
+    close(learner.hypergradient(batch(1), batch(2)), case.finite_difference())
+    assert learner.certificate.certified
+    before["rng"] = torch.get_rng_state()
     assert_same(snapshot(case), before)
 
 

@@ -125,12 +125,14 @@ def test_where_the_residuals_are_rounding_themselves():
     assert train_loss(model, subject.weights(), train) < 1e-9
     exact = in_float64(subject, train, val)
     assert error(subject.hypergradient(train, val), exact) < 1e-3
+    assert subject.certificate.certified  # L_train, which is rounding too, is still taken for the same loss
     subject.estimator = OneStep(tolerance=None)
     assert error(subject.hypergradient(train, val), exact) > 0.1
 
 
-def test_lambda_before_a_normalisation():
-    """torch's forward mode of layer_norm cannot be differentiated in λ: reverse mode is used, in float64."""
+@pytest.mark.parametrize("adaptive", [False, True])
+def test_lambda_before_a_normalisation(adaptive):
+    """torch's forward mode of layer_norm cannot be differentiated in λ: reverse mode is used, and checked alike."""
 
     def scaled(model, lambda_, data):
         x, y = data
@@ -139,10 +141,29 @@ def test_lambda_before_a_normalisation():
 
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(16, 32), nn.Tanh(), nn.Linear(32, TASKS))
-    subject = learner(model, torch.optim.SGD(model.parameters(), lr=0.1), train_loss=scaled)
+    optimizer = torch.optim.Adam(model.parameters()) if adaptive else torch.optim.SGD(model.parameters(), lr=0.1)
+    subject = learner(model, optimizer, train_loss=scaled)
     exact = in_float64(subject, batch(0), batch(1))
     assert error(subject.hypergradient(batch(0), batch(1)), exact) < 1e-5
-    assert subject.certificate.computed_in == "float64"
+    assert subject.certificate.computed_in == ("float64" if adaptive else "float32")
+    assert subject.certificate.certified
+    assert 0 < subject.certificate.error < 1e-4  # two slopes that are rounded otherwise
+
+
+def test_reverse_mode_under_autocast_is_not_checked_against_itself():
+    """The last bits of θ, by which its two slopes differ, are cut off there."""
+
+    def scaled(model, lambda_, data):
+        x, y = data
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            hidden = model[1](model[0](x))
+        return (model[2](functional.layer_norm(hidden.float() * lambda_.repeat(8), (32,))) - y).square().mean()
+
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(16, 32), nn.Tanh(), nn.Linear(32, TASKS))
+    subject = learner(model, torch.optim.SGD(model.parameters(), lr=0.1), train_loss=scaled)
+    subject.hypergradient(batch(0), batch(1))
+    assert (subject.certificate.computed_in, subject.certificate.certified) == ("float64", True)
 
 
 class SinglePrecision(torch.autograd.Function):
