@@ -12,18 +12,18 @@ from bilevel_hpo.problem import BilevelProblem, Params
 
 __all__ = ["judged"]
 
-RELATIVE = 1.5e-8
-"""The length of the shift of λ relative to that of λ, √(machine epsilon) of float64. So short that hardly ever a ReLU
-changes sides in between."""
+SHIFTS = (1e-1, 1e-2, 1e-3, 1e-5, 1e-7)
+"""Lengths of the shift of λ relative to that of λ. Long ones lose no digits, and are exact where λ weighs losses;
+during short ones hardly ever a ReLU changes sides. What agrees with one of them is right."""
 
 
 def judged(problem: BilevelProblem, step: InnerStep, u: Params, candidates: Iterable[Cross], tolerance: float) -> Cross:
     """The first of `candidates` whose derivative in λ is right, or the last one, with its error as `judged`.
 
     What they must be is the derivative in λ of s(λ) = ⟨∂L_train/∂θ(θ, λ), u⟩. Along one random direction w that is
-    found by first derivatives as (s(λ + δ·w) − s(λ − δ·w)) / 2δ, two plain gradients. It is right wherever the gradient
-    that the training takes is what the step is made of, also where a `torch.autograd.Function` returns one that is
-    none (straight-through estimators, gradient reversal).
+    found by first derivatives as (s(λ + δ·w) − s(λ − δ·w)) / 2δ, two plain gradients for each δ that is tried. It is
+    right wherever the gradient that the training takes is what the step is made of, also where a
+    `torch.autograd.Function` returns one that is none (straight-through estimators, gradient reversal).
 
     Args:
         problem: its losses are evaluated; in float64.
@@ -36,17 +36,32 @@ def judged(problem: BilevelProblem, step: InnerStep, u: Params, candidates: Iter
     generator = torch.Generator().manual_seed(0)
     w = torch.randn(step.lambda_.shape, generator=generator).to(step.lambda_)
     length = step.lambda_.norm()
-    delta = RELATIVE * torch.where(length > 0, length, 1.0) / w.norm()
-    ahead, behind = (_slope(problem, step, u, step.lambda_ + sign * delta * w) for sign in (1, -1))
-    along = problem.ranks.averaged((ahead - behind) / (2 * delta))
+    w = w * torch.where(length > 0, length, 1.0) / w.norm()
+    found: list[Tensor] = []
     last: Cross | None = None
     for candidate in candidates:
-        error = _error(problem, step, candidate, w, along)
+        t = torch.zeros_like(w) if candidate.lambda_gradient is None else candidate.lambda_gradient.detach()
+        t, error = problem.ranks.averaged(t), math.inf
+        for number, shift in enumerate(SHIFTS):
+            if number == len(found):
+                found.append(_derivative(problem, step, u, shift * w) / shift)
+            error = min(error, _error(t, w, found[number]))
+            if error <= tolerance:
+                break
         last = candidate._replace(judged=error)
         if error <= tolerance:
             break
     assert last is not None
     return last
+
+
+def _derivative(problem: BilevelProblem, step: InnerStep, u: Params, shift: Tensor) -> Tensor:
+    """(s(λ + shift) − s(λ − shift)) / 2; NaN where L_train refuses such a λ."""
+    try:
+        ahead, behind = (_slope(problem, step, u, step.lambda_ + sign * shift) for sign in (1, -1))
+    except Exception:  # whatever the loss raises for a λ that it is never given
+        return torch.full_like(step.loss, math.nan)
+    return problem.ranks.averaged((ahead - behind) / 2)
 
 
 def _slope(problem: BilevelProblem, step: InnerStep, u: Params, lambda_: Tensor) -> Tensor:
@@ -59,11 +74,11 @@ def _slope(problem: BilevelProblem, step: InnerStep, u: Params, lambda_: Tensor)
     ).sum()
 
 
-def _error(problem: BilevelProblem, step: InnerStep, found: Cross, w: Tensor, along: Tensor) -> float:
-    """Relative to the size of the derivative, by what is known of it along w."""
-    t = torch.zeros_like(step.lambda_) if found.lambda_gradient is None else found.lambda_gradient.detach()
-    t = problem.ranks.averaged(t)
-    difference = (t @ w - along).abs()
+def _error(t: Tensor, w: Tensor, along: Tensor) -> float:
+    """That of t relative to its size, by what is known of it along w."""
+    difference = (t @ w - along).abs() / w.norm()
     size = torch.maximum(t.norm(), along.abs() / w.norm())
-    error = float(difference / size) if difference > 0 else float(difference)
+    if difference == 0:
+        return 0.0
+    error = float(difference / size) * math.sqrt(len(w))  # w is as long as √N normal numbers
     return error if math.isfinite(error) else math.inf

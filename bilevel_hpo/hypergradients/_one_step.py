@@ -71,6 +71,8 @@ class OneStep(OfOneStep):
         at = _nudged(step.before) if complete else step.before
         try:
             return _by_forward_mode(problem, step, u, terms, at)
+        except UnsupportedError:  # said of the losses themselves
+            raise
         except Exception as first:  # operations that lack a forward mode say so by errors of many kinds
             step.random.rewind()
             try:
@@ -78,7 +80,7 @@ class OneStep(OfOneStep):
             except UnsupportedError as error:
                 if not complete:
                     raise
-                return _last_resort(problem, step, u)._replace(custom=str(error))
+                return _difference(problem, step, u, 1e-4)._replace(custom=str(error))
             except Exception as second:
                 if isinstance(first, UnprovenError):
                     raise
@@ -89,15 +91,16 @@ class OneStep(OfOneStep):
 
 
 def _candidates(problem: BilevelProblem, step: InnerStep, u: Params, found: Cross) -> Iterator[Cross]:
-    """What was found, and a difference if that will not do."""
+    """What was found, and differences if that will not do: by shorter and shorter shifts, which lose digits, but during
+    which fewer ReLUs change sides."""
     yield found
-    yield _last_resort(problem, step, u)._replace(custom=found.custom)
+    for relative in (1e-4, 1e-6, 1e-8):
+        yield _difference(problem, step, u, relative)._replace(custom=found.custom)
 
 
-def _last_resort(problem: BilevelProblem, step: InnerStep, u: Params) -> Cross:
-    """By a shift so short that hardly ever a ReLU changes sides in between; good enough in float64 only."""
+def _difference(problem: BilevelProblem, step: InnerStep, u: Params, relative: float) -> Cross:
+    """By first derivatives alone; good enough in float64 only."""
     step.random.rewind()
-    relative = torch.finfo(step.lambda_.dtype).eps ** 0.5
     return by_difference(problem, step, u, problem.train_loss, relative, central=True)
 
 
