@@ -52,7 +52,9 @@ class ConvergenceFacts:
         return pd.concat(tables, ignore_index=True)
 
 
-def convergence_facts(history: Runs, *, x: Axis = "epoch", searches: pd.DataFrame | None = None) -> ConvergenceFacts:
+def convergence_facts(
+    history: Runs, *, x: Axis = "epoch", searches: pd.DataFrame | None = None, maximize: bool = False
+) -> ConvergenceFacts:
     """What `convergence` draws; its arguments and errors are the same."""
     if searches is not None and x != "seconds":
         raise ValueError(f"searches have seconds, not epochs, and x is {x!r}; x='seconds' is wanted")
@@ -78,11 +80,11 @@ def convergence_facts(history: Runs, *, x: Axis = "epoch", searches: pd.DataFram
             std=np.nan_to_num(by_epoch["val"].std().to_numpy(dtype=np.float64)),
             seeds=int(rows["seed"].nunique()),
         )
-    return ConvergenceFacts(curves, x, {} if searches is None else _best_so_far(searches))
+    return ConvergenceFacts(curves, x, {} if searches is None else _best_so_far(searches, maximize))
 
 
-def _best_so_far(searches: pd.DataFrame) -> dict[str, Curve]:
-    """Mean and std over the seeds of the least value found by each moment, from when every seed has one.
+def _best_so_far(searches: pd.DataFrame, maximize: bool) -> dict[str, Curve]:
+    """Mean and std over the seeds of the best value found by each moment, from when every seed has one.
 
     A search that has ended keeps what it found, so it stays in the mean of those that go on.
     """
@@ -97,7 +99,8 @@ def _best_so_far(searches: pd.DataFrame) -> dict[str, Curve]:
     for method, rows in searches.groupby("method", sort=False):
         seeds = []
         for _, trials in rows.groupby("seed", sort=False):
-            best = np.fmin.accumulate(trials["val"].to_numpy(dtype=np.float64))  # NaN, a diverged training, is no best
+            accumulate = np.fmax.accumulate if maximize else np.fmin.accumulate  # NaN, a diverged training, is no best
+            best = accumulate(trials["val"].to_numpy(dtype=np.float64))
             at = np.cumsum(trials["seconds"].to_numpy(dtype=np.float64))
             known = np.isfinite(best)
             if known.any():
@@ -105,7 +108,7 @@ def _best_so_far(searches: pd.DataFrame) -> dict[str, Curve]:
         if not seeds:
             raise ValueError(f"searches: no trial of {str(method)!r} has a finite val")
         begin, end = max(at[0] for at, _, _ in seeds), max(last for _, _, last in seeds)
-        changes = np.concatenate([at[1:][np.diff(best) < 0] for at, best, _ in seeds])
+        changes = np.concatenate([at[1:][np.diff(best) != 0] for at, best, _ in seeds])
         x = np.unique(np.concatenate([[begin, end], changes[changes > begin]]))
         found = np.array([best[np.searchsorted(at, x, side="right") - 1] for at, best, _ in seeds])
         std = found.std(axis=0, ddof=1) if len(seeds) > 1 else np.zeros(len(x))
@@ -119,6 +122,7 @@ def convergence(
     x: Axis = "epoch",
     label: str = "validation loss",
     searches: pd.DataFrame | None = None,
+    maximize: bool = False,
 ) -> go.Figure:
     """Validation curve, a line for the mean over seeds and a band for ± one standard deviation.
 
@@ -140,7 +144,7 @@ def convergence(
         ValueError: a column is missing, there is no row or no validation loss, an epoch comes twice, a search is given
             over epochs, a trial took less than no time, or a search has no finite value.
     """
-    facts = convergence_facts(history, x=x, searches=searches)
+    facts = convergence_facts(history, x=x, searches=searches, maximize=maximize)
     figure = go.Figure(layout={"template": TEMPLATE, "xaxis_title_text": x, "yaxis_title_text": as_text(label)})
     longest = max(curve.x[-1] for curve in facts.curves.values())
     if any(curve.x[-1] > _FAR * longest for curve in facts.searches.values()):

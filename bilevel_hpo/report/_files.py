@@ -1,0 +1,186 @@
+"""Reading a run folder: everything is checked here, so that the rest of the report can trust it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bilevel_hpo.run_folder import RunError, read_json
+
+__all__ = ["ReportError", "RunFiles", "check", "numbers", "read_results", "read_run", "read_table"]
+
+
+class ReportError(RunError):
+    """A file of the run folder that is missing or damaged; the message names it and what is wanted."""
+
+
+@dataclass(frozen=True, eq=False)
+class RunFiles:
+    """The contents of a run folder, checked. A table that the run has no use for is None."""
+
+    results: dict[str, Any]
+    history: pd.DataFrame | None
+    """method, seed, epoch, seconds, train_loss, selection."""
+    ratios_history: pd.DataFrame | None
+    """method, seed, epoch, target, source, lambda: of methods whose λ is a matrix."""
+    weights_history: pd.DataFrame | None
+    """method, seed, epoch, label, lambda: of methods whose λ is a vector."""
+    outer_steps: pd.DataFrame | None
+    """method, seed, certificate, computed_in, certified."""
+    trials: pd.DataFrame | None
+    """method, seed, trial, one column per λ searched, selection, wall_s."""
+
+
+_KEYS: dict[str, type] = {
+    "kind": str,
+    "tasks": list,
+    "metric": dict,
+    "methods": list,
+    "command": str,
+    "versions": dict,
+}
+_METHOD_KEYS: dict[str, type | tuple[type, ...]] = {
+    "name": str,
+    "title": str,
+    "group": str,
+    "seeds": list,
+    "test": dict,
+    "wall_s": (int, float),
+    "training_runs": int,
+}
+_TRAINED = ("comparison", "training")
+"""Kinds of run that keep the epochs of their trainings."""
+
+
+def read_run(folder: Path) -> RunFiles:
+    """The files of `folder`; ReportError if one is missing or damaged."""
+    results = read_results(folder / "results.json")
+    search, trained = results.get("search"), results["kind"] in _TRAINED
+    learned = [method for method in results["methods"] if method["group"] == "learned" and method.get("lambda")]
+    matrix = trained and any("targets" in method["lambda"] for method in learned)
+    vector = trained and any("labels" in method["lambda"] for method in learned)
+    axes = [] if search is None else search["parameters"]
+
+    def table(name: str, text: Sequence[str], numeric: Sequence[str], *, needed: bool) -> pd.DataFrame | None:
+        path = folder / name
+        return read_table(path, text, numeric) if needed or path.exists() else None
+
+    epochs = ("seed", "epoch", "seconds", "train_loss", "selection")
+    steps, trial = ("seed", "epoch", "lambda"), ("seed", "trial", *axes, "selection", "wall_s")
+    return RunFiles(
+        results=results,
+        history=table("history.csv", ("method",), epochs, needed=trained),
+        ratios_history=table("ratios_history.csv", ("method", "target", "source"), steps, needed=matrix),
+        weights_history=table("weights_history.csv", ("method", "label"), steps, needed=vector),
+        outer_steps=table(
+            "outer_steps.csv", ("method", "computed_in", "certified"), ("seed", "certificate"), needed=False
+        ),
+        trials=None if search is None else read_table(folder / "trials.csv", ("method",), trial),
+    )
+
+
+def read_results(path: Path) -> dict[str, Any]:
+    """`results.json`, its top level and that of each method checked."""
+    try:
+        results = read_json(path)
+    except (RunError, OSError) as error:
+        raise ReportError(str(error)) from error
+    if not isinstance(results, dict):
+        raise ReportError(f"{path} holds a {type(results).__name__}; an object with {list(_KEYS)} is wanted")
+    _refuse_older(results, path)
+    check(results, _KEYS, str(path))
+    check(results["metric"], {"name": str, "higher_is_better": bool}, f"{path}: metric")
+    tasks = results["tasks"]
+    if not tasks or not all(isinstance(task, str) for task in tasks) or len(set(tasks)) < len(tasks):
+        raise ReportError(f"{path}: tasks is {tasks!r}; at least one name, none of them twice, is wanted")
+    if not results["methods"]:
+        raise ReportError(f"{path}: methods is empty; at least one is wanted")
+    names = []
+    for index, method in enumerate(results["methods"]):
+        where = f"{path}: methods[{index}]"
+        if not isinstance(method, dict):
+            raise ReportError(f"{where} is {method!r}; an object is wanted")
+        check(method, _METHOD_KEYS, where)
+        if not method["seeds"] and not method.get("failures"):
+            raise ReportError(f"{where} has no seeds; at least one, or failures, are wanted")
+        names.append(method["name"])
+    if len(set(names)) < len(names):
+        raise ReportError(f"{path}: methods are called {names}; different names are wanted")
+    if not any(method["seeds"] for method in results["methods"]):
+        raise ReportError(f"{path}: every method failed, the first with: {results['methods'][0]['failures'][0]}")
+    _check_optional(results, str(path))
+    return results
+
+
+def _refuse_older(results: dict[str, Any], path: Path) -> None:
+    methods = results.get("methods")
+    if isinstance(methods, list) and any(isinstance(method, dict) and "test_rmse" in method for method in methods):
+        version = (results.get("versions") or {}).get("bilevel-hpo", "of an earlier version")
+        raise ReportError(
+            f"{path} was written by bilevel-hpo {version} in a format that is no longer read (its methods have "
+            f"'test_rmse', where 'test' is wanted); run it again into a new folder: {results.get('command', '')}"
+        )
+
+
+def _check_optional(results: dict[str, Any], path: str) -> None:
+    for key in ("split", "task_info", "search"):
+        if not isinstance(results.get(key), dict | None):
+            raise ReportError(f"{path}: {key} is {results[key]!r}; an object is wanted")
+    for key in ("control", "control_note", "lambda_note"):
+        if not isinstance(results.get(key), str | None):
+            raise ReportError(f"{path}: {key} is {results[key]!r}; a text is wanted")
+    search = results.get("search")
+    axes = None if search is None else search.get("parameters")
+    if search is not None and not (isinstance(axes, list) and axes and all(isinstance(axis, str) for axis in axes)):
+        raise ReportError(f"{path}: search is {search!r}; an object with a list of parameters is wanted")
+
+
+def check(found: Mapping[str, Any], wanted: Mapping[str, type | tuple[type, ...]], where: str) -> None:
+    """ReportError naming `where` if a key of `wanted` is missing, or its value of another type."""
+    for key, kind in wanted.items():
+        if key not in found:
+            raise ReportError(f"{where} lacks {key!r}; it has {sorted(found)}")
+        if not isinstance(found[key], kind):
+            names = "number" if isinstance(kind, tuple) else kind.__name__
+            raise ReportError(f"{where}: {key!r} is {found[key]!r}; a {names} is wanted")
+
+
+def numbers(values: Any, shape: tuple[int, ...], where: str) -> NDArray[np.float64]:
+    """`values` as an array of `shape`, null = NaN; ReportError naming `where` otherwise."""
+    try:
+        array = np.array(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ReportError(f"{where} is not a regular list of numbers; shape {shape} is wanted") from None
+    if array.shape != shape:
+        raise ReportError(f"{where} has shape {array.shape}; {shape} is wanted")
+    return array
+
+
+def read_table(path: Path, text: Sequence[str], numeric: Sequence[str]) -> pd.DataFrame:
+    """The named columns; text stays text, so that a task called NA or 1 keeps its name.
+
+    Raises:
+        ReportError: the file is missing or damaged, a column is missing, or a cell holds no number; it names all three.
+    """
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ReportError(f"{path} is missing; a table with the columns {[*text, *numeric]} is wanted") from error
+    except (ValueError, OSError) as error:  # EmptyDataError, ParserError and UnicodeDecodeError are ValueErrors
+        raise ReportError(f"{path} is damaged: {error}; the columns {[*text, *numeric]} are wanted") from error
+    missing = [name for name in (*text, *numeric) if name not in frame.columns]
+    if missing:
+        raise ReportError(f"{path} lacks the columns {missing}; it has {list(frame.columns)}")
+    for name in numeric:
+        cells = frame[name].str.strip()
+        values = pd.to_numeric(cells, errors="coerce").astype(np.float64)
+        wrong = values.isna() & ~cells.str.lower().isin(["", "nan"])
+        if wrong.any():
+            row = int(np.flatnonzero(wrong)[0])
+            raise ReportError(f"{path}, line {row + 2}, column {name!r}: {cells.iloc[row]!r}; a number is wanted")
+        frame[name] = values
+    return frame[[*text, *numeric]]

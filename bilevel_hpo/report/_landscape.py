@@ -1,0 +1,82 @@
+"""The search landscape of a comparison: all seeds' trials on one scale, and the learned λ among them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bilevel_hpo.plots import LandscapeFacts
+from bilevel_hpo.report._facts import MethodFacts, ReportFacts
+from bilevel_hpo.report._lambda_figures import histories
+from bilevel_hpo.report._words import label
+
+__all__ = ["MOST_DRAWN", "learned_paths", "levelled_trials", "search_landscape"]
+
+MOST_DRAWN = 6
+"""λ of a search that can be drawn in slices."""
+
+
+def search_landscape(facts: ReportFacts) -> LandscapeFacts | None:
+    """Trials of all searches over two to six λ; None if the search had another number, or no trials."""
+    trials = facts.files.trials
+    if trials is None or not np.isfinite(trials["selection"]).any() or not 2 <= len(facts.parameters) <= MOST_DRAWN:
+        return None
+    paths, names = [], []
+    for method in facts.methods:
+        if method.group == "learned":
+            for path in learned_paths(facts, method):
+                paths.append(path)
+                names.append(method.name)
+    return LandscapeFacts.from_frame(
+        levelled_trials(trials),
+        facts.parameters,
+        "level",
+        group="kind",
+        seconds="wall_s",
+        learned=paths,
+        names=names,
+        maximize=facts.metric.higher_is_better,
+        objective=f"{facts.metric.name}, selection data",
+    )
+
+
+def levelled_trials(trials: pd.DataFrame) -> pd.DataFrame:
+    """The trials with `kind`, their search as people call it, and `level`, their score on a scale of all seeds.
+
+    Each seed has a split of its own, hence a level of its own. Where every seed has a grid, the seeds' levels (the mean
+    over the grid) are set to their common mean, so that points of different seeds can be compared. Grid points are then
+    means over the seeds; points of the other searches are single trainings. Trainings that diverged are left out.
+    """
+    trials = trials[np.isfinite(trials["selection"])]
+    return trials.assign(level=_levels(trials), kind=trials["method"].map(label))
+
+
+def learned_paths(facts: ReportFacts, method: MethodFacts) -> Sequence[NDArray[np.float64]]:
+    """λ of a learned method over the epochs on the axes of the search, `[epochs + 1, axes]` per seed.
+
+    An axis is a λ by its label, `source->target`, or `a|b`: the mean of both directions. No path where an axis is
+    none of these.
+    """
+    paths = []
+    for _, rows in histories(facts, method).groupby("seed"):
+        wide = rows.pivot_table(index="epoch", columns="name", values="lambda")
+        columns = [_on_axis(axis, wide) for axis in facts.parameters]
+        found = [column for column in columns if column is not None and np.isfinite(column).all()]
+        if len(found) == len(columns):
+            paths.append(np.stack(found, axis=1))
+    return paths
+
+
+def _on_axis(axis: str, wide: pd.DataFrame) -> NDArray[np.float64] | None:
+    pairs = [(axis[:i], axis[i + 1 :]) for i, letter in enumerate(axis) if letter == "|"]
+    names = [(axis,), (axis.replace("->", " → "),), *((f"{a} → {b}", f"{b} → {a}") for a, b in pairs)]
+    found = next((each for each in names if all(name in wide.columns for name in each)), None)
+    return None if found is None else wide[list(found)].to_numpy(dtype=np.float64).mean(axis=1)
+
+
+def _levels(trials: pd.DataFrame) -> "pd.Series[float]":
+    grid = trials[trials["method"] == "grid"].groupby("seed")["selection"].mean()
+    if set(grid.index) != set(trials["seed"]):
+        return trials["selection"]
+    return trials["selection"] - trials["seed"].map(grid) + float(grid.mean())

@@ -1,0 +1,63 @@
+"""What a training's hypergradients said about λ, as the record keeps it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bilevel_hpo.report._files import ReportError, check
+
+__all__ = ["Verdict", "verdicts_of"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Of one training."""
+
+    told: int
+    """λ that can be told from chance."""
+    tested: int
+    p: float
+    """Of all λ together."""
+    level: float
+    steps: int
+    """Outer steps looked at."""
+    more: tuple[str, ...]
+    """Labels of the λ told from chance of which the training wants more; the surest first."""
+    less: tuple[str, ...]
+    """Those of which it wants less."""
+
+    @property
+    def anything(self) -> bool:
+        """A λ can be told from chance, or all together can."""
+        return self.told > 0 or self.p <= self.level
+
+
+_KEYS: Mapping[str, type | tuple[type, ...]] = {
+    "told": int,
+    "tested": int,
+    "p": (int, float),
+    "level": (int, float),
+    "steps": int,
+    "more": list,
+    "less": list,
+}
+
+
+def verdicts_of(found: Any, seeds: int, where: str) -> tuple[Verdict | None, ...]:
+    """One per seed; None where there is none.
+
+    Raises:
+        ReportError: `found` is no list of verdicts, one per seed.
+    """
+    if found is None:
+        return (None,) * seeds
+    if not isinstance(found, list) or len(found) != seeds or not all(isinstance(each, dict | None) for each in found):
+        raise ReportError(f"{where} is {found!r}; a list of {seeds} objects or nulls is wanted")
+    return tuple(None if each is None else _verdict(each, where) for each in found)
+
+
+def _verdict(found: dict[str, Any], where: str) -> Verdict:
+    check(found, _KEYS, where)
+    if not all(isinstance(label, str) for label in (*found["more"], *found["less"])):
+        raise ReportError(f"{where}: more and less are {found['more']!r} and {found['less']!r}; labels are wanted")
+    return Verdict(**{key: tuple(found[key]) if isinstance(found[key], list) else found[key] for key in _KEYS})

@@ -1,0 +1,223 @@
+"""Two methods compared on the same seeds and tasks: by how much one is better, and how sure that is.
+
+Scores are `[seeds, tasks]`. A seed is a training of its own with a split of its own; both methods have the same seeds,
+so that everything here is paired.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+__all__ = [
+    "LEAST_TASKS",
+    "LEVEL",
+    "Paired",
+    "Scale",
+    "mean_over_seeds",
+    "mean_over_tasks",
+    "paired",
+    "rank_biserial",
+    "scale_of",
+    "signed_rank_p",
+]
+
+Array = NDArray[np.float64]
+
+Scale = Literal["ratio", "difference"]
+"""How the scores of two methods on one task are compared.
+
+`ratio`: errors, lower is better and all above 0. Tasks differ in how hard they are, which a ratio takes out, and the
+logarithm makes a halved error count as much as a doubled one. `difference`: everything else, such as an accuracy, an R²
+or a log likelihood: a ratio of accuracies says nothing near 1, and there is none at or below 0.
+"""
+
+LEVEL = 0.95
+"""Of the intervals."""
+LEAST_TASKS = 6
+"""Fewer tasks that all agree are no proof: the signed-rank test cannot go below 2 / 2⁵ = 0.06."""
+
+
+@dataclass(frozen=True, eq=False)
+class Paired:
+    """A method against a reference, on S seeds and those of the T tasks that have scores."""
+
+    scale: Scale
+    higher_is_better: bool
+    by_seed: Array
+    """Score minus that of the reference, mean over the tasks, `[S]`."""
+    by_task: Array
+    """Mean over the seeds of score / reference, or of score − reference on that scale, `[T]`; NaN: no score."""
+    reference: float
+    """Score of the reference, mean over tasks, then seeds."""
+    low: float
+    high: float
+    """Interval of the mean of `by_seed` with other seeds, at `LEVEL`; NaN for one seed, or an unknown `test_share`."""
+    ratio: float
+    """Score / reference, mean over tasks, then seeds; NaN on the scale of differences, as the next three are."""
+    ratio_std: float
+    """Sample standard deviation over the seeds of the ratio's mean over the tasks; NaN for one seed."""
+    geometric: float
+    """The geometric mean of the same ratios: unlike their mean, it is 1 over that of the opposite comparison."""
+    wins: int
+    """Tasks whose score, mean over seeds, is better than the reference's."""
+    tasks: int
+    """Tasks with scores."""
+    p_tasks: float
+    """Wilcoxon's signed-rank test, two-sided, with one log ratio (or difference) per task, its mean over the seeds."""
+    effect: float
+    """Matched-pairs rank-biserial correlation of the same: 1 if the method is better on all tasks, −1 if on none."""
+    p_pairs: float
+    """The same test on all pairs of task and seed; seeds share data, so that it is too sure of itself."""
+    wins_pairs: int
+    pairs: int
+    different: int
+    """Tasks on which the two are not equal."""
+
+    @property
+    def seeds(self) -> int:
+        """Number of shared seeds."""
+        return len(self.by_seed)
+
+    @property
+    def difference(self) -> float:
+        """Score minus that of the reference, mean over tasks, then seeds; its sign is that of the scores."""
+        return float(self.by_seed.mean())
+
+    @property
+    def relative(self) -> float:
+        """`difference` as a share of the reference."""
+        return self.difference / self.reference
+
+    @property
+    def better(self) -> bool:
+        """The method is the better one on average."""
+        return self.difference > 0 if self.higher_is_better else self.difference < 0
+
+    @property
+    def seeds_better(self) -> int:
+        """Seeds in which the method is the better one."""
+        return int(((self.by_seed > 0) if self.higher_is_better else (self.by_seed < 0)).sum())
+
+    @property
+    def holds_for_seeds(self) -> bool | None:
+        """Would the sign be the same with other seeds? None where nobody can tell: one seed, or no `test_share`."""
+        return None if np.isnan(self.low) else bool(self.low > 0 or self.high < 0)
+
+    @property
+    def holds_for_tasks(self) -> bool | None:
+        """Is it most of the tasks rather than a few? None below `LEAST_TASKS` tasks that differ."""
+        return None if self.different < LEAST_TASKS else bool(self.p_tasks <= 1 - LEVEL)
+
+
+def scale_of(*scores: Array, higher_is_better: bool) -> Scale:
+    """The scale on which all these scores can be compared."""
+    positive = all((values[np.isfinite(values)] > 0).all() for values in scores)
+    return "ratio" if positive and not higher_is_better else "difference"
+
+
+def paired(
+    method: Array,
+    reference: Array,
+    *,
+    test_share: float = float("nan"),
+    higher_is_better: bool = False,
+    scale: Scale | None = None,
+) -> Paired:
+    """Compare `method` with `reference`.
+
+    The interval over seeds is Student's, of the mean difference, with the variance of Nadeau and Bengio, Machine
+    Learning 52 (2003), doi:10.1023/A:1024068626366: seeds share data, so their differences are not independent, and s²
+    counts (1/S + test examples / training examples) times instead of 1/S times. It takes the differences between seeds
+    for normal.
+
+    Args:
+        method: scores `[S, T]`; NaN = none of that task in that seed.
+        reference: of the same seeds and tasks.
+        test_share: test examples divided by those trained on; 0 where all seeds have the same test data, and the
+            interval is to be about other trainings only. NaN = not known: there is no interval.
+        higher_is_better: for accuracies and the like.
+        scale: `scale_of` both when left out.
+
+    Raises:
+        ValueError: the shapes differ or are not `[S, T]`, there is no seed, no pair of scores is known, or a ratio is
+            asked for where a score is 0 or below.
+    """
+    if method.shape != reference.shape or method.ndim != 2 or not method.size:
+        raise ValueError(f"scores of shape {method.shape} and {reference.shape} came; both must be [seeds, tasks]")
+    if not (np.isfinite(method) & np.isfinite(reference)).any():
+        raise ValueError("no task has a score of both in any seed; at least one is needed")
+    if scale == "ratio" and scale_of(method, reference, higher_is_better=False) != "ratio":
+        raise ValueError("scale is 'ratio', but a score is 0 or below; 'difference' is needed")
+    scale = scale or scale_of(method, reference, higher_is_better=higher_is_better)
+    known = np.isfinite(method) & np.isfinite(reference)
+    method, reference = np.where(known, method, np.nan), np.where(known, reference, np.nan)
+    seeds = known.any(axis=1)
+    by_seed = mean_over_tasks(method)[seeds] - mean_over_tasks(reference)[seeds]
+    ratios = method / reference if scale == "ratio" else np.full(method.shape, np.nan)
+    each = np.log(ratios) if scale == "ratio" else method - reference
+    steps = mean_over_seeds(each)
+    steps = steps[np.isfinite(steps)]
+    mean, other = mean_over_seeds(method), mean_over_seeds(reference)
+    sign = 1 if higher_is_better else -1
+    S = len(by_seed)
+    half = float("nan")
+    if S > 1:
+        half = stats.t.ppf((1 + LEVEL) / 2, S - 1) * by_seed.std(ddof=1) * np.sqrt(1 / S + test_share)
+    ratio_by_seed = mean_over_tasks(ratios)[seeds]
+    return Paired(
+        scale=scale,
+        higher_is_better=higher_is_better,
+        by_seed=by_seed,
+        by_task=mean_over_seeds(ratios if scale == "ratio" else each),
+        reference=float(mean_over_tasks(reference)[seeds].mean()),
+        low=float(by_seed.mean() - half),
+        high=float(by_seed.mean() + half),
+        ratio=float(ratio_by_seed.mean()),
+        ratio_std=float(ratio_by_seed.std(ddof=1)) if S > 1 else float("nan"),
+        geometric=float(np.exp(each[known].mean())) if scale == "ratio" else float("nan"),
+        wins=int((sign * mean > sign * other).sum()),
+        tasks=int(np.isfinite(mean).sum()),
+        p_tasks=signed_rank_p(steps),
+        effect=-sign * rank_biserial(steps),
+        p_pairs=signed_rank_p(each[known]),
+        wins_pairs=int((sign * each[known] > 0).sum()),
+        pairs=int(known.sum()),
+        different=int(np.count_nonzero(steps)),
+    )
+
+
+def signed_rank_p(differences: Array) -> float:
+    """p of Wilcoxon's signed-rank test, two-sided, zeros left out; 1 if all are zero.
+
+    Exact for up to 50 different differences, and for up to 13 if some are equal in size; else by the normal
+    approximation. Source: Wilcoxon (1945), as in SciPy.
+    """
+    nonzero = differences[differences != 0]
+    return float(stats.wilcoxon(nonzero).pvalue) if len(nonzero) else 1.0
+
+
+def rank_biserial(differences: Array) -> float:
+    """Its effect size, (ranks of the negative − ranks of the positive) / all ranks of |difference|, zeros left out.
+
+    1 if all are negative, −1 if all are positive, 0 if all are zero. Source: Kerby (2014), the simple difference
+    formula.
+    """
+    nonzero = differences[differences != 0]
+    if not len(nonzero):
+        return 0.0
+    ranks = stats.rankdata(np.abs(nonzero))
+    return float(-(np.sign(nonzero) * ranks).sum() / ranks.sum())
+
+
+def mean_over_seeds(values: Array) -> Array:
+    """`[S, T]` ↦ `[T]`; NaN only where every seed is NaN."""
+    count = np.isfinite(values).sum(axis=0)
+    return np.where(count > 0, np.nansum(values, axis=0) / np.maximum(count, 1), np.nan)
+
+
+def mean_over_tasks(values: Array) -> Array:
+    """`[S, T]` ↦ `[S]`; NaN only where every task is NaN."""
+    return mean_over_seeds(values.T)
