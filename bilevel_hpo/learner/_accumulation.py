@@ -1,77 +1,136 @@
 """Gradients that somebody accumulates by hand, which no hypergradient of a single batch knows of."""
 
 import contextlib
+import weakref
 from collections.abc import Iterator
 from typing import Any
-from weakref import WeakMethod
 
 import torch
 from torch import Tensor
 
 from bilevel_hpo.batches import StepBatches, parts
 from bilevel_hpo.errors import UnsupportedError
+from bilevel_hpo.optimizers import StepCount, leaves_steps_out, step_count, unwrapped
 
 __all__ = ["Accumulation"]
 
+_ADVICE = (
+    "Pass MicroBatches([...]) of all the batches of a step, or let fit(accumulate=...) take the steps; terms of one "
+    "loss should be added up before one backward()"
+)
+
 
 class Accumulation:
-    """Counts the backward passes that others put into one step of `optimizer`.
+    """Counts the backward passes that others put into one step of `optimizer`, and sees that its steps are taken.
 
-    A hook on its first trainable parameter counts the passes; a step shows in that parameter's version.
+    A hook on its first trainable parameter counts the passes, and a hook of the optimizer the steps.
 
     Args:
-        optimizer: the inner optimizer.
+        optimizer: the inner optimizer, as the training loop holds it.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self._optimizer = optimizer
+        self._wrapped = unwrapped(optimizer) is not optimizer
+        self._count: StepCount | None = step_count(unwrapped(optimizer))
+        self._seen = self._taken()
         self._last = self._pending = 0
         self._ours = False
+        self._grad: weakref.ref[Tensor] | None = None
         held = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
-        self._watched: Tensor | None = held[0] if held else None
-        self._version = 0
+        self._watched: Tensor | None = held[0] if held and self._count is not None else None
         if self._watched is not None:
-            self._version = self._watched._version
-            count = WeakMethod(self._count)  # the parameter outlives the learner
-            self._watched.register_post_accumulate_grad_hook(lambda _: _called(count))
+            passed = weakref.WeakMethod(self._passed)  # the parameter outlives the learner
+            self._watched.register_post_accumulate_grad_hook(lambda _: _called(passed))
 
     @contextlib.contextmanager
     def ours(self) -> Iterator[None]:
-        """The backward passes inside are the learner's own."""
-        self._ours = True
+        """The backward passes inside are the learner's own, into gradients that were put to zero."""
+        self._ours, self._pending = True, 0
         try:
             yield
         finally:
             self._ours = False
 
+    @contextlib.contextmanager
+    def one_step(self) -> Iterator[None]:
+        """Inside, the learner steps with the optimizer. UnsupportedError where its wrapper takes no step."""
+        before = self._taken()
+        yield
+        if self._wrapped and self._count is not None and self._taken() == before:
+            raise UnsupportedError(f"{self._says()} took no step when its step() was called. {_ADVICE}")
+
     def check(self, batch: Any) -> None:
-        """UnsupportedError if more backward passes make up a step than `batch` has parts."""
-        p = self._watched
-        if p is None:
-            return
-        self._notice_step(p)
+        """Before a hypergradient of a step that others take on `batch`.
+
+        Raises:
+            UnsupportedError: more backward passes make up a step than `batch` has parts, or the optimizer is told to
+                take none.
+        """
+        self._refuse_no_step()
         known = max(len(parts(one)) for one in (batch if isinstance(batch, StepBatches) else (batch,)))
-        waiting = self._pending if self._pending and p.grad is not None and bool(p.grad.any()) else 0
-        n = waiting or self._last
+        n = self._waiting() or self._last
         if n > known:
             raise UnsupportedError(
                 f"{n} backward passes were accumulated into one step of the inner optimizer, but this batch is for a "
-                f"step with {known}, which is never taken. Pass MicroBatches([...]) of all the batches of "
-                "a step, or let fit(accumulate=...) take the steps; terms of one loss should be added up before one "
-                "backward()"
+                f"step with {known}, which is never taken. {_ADVICE}"
             )
 
-    def _count(self) -> None:
-        if self._watched is not None:
-            self._notice_step(self._watched)
-        if not self._ours:
-            self._pending += 1
+    def check_own(self) -> None:
+        """Before a step of the learner's own, which begins with gradients of zero.
 
-    def _notice_step(self, p: Tensor) -> None:
-        if p._version != self._version:
-            self._last, self._pending, self._version = self._pending, 0, p._version
+        Raises:
+            UnsupportedError: gradients of others wait for a step, or the optimizer is told to take none.
+        """
+        self._refuse_no_step()
+        n = self._waiting()
+        if n:
+            raise UnsupportedError(
+                f"the gradients of {n} backward {'pass' if n == 1 else 'passes'} stand in the parameters of the inner "
+                "optimizer, and a step of the learner would drop them: it computes its own. Call "
+                f"inner_optimizer.zero_grad() if that is meant. {_ADVICE}"
+            )
+
+    def _refuse_no_step(self) -> None:
+        if leaves_steps_out(self._optimizer):
+            raise UnsupportedError(
+                f"{self._says()} takes no step on this batch (accelerator.accumulate), so that a hypergradient would be"
+                f" that of a step that is never taken. {_ADVICE}"
+            )
+
+    def _says(self) -> str:
+        return (
+            f"the {type(self._optimizer).__name__} around inner optimizer {type(unwrapped(self._optimizer)).__name__}"
+        )
+
+    def _waiting(self) -> int:
+        """Backward passes of others whose gradients stand there, and no step has used yet."""
+        self._notice_step()
+        grad = None if self._watched is None else self._watched.grad
+        return self._pending if self._pending and grad is not None and bool(grad.any()) else 0
+
+    def _passed(self) -> None:
+        """A backward pass has reached the parameter."""
+        assert self._watched is not None
+        self._notice_step()
+        if self._ours:
+            return
+        grad = self._watched.grad
+        if self._grad is None or self._grad() is not grad:  # set to None since the last pass
+            self._pending = 0
+        self._grad = None if grad is None else weakref.ref(grad)
+        self._pending += 1
+
+    def _notice_step(self) -> None:
+        taken = self._taken()
+        if taken != self._seen:
+            self._last, self._pending, self._seen = self._pending, 0, taken
+
+    def _taken(self) -> int:
+        return 0 if self._count is None else self._count.steps
 
 
-def _called(method: "WeakMethod[Any]") -> None:
+def _called(method: "weakref.WeakMethod[Any]") -> None:
     bound = method()
     if bound is not None:
         bound()

@@ -211,6 +211,7 @@ class BilevelLearner:
 
     def inner_step(self, batch: Any) -> Tensor:
         """One ordinary optimizer step on θ; the loss before it. `MicroBatches` accumulate their gradients."""
+        self._accumulation.check_own()
         self._follow_lambda()
         loss = self._backward(self._flat(), batch)
         self._take_inner_step()
@@ -240,6 +241,7 @@ class BilevelLearner:
         makes this the cheap way to learn λ, and the one `fit` uses. Other estimators look at θ before the step.
         """
         started = time.perf_counter()
+        self._accumulation.check_own()
         if isinstance(self.estimator, OfOneStep):
             self._forget()
             upcoming = upcoming_step(
@@ -409,7 +411,8 @@ class BilevelLearner:
                 gradients = list(self._problem.gradients().values())
                 for g, clipped in zip(gradients, self._problem.clipping.clipped(gradients), strict=True):
                     g.copy_(clipped)
-        self.inner_optimizer.step()
+        with self._accumulation.one_step():
+            self.inner_optimizer.step()
         if self.inner_scheduler is not None and not isinstance(self.inner_scheduler, ReduceLROnPlateau):
             self.inner_scheduler.step()
         self.inner_steps += 1

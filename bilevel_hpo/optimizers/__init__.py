@@ -5,7 +5,20 @@ Each rule is one pure function (θ, g, state, group) ↦ (θ', state') for one p
 the derivative of an element-wise rule is known in closed form, the rule holds that too. `register` adds an optimizer.
 """
 
-from bilevel_hpo.optimizers._registry import register, rule_for, supported, unwrapped
+from bilevel_hpo.optimizers._registry import leaves_steps_out, register, rule_for, supported, unwrapped
 from bilevel_hpo.optimizers._rule import Group, Rule, State, UpdateFunction
+from bilevel_hpo.optimizers._step_count import StepCount, step_count
 
-__all__ = ["Group", "Rule", "State", "UpdateFunction", "register", "rule_for", "supported", "unwrapped"]
+__all__ = [
+    "Group",
+    "Rule",
+    "State",
+    "StepCount",
+    "UpdateFunction",
+    "leaves_steps_out",
+    "register",
+    "rule_for",
+    "step_count",
+    "supported",
+    "unwrapped",
+]

@@ -11,8 +11,9 @@ from bilevel_hpo.optimizers._matrix import ADAFACTOR, MUON
 from bilevel_hpo.optimizers._rule import Rule, UpdateFunction
 from bilevel_hpo.optimizers._sgd import ASGD, SGD
 from bilevel_hpo.optimizers._square import ADADELTA, ADAGRAD, RMSPROP
+from bilevel_hpo.optimizers._step_count import StepCount
 
-__all__ = ["register", "rule_for", "supported", "unwrapped"]
+__all__ = ["leaves_steps_out", "register", "rule_for", "supported", "unwrapped"]
 
 Optimizer = torch.optim.Optimizer
 
@@ -93,18 +94,24 @@ def unwrapped(optimizer: Optimizer) -> Optimizer:
     return optimizer
 
 
+def leaves_steps_out(optimizer: Optimizer) -> bool:
+    """Whether accelerate's wrapper would not step now: inside of `accelerator.accumulate`, before the last batch."""
+    state = getattr(optimizer, "gradient_state", None)
+    return not getattr(state, "sync_gradients", True)
+
+
 def rule_for(optimizer: Optimizer) -> Rule:
     """The rule of `optimizer`, of the optimizer in a wrapper, or of the class that it steps as.
 
     Raises:
         UnsupportedError: with the name of the optimizer, where there is no rule, where a subclass has a `step` of its
-            own, or where step hooks are registered.
+            own, or where step hooks are registered (but for that of `step_count`).
     """
     optimizer = unwrapped(optimizer)
     name = type(optimizer).__name__
     rule = _RULES.get(type(optimizer)) or _rule_of(type(optimizer))
-    hooks = [*optimizer._optimizer_step_pre_hooks, *optimizer._optimizer_step_post_hooks]
-    if hooks:
+    hooks = [*optimizer._optimizer_step_pre_hooks.values(), *optimizer._optimizer_step_post_hooks.values()]
+    if any(not isinstance(hook, StepCount) for hook in hooks):
         raise UnsupportedError(
             f"inner optimizer {name} has step hooks, which the update rule would not run; remove them"
         )
@@ -116,7 +123,7 @@ def _rule_of(cls: type[Optimizer]) -> Rule:
     if cls in _WITHOUT_SLOPE:
         raise UnsupportedError(f"the step of inner optimizer {cls.__name__} {_WITHOUT_SLOPE[cls]}; {_advice()}")
     if base is None:
-        raise UnsupportedError(f"the step of inner optimizer {cls.__name__} has no differentiable update; {_advice()}")
+        raise UnsupportedError(f"the step of inner optimizer {_named(cls)} has no differentiable update; {_advice()}")
     changed = [method for method in sorted(_OWN) if _function(cls, method) is not _function(base, method)]
     if changed:
         raise UnsupportedError(
@@ -130,6 +137,13 @@ def _rule_of(cls: type[Optimizer]) -> Rule:
 _WITHOUT_SLOPE: dict[type[Optimizer], str] = {
     torch.optim.Rprop: "reads only the sign of the gradient, so its derivative is 0 almost everywhere",
 }
+
+
+def _named(cls: type[Optimizer]) -> str:
+    """With its module where it shares its name with an optimizer that is known."""
+    if cls.__name__ not in supported():
+        return cls.__name__
+    return f"{cls.__module__}.{cls.__name__} (which is not {cls.__name__} of torch.optim)"
 
 
 def _advice() -> str:
