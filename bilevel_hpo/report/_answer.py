@@ -14,7 +14,6 @@ from bilevel_hpo.report._words import (
     gap,
     label,
     listed,
-    plus_minus,
     scored,
     seconds,
     titled,
@@ -105,7 +104,9 @@ def _summary(facts: ReportFacts, best: MethodFacts) -> str:
     over = [count(number, noun) for number, noun in ((len(facts.tasks), "task"), (len(best.seeds), "seed"))]
     over = over if len(facts.tasks) > 1 else over[1:] if len(best.seeds) > 1 else []
     said = [facts.metric.note, f"mean over {listed(over)}" if over else ""]
-    inner = ", ".join(filter(None, said)) + ("" if np.isnan(best.std) else "; ± is the standard deviation over the seeds")
+    inner = ", ".join(filter(None, said)) + (
+        "" if np.isnan(best.std) else "; ± is the standard deviation over the seeds"
+    )
     return f"Test {facts.metric.name} {scored(facts, best)}{f' ({inner})' if inner else ''}, {_cost(best)}."
 
 
@@ -195,8 +196,8 @@ def _notes(facts: ReportFacts) -> tuple[str, ...]:
         )
     if len(facts.ranked) > 2:
         notes.append(
-            f"The {facts.metric.best} of {len(facts.ranked)} methods was picked on the same test data as it is compared "
-            "on, which flatters it a little."
+            f"The {facts.metric.best} of {len(facts.ranked)} methods was picked on the same test data as it is "
+            "compared on, which flatters it a little."
         )
     if any(method.group == "search" for method in facts.methods):
         notes.append(

@@ -91,8 +91,10 @@ def lambda_facts(found: Any, seeds: int, where: str) -> LambdaFacts | None:
 def _names(found: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
     names = found.get(key)
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-        raise ReportError(f"{where}: {key} is {names!r}; a list of names is wanted, which is targets and sources for a "
-                          "matrix, labels for a vector")
+        raise ReportError(
+            f"{where}: {key} is {names!r}; a list of names is wanted, which is targets and sources for a "
+            "matrix, labels for a vector"
+        )
     if len(set(names)) < len(names):
         twice = [name for name, times in Counter(names).items() if times > 1]
         raise ReportError(f"{where}: {key} names {twice[:5]} more than once")

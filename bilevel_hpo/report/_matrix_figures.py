@@ -1,4 +1,4 @@
-"""λ as a matrix: heat maps of it, of its spread over the seeds and of its asymmetry; and a graph of who teaches whom."""
+"""λ as a matrix: heat maps of it, of its spread over seeds and of its asymmetry, and a graph of who teaches whom."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -116,7 +116,9 @@ def _one(facts: ReportFacts, trials: pd.DataFrame) -> PageFigure:
     figure.update_yaxes(title_text=plots.as_text(f"{metric.name}, selection"))
     several = int(trials["seed"].nunique())
     note = (facts.files.results.get("search") or {}).get("note", "")
-    caption = f"Each point is one choice of λ ({parameter}); {metric.name} on the selection data.{f' {note}' if note else ''}"
+    caption = (
+        f"Each point is one choice of λ ({parameter}); {metric.name} on the selection data.{f' {note}' if note else ''}"
+    )
     if several > 1 and (table["n"] > 1).any():
         caption += f"{_LEVELS} Bars: ± one standard deviation over {several} seeds."
     return PageFigure("landscape", f"{metric.name} over λ", caption, figure, table, 400)

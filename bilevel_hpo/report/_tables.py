@@ -65,7 +65,7 @@ def task_table(
     """
     units = any(unit for _, unit in tasks)
     head = [Column("task"), *([Column("unit")] if units else []), *(Column(name, number=True) for name in methods)]
-    rows = []
+    rows: list[tuple[Cell | str, ...]] = []
     for column, (task, unit) in enumerate(tasks):
         cells = list(_cells([values[:, column] for values in scores], digits, higher_is_better=higher_is_better))
         rows.append((task, *([unit] if units else []), *cells))
@@ -114,6 +114,11 @@ def _caption(facts: ReportFacts, references: Sequence[MethodFacts]) -> str:
     others = " and of ".join(names)
     over = "tasks and seeds" if len(facts.tasks) > 1 else "seeds"
     if facts.scale == "ratio":
-        return f"{words} Ratios are means over {over} of {facts.metric.name} divided by that of {others}; below 1 is better."
+        return (
+            f"{words} Ratios are means over {over} of {facts.metric.name} divided by that of {others}; below 1 is "
+            "better."
+        )
     side = "above" if facts.metric.higher_is_better else "below"
-    return f"{words} Differences are means over {over} of {facts.metric.name} minus that of {others}; {side} 0 is better."
+    return (
+        f"{words} Differences are means over {over} of {facts.metric.name} minus that of {others}; {side} 0 is better."
+    )

@@ -1,4 +1,4 @@
-"""λ with one number for each label: a row for each when there are few, a histogram and the extremes when there are many."""
+"""λ with one number for each label: a row for each if there are few, a histogram and the extremes if there are many."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -94,7 +94,11 @@ def vector_figures(facts: ReportFacts, method: MethodFacts, lambda_: LambdaFacts
             found.to_frame(),
             height=340,
         )
-    several = f"The {len(shown.names) // 2} largest and the {len(shown.names) // 2} smallest λ" if len(shown.names) < N else "λ"
+    several = (
+        f"The {len(shown.names) // 2} largest and the {len(shown.names) // 2} smallest λ"
+        if len(shown.names) < N
+        else "λ"
+    )
     yield PageFigure(
         f"lambda-{id_}",
         several if len(shown.names) < N else "λ of each label",
@@ -147,7 +151,9 @@ def _histogram(found: VectorFacts) -> go.Figure:
     values = np.concatenate([found.mean, found.start[np.isfinite(found.start)]])
     low, high = float(values.min()), float(values.max())
     pad = 0.01 * (high - low) or 0.01 * abs(high) or 1.0
-    edges = np.geomspace(low / 1.01, high * 1.01, _BINS + 1) if found.log else np.linspace(low - pad, high + pad, _BINS + 1)
+    edges = (
+        np.geomspace(low / 1.01, high * 1.01, _BINS + 1) if found.log else np.linspace(low - pad, high + pad, _BINS + 1)
+    )
     if known:
         line = {"color": "#868e9a", "width": 1.5, "shape": "hv", "dash": "dot"}
         figure.add_scatter(**_steps(found.start, edges), mode="lines", line=line, name="start", hoverinfo="skip")

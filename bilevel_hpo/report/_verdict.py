@@ -60,4 +60,5 @@ def _verdict(found: dict[str, Any], where: str) -> Verdict:
     check(found, _KEYS, where)
     if not all(isinstance(label, str) for label in (*found["more"], *found["less"])):
         raise ReportError(f"{where}: more and less are {found['more']!r} and {found['less']!r}; labels are wanted")
-    return Verdict(**{key: tuple(found[key]) if isinstance(found[key], list) else found[key] for key in _KEYS})
+    values: dict[str, Any] = {key: tuple(found[key]) if isinstance(found[key], list) else found[key] for key in _KEYS}
+    return Verdict(**values)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bilevel_hpo.report._facts import MethodFacts, ReportFacts, decimals
+from bilevel_hpo.report._facts import MethodFacts, ReportFacts
 from bilevel_hpo.statistics import Paired
 
 __all__ = [

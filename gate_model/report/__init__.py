@@ -1,7 +1,6 @@
-"""One self-contained HTML page from the files of a run folder."""
+"""The report page of a run of GATE: the engine's, with predictions, units and data."""
 
-from gate_model.report._facts import Difference, MethodFacts, ReportFacts, report_facts
-from gate_model.report._files import ReportError
+from bilevel_hpo.report import ReportError, ReportFacts, report_facts
 from gate_model.report._page import write_report
 
-__all__ = ["Difference", "MethodFacts", "ReportError", "ReportFacts", "report_facts", "write_report"]
+__all__ = ["ReportError", "ReportFacts", "report_facts", "write_report"]

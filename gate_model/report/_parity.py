@@ -1,12 +1,13 @@
 """Predicted against given labels of the test molecules, one figure per task."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
 from bilevel_hpo import plots
-from gate_model.report._facts import MethodFacts, ReportFacts
-from gate_model.report._page_figure import PageFigure
+from bilevel_hpo.report import PageFigure, ReportFacts
 
 __all__ = ["DRAWN_POINTS", "parity"]
 
@@ -17,20 +18,28 @@ _BINNED = 1000
 """`plots.parity` counts more points than these in bins instead of drawing each."""
 
 
-def parity(facts: ReportFacts, method: MethodFacts) -> Iterator[PageFigure]:
-    """All predictions of the method, every seed with its own test molecules."""
-    rows = facts.files.predictions
-    rows = rows[rows["method"] == method.name].dropna(subset=["y_true", "y_pred"])
+def parity(
+    facts: ReportFacts, rows: pd.DataFrame, units: Mapping[str, str], rmse: NDArray[np.float64]
+) -> Iterator[PageFigure]:
+    """All predictions of a method, every seed with its own test molecules.
+
+    Args:
+        facts: of the run.
+        rows: the method's predictions: seed, smiles, task, y_true, y_pred.
+        units: of the tasks.
+        rmse: of the method in these units, `[S, T]`.
+    """
+    rows = rows.dropna(subset=["y_true", "y_pred"])
     limit = max(200, DRAWN_POINTS // len(facts.tasks))
     for column, task in enumerate(facts.tasks):
         here = rows[rows["task"] == task]
         here = here.assign(place=range(len(here)))
         if here.empty:
             continue
-        unit = facts.task_info[task].get("unit", "")
+        unit = units[task]
         names = [f"{smiles}, seed {seed:g}" for smiles, seed in zip(here["smiles"], here["seed"], strict=True)]
         found = plots.parity_facts(here["y_true"], here["y_pred"], task=task, unit=unit, names=names)
-        caption = _caption(float(np.nanmean(method.test_rmse_units[:, column])), found)
+        caption = _caption(float(np.nanmean(rmse[:, column])), found)
         drawn = here
         if limit < found.n <= _BINNED:
             caption += f", {limit} of them drawn"
