@@ -1,6 +1,5 @@
-"""`gate grid` and `gate tpe`: a search over symmetric λ, alone or shared between processes."""
+"""`gate grid` and `gate tpe`: a search over symmetric λ."""
 
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -8,7 +7,6 @@ from typing import Annotated, Any, Literal
 import torch
 import typer
 
-from bilevel_hpo.run_folder import RunError
 from bilevel_hpo.search import without_password
 from gate_model.cli_data import load_table
 from gate_model.cli_options import (
@@ -28,7 +26,7 @@ from gate_model.cli_options import (
     ValuesOption,
     as_numbers,
 )
-from gate_model.cli_run import command_typed, console, finish, open_run, prepare_shown, progress_bar, report_shown
+from gate_model.cli_run import command_typed, finish, open_run, prepare_shown, progress_bar, report_shown
 from gate_model.data.table import PropertyTable
 from gate_model.experiments.outcome import write_outcomes
 from gate_model.experiments.search import GRID_VALUES, check_size, run_search
@@ -44,8 +42,7 @@ StorageOption = Annotated[
     typer.Option(
         "--storage",
         envvar="GATE_STORAGE",
-        help="Journal file or database URL; every process started with the same shares the work. "
-        "Default: study.journal in --out.",
+        help="Where the study is kept: a journal file or the URL of a database. Default: study.journal in --out.",
     ),
 ]
 StudyOption = Annotated[
@@ -72,7 +69,7 @@ class _Search:
     device: torch.device
 
     def config(self) -> dict[str, Any]:
-        """For `config.json`: what must be the same to go on or to share the work; the storage without its password."""
+        """For `config.json`: what must be the same to go on; the storage without its password."""
         return {
             "seed": self.seed,
             "values": list(self.values),
@@ -100,9 +97,7 @@ def grid(
     prune: PruneOption = False,
     population: Annotated[
         int | None,
-        typer.Option(
-            min=1, help=f"Points to train in one, which is quicker. Default: {POPULATION}; 1 with --storage or --prune."
-        ),
+        typer.Option(min=1, help=f"Points to train in one, which is quicker. Default: {POPULATION}; 1 with --prune."),
     ] = None,
     device: DeviceOption = "auto",
     resume: ResumeOption = False,
@@ -113,7 +108,7 @@ def grid(
     axis = as_numbers("--values", values)
     if prune and (population or 1) > 1:
         raise ValueError(f"--population {population}: with --prune trainings end one by one; leave one of them out")
-    population = population or (1 if prune or storage else POPULATION)
+    population = population or (1 if prune else POPULATION)
     length = {"trials": check_size(table.abbreviations, axis), "population": population}
     search = _Search("grid", axis, length, Settings(epochs=epochs), seed, storage, study, prune, where)
     _run(search, out, data, table, at_least, resume=resume)
@@ -152,17 +147,14 @@ def tpe(
 
 
 def _run(search: _Search, out: Path, data: str, table: PropertyTable, at_least: int, *, resume: bool) -> None:
-    if search.storage is None:
-        open_run(out, search.kind, data, table, at_least, resume=resume, **search.config())
-    else:
-        _join(out, search.kind, data, table, at_least, **search.config())
+    open_run(out, search.kind, data, table, at_least, resume=resume, **search.config())
     if (out / "results.json").exists():
         report_shown(out)
         return
     prepared = prepare_shown(table, search.seed)
     with progress_bar() as bar:
         task = bar.add_task(f"{search.kind} trials", total=search.length.get("trials"))
-        searched = run_search(
+        found, frame = run_search(
             search.kind,
             prepared,
             search.settings,
@@ -177,25 +169,8 @@ def _run(search: _Search, out: Path, data: str, table: PropertyTable, at_least: 
             device=search.device,
             after_trial=lambda done: bar.update(task, completed=done),
         )
-    if searched is None:
-        console.print("the search is complete; the process that began its last training writes the report to its --out")
-        return
-    found, frame = searched
     parameters, command = pairs(prepared.abbreviations), command_typed(search.storage)
     write_outcomes(
         out, "comparison", {search.seed: prepared}, [found], command=command, trials=frame, parameters=parameters
     )
     finish(out, [found], prepared.abbreviations)
-
-
-def _join(out: Path, *arguments: Any, **config: Any) -> None:
-    """Open a folder that other processes may be making at the same moment."""
-    for tries_left in reversed(range(50)):
-        made = (out / "config.json").exists()
-        try:
-            open_run(out, *arguments, resume=True, **config)
-            return
-        except (RunError, FileNotFoundError):
-            if made or not tries_left:
-                raise
-        time.sleep(0.1)

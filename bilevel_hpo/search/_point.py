@@ -4,11 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import optuna
 
-__all__ = ["GivenUpError", "Objective", "Point", "PopulationObjective"]
-
-
-class GivenUpError(Exception):
-    """The other workers took this one for dead and evaluate the point themselves; its value is not wanted any more."""
+__all__ = ["Callback", "Objective", "Point", "PopulationObjective"]
 
 
 class Point(dict[str, float]):
@@ -21,11 +17,11 @@ class Point(dict[str, float]):
         self._report = report
 
     def report(self, value: float, epoch: int) -> None:
-        """Put the validation loss after `epoch` (1, 2, …) into the study.
+        """Tell the validation loss after `epoch` (1, 2, …). It comes into the study together with the value.
 
         Raises:
-            optuna.TrialPruned: the study's pruner holds the run for hopeless. Let it pass: the study notes a pruned
-                trial, which is never the winner.
+            optuna.TrialPruned: the pruner holds the run for hopeless. Let it pass: the study notes a pruned trial,
+                which is never the winner.
         """
         if epoch < 1:
             raise ValueError(f"epoch={epoch}; epochs are counted from 1")
@@ -39,4 +35,4 @@ PopulationObjective = Callable[[Sequence[Point]], Sequence[float]]
 """At most `population` points ↦ their values in the same order."""
 
 Callback = Callable[[optuna.Study, optuna.trial.FrozenTrial], None]
-"""Called with (study, trial) after each trial that this process has finished."""
+"""Called in the driver with (study, trial) after each trial."""

@@ -1,25 +1,15 @@
 """What stands in a study: the trials of the search, its winner, and learned λ beside them."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from bilevel_hpo.search._share import SECONDS, SLOT
-from bilevel_hpo.search._worker import WORKER, has_ended, is_on_this_host, is_this_process
+from bilevel_hpo.search._trial import SECONDS, SLOT, epochs_of, is_searched
 
-__all__ = [
-    "best",
-    "epochs_of",
-    "epochs_used",
-    "is_ours_to_finish",
-    "is_searched",
-    "record",
-    "seconds_of",
-    "trials",
-    "warm_start",
-]
+__all__ = ["best", "epochs_used", "is_ours_to_finish", "record", "seconds_of", "trials", "warm_start"]
 
 _LEARNED = "learned"
 
@@ -41,30 +31,14 @@ def best(study: optuna.Study) -> FrozenTrial:
 
 def trials(study: optuna.Study) -> list[FrozenTrial]:
     """Finished trials of the search, complete or pruned, in its order: of a grid that of the points."""
-    found = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished() and is_searched(trial)]
+    found = [trial for trial in study.get_trials(deepcopy=False) if is_searched(trial)]
     return sorted(found, key=lambda trial: (trial.user_attrs[SLOT], trial.number))
 
 
 def is_ours_to_finish(study: optuna.Study) -> bool:
-    """Whether this process should do what comes after a finished search, such as training the winner: one of several.
-
-    It is the process that began the last trial. If that one has ended, or this one came when there was nothing left
-    to evaluate and the other is on another host, this one should.
-    """
-    workers = [str(trial.user_attrs[WORKER]) for trial in sorted(trials(study), key=lambda trial: trial.number)]
-    if not workers or is_this_process(workers[-1]) or has_ended(workers[-1]):
-        return True
-    return not is_on_this_host(workers[-1]) and not any(is_this_process(worker) for worker in workers)
-
-
-def is_searched(trial: FrozenTrial) -> bool:
-    """Whether the search evaluates or has evaluated this trial: not failed, not enqueued, not recorded."""
-    return SLOT in trial.user_attrs and trial.state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
-
-
-def epochs_of(trial: FrozenTrial) -> int:
-    """Epochs that a trial's objective reported."""
-    return trial.last_step or 0
+    """True: a search has one driver, which finishes it. Deprecated; it will be removed in the next release."""
+    warnings.warn("is_ours_to_finish is always True now and will be removed", DeprecationWarning, stacklevel=2)
+    return True
 
 
 def epochs_used(study: optuna.Study) -> int:
@@ -103,26 +77,25 @@ def record(
     Returns:
         The trial; its user attribute "learned" is True.
     """
-    known: dict[str, BaseDistribution] = {}
-    for trial in study.get_trials(deepcopy=False):
-        if is_searched(trial):
-            known = trial.distributions
-            break
+    found = (trial.distributions for trial in study.get_trials(deepcopy=False) if is_searched(trial))
+    known = {name: each for name, each in next(found, {}).items() if isinstance(each, FloatDistribution)}
+    inside = [name for name, v in lambda_.items() if name in known and known[name].low <= v <= known[name].high]
     distributions: dict[str, BaseDistribution] = {
-        key: known[key] if key in known and known[key]._contains(v) else FloatDistribution(v, v)
-        for key, v in lambda_.items()
+        name: known[name] if name in inside else FloatDistribution(v, v) for name, v in lambda_.items()
     }
     learned: dict[str, object] = {_LEARNED: True}
     if history:
         learned["history"] = {name: [float(step[name]) for step in history] for name in lambda_}
-    trial = create_trial(
-        params=dict(lambda_),
-        distributions=distributions,
-        value=value,
-        user_attrs=learned | attributes,
-        intermediate_values={epoch: float(v) for epoch, v in enumerate(validation, 1)},
+    study.add_trial(
+        create_trial(
+            params=dict(lambda_),
+            distributions=distributions,
+            value=value,
+            user_attrs=learned | attributes,
+            intermediate_values={epoch: float(v) for epoch, v in enumerate(validation, 1)},
+        )
     )
-    return study._storage.get_trial(study._storage.create_new_trial(study._study_id, trial))
+    return next(trial for trial in reversed(study.get_trials()) if _LEARNED in trial.user_attrs)
 
 
 def warm_start(study: optuna.Study, lambda_: Mapping[str, float]) -> None:

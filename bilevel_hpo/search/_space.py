@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import torch
 from optuna.distributions import FloatDistribution
@@ -46,14 +47,43 @@ class Space:
 
         Under a `Budget` the parameters are shares: each row is divided by its sum and multiplied by the total
         (`Constraint.normalise`).
+
+        Raises:
+            ValueError: a name is missing, or the shares of a row are all 0.
         """
-        weights, index = self._entries()
         missing = [name for name in self.axes if name not in params]
         if missing:
             raise ValueError(f"params lack {missing[:5]}; they have {list(params)[:5]}")
-        current = weights().detach()
-        values = torch.tensor([float(params[name]) for name in self.axes], dtype=current.dtype, device=current.device)
-        return weights.constraint.normalise(torch.where(index < 0, current, values[index.clamp(min=0)]))
+        weights, _ = self._entries()
+        lambda_ = self._lambda(params, weights().detach())
+        if not bool(lambda_.isfinite().all()):
+            raise ValueError(f"no λ of {weights.constraint!r} has the shares {dict(params)}: those of a row are all 0")
+        return lambda_
+
+    def points(self) -> list[dict[str, float]]:
+        """The points of a grid, the last axis changing first.
+
+        Where a constraint ties λ to each other, points that stand for the same λ are one: of a `Budget` over three λ
+        and the shares 0, ½ and 1 there are 19 among 27. A point whose shares are all 0 stands for no λ.
+
+        Raises:
+            ValueError: an axis has no values.
+        """
+        without = [name for name, axis in self.axes.items() if not axis.values]
+        if without:
+            raise ValueError(f"a grid needs values: search.space(weights, values=[...]); {without[:5]} have none")
+        combinations = product(*(axis.values for axis in self.axes.values()))
+        points = [dict(zip(self.axes, values, strict=True)) for values in combinations]
+        if self.weights is None or not self.weights.constraint.couples:
+            return points
+        current = self.weights().detach().double()
+        distinct: dict[tuple[str, ...], dict[str, float]] = {}
+        for point in points:
+            lambda_ = self._lambda(point, current)
+            if bool(lambda_.isfinite().all()):
+                # Twelve digits: shares such as 0.1 and 0.3 are rounded, and so are their ratios.
+                distinct.setdefault(tuple(f"{value:.12g}" for value in lambda_.flatten().tolist()), point)
+        return list(distinct.values())
 
     def set_(self, params: Mapping[str, float]) -> None:
         """Give the λ object the values of `params`."""
@@ -65,6 +95,11 @@ class Space:
         weights, index = self._entries()
         lambda_ = weights().detach().double()
         return {name: float(lambda_[index == number].mean()) for number, name in enumerate(self.axes)}
+
+    def _lambda(self, params: Mapping[str, float], current: Tensor) -> Tensor:
+        weights, index = self._entries()
+        values = torch.tensor([float(params[name]) for name in self.axes], dtype=current.dtype, device=current.device)
+        return weights.constraint.normalise(torch.where(index < 0, current, values[index.clamp(min=0)]))
 
     def _entries(self) -> tuple[LossWeights | TransferRatios, Tensor]:
         if self.weights is None or self.index is None:
@@ -122,6 +157,11 @@ def space(
     number = {name: position for position, name in enumerate(names)}
     index = torch.tensor([-1 if label is None else number[label] for label in labels]).reshape(shape)
     made = Space(dict.fromkeys(names, axis), weights, index.to(weights.raw.device))
+    if weights.constraint.couples:  # values are shares, of which any but negative ones are allowed
+        if axis.low < 0 or axis.high <= 0:
+            wrong = f"space = {axis.values or (axis.low, axis.high)}"
+            raise ValueError(f"{wrong}: shares of {weights.constraint!r} must not be negative, nor all of them 0")
+        return made
     for value in axis.values or (axis.low, axis.high):
         weights.constraint.inverse(_filled(weights, made.tensor(dict.fromkeys(names, value))))
     return made
@@ -130,9 +170,6 @@ def space(
 def as_space(given: "Space | Mapping[str, Sequence[float]]", *, grid: bool) -> Space:
     """`given`, or a space of plain axes: the values of a grid, or (low, high)."""
     if isinstance(given, Space):
-        without = [name for name, axis in given.axes.items() if grid and not axis.values]
-        if without:
-            raise ValueError(f"a grid needs values: search.space(weights, values=[...]); {without[:5]} have none")
         return given
     if not given:
         raise ValueError("space is empty; a mapping from each λ's name to its values is wanted")

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bilevel_hpo.plots import LandscapeFacts, landscape
-from bilevel_hpo.run_folder import RunError, read_json, replacing, write_csv, write_json
+from bilevel_hpo.run_folder import read_json, replacing, write_csv, write_json
 from gate_model.data.prepared import PreparedData
 from gate_model.experiments.figure_1_findings import findings, paragraph
 from gate_model.experiments.outcome import Outcome, outcome
@@ -59,7 +59,7 @@ def figure_1(
             file, points = jobs / f"{name}-seed{seed}.json", jobs / f"{name}-seed{seed}.csv"
             if not file.exists() and name in GRIDS:
                 before = done
-                searched = run_search(
+                found, frame = run_search(
                     "grid",
                     data,
                     settings,
@@ -70,9 +70,6 @@ def figure_1(
                     population=population,
                     after_trial=lambda n, before=before: progress(before + n, all_trainings),  # type: ignore[misc]
                 )
-                if searched is None:
-                    raise RunError(f"{folder}: another process is at work in this folder")
-                found, frame = searched
                 write_csv(points, frame)
                 write_json(file, asdict(found))
             elif not file.exists():

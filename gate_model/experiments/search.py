@@ -69,11 +69,8 @@ def run_search(
     study_name: str | None = None,
     device: torch.device | None = None,
     after_trial: Callable[[int], object] = lambda done: None,
-) -> Searched | None:
+) -> Searched:
     """Search λ, then train the winner again with the same seed and look at its test molecules, once.
-
-    Any number of processes may do this with the same storage: they share the trials, and the one that began the last
-    trial trains the winner.
 
     Args:
         kind: "grid" over `values`, or "tpe" between the smallest and the largest of them.
@@ -90,9 +87,6 @@ def run_search(
         study_name: `kind` when left out.
         device: CPU when left out.
         after_trial: called after every training with the number of finished trials.
-
-    Returns:
-        None if another process trains the winner.
     """
     tasks = data.abbreviations
     names = [SHARED] if shared else pairs(tasks)
@@ -129,8 +123,6 @@ def run_search(
     else:
         bounds = {name: (min(values), max(values)) for name in names}
         study = search.tpe(objective, bounds, storage, trials=trials, epochs=epochs, seed=seed, **common)
-    if not search.is_ours_to_finish(study):
-        return None
     best = method(search.best(study).params)
     winner = outcome(data, best, train(data, best, settings, seed=seed, device=device), seed=seed)
     finished = search.trials(study)

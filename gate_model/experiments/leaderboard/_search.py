@@ -52,7 +52,7 @@ class TpeSearch:
         )
         best = method(study.best_params)
         trained = train(data, best, settings, seed=seed)
-        spent = [t.duration.total_seconds() for t in study.get_trials(deepcopy=False) if t.duration and t.values]
+        spent = [search.seconds_of(trial) for trial in search.trials(study)]
         matrix = best.ratios(data.abbreviations)().detach()
         curve = [row["val_rmse"] for row in trained.history]
         return Answer(

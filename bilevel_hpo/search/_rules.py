@@ -1,0 +1,74 @@
+"""How searches choose points: the points of a grid, or the proposals of an Optuna sampler."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import optuna
+from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from bilevel_hpo.search._trial import Asked
+
+__all__ = ["GridPoints", "Proposals", "silent_study"]
+
+
+class GridPoints:
+    """Given points, in order."""
+
+    def __init__(self, points: Sequence[Mapping[str, float]]) -> None:
+        self._points = points
+
+    def propose(self, slots: range, taken: dict[int, dict[str, float]], before: Sequence[FrozenTrial]) -> list[Asked]:
+        """Those of `slots`."""
+        return [Asked(slot, self._points[slot]) for slot in slots]
+
+
+class Proposals:
+    """A sampler made anew for each proposal, with the trials of the search alone before it.
+
+    Nothing that a sampler remembers has to survive an interruption. Points of the same round are running trials to it.
+    """
+
+    def __init__(
+        self, sampler: Callable[[int], BaseSampler], seed: int, distributions: Mapping[str, FloatDistribution]
+    ) -> None:
+        self._sampler, self._seed = sampler, seed
+        self._distributions: dict[str, BaseDistribution] = dict(distributions)
+        self._study, self._seen = silent_study(), 0
+
+    def propose(self, slots: range, taken: dict[int, dict[str, float]], before: Sequence[FrozenTrial]) -> list[Asked]:
+        """λ for `slots`, one after the other; those that are taken as they are."""
+        self._study.add_trials(_plain(trial) for trial in before[self._seen :])
+        self._seen = len(before)
+        asked, together = [], []
+        for slot in slots:
+            self._study.sampler = self._sampler((self._seed * 1_000_003 + slot) % 2**32)
+            if slot in taken:
+                self._study.enqueue_trial(taken[slot])
+            trial = self._study.ask(self._distributions)
+            together.append(trial)
+            asked.append(Asked(slot, {name: float(trial.params[name]) for name in self._distributions}))
+        for trial in together:
+            self._study.tell(trial, state=TrialState.FAIL)
+        return asked
+
+
+def silent_study(**options: object) -> optuna.Study:
+    """In memory, and without Optuna's announcement of a new study, which is not the user's."""
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        return optuna.create_study(**options)  # type: ignore[arg-type]
+    finally:
+        optuna.logging.set_verbosity(verbosity)
+
+
+def _plain(trial: FrozenTrial) -> FrozenTrial:
+    """Without attributes, which samplers do not read."""
+    return create_trial(
+        state=trial.state,
+        values=trial.values,
+        params=trial.params,
+        distributions=trial.distributions,
+        intermediate_values=trial.intermediate_values,
+    )

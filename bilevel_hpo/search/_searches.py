@@ -1,0 +1,193 @@
+"""Grid, TPE, Gaussian process and random search with an objective: a plan, driven on workers."""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
+from typing import Any
+
+import optuna
+from optuna.pruners import BasePruner
+
+from bilevel_hpo.jobs import Plan, drive, workers
+from bilevel_hpo.search import asking
+from bilevel_hpo.search._asking import Asking
+from bilevel_hpo.search._evaluate import Evaluate, Together
+from bilevel_hpo.search._point import Callback, Objective, PopulationObjective
+from bilevel_hpo.search._storage import Storage
+from bilevel_hpo.search._trial import Evaluated
+
+__all__ = ["gp", "grid", "random", "tpe"]
+
+On = int | str | Executor | Any | None
+
+
+def grid(
+    objective: Objective | PopulationObjective,
+    space: asking.Values,
+    storage: Storage = None,
+    *,
+    name: str = "grid",
+    population: int = 1,
+    pruner: BasePruner | None = None,
+    parallel: int = 1,
+    about: Mapping[str, object] | None = None,
+    callbacks: Sequence[Callback] = (),
+    on: On = None,
+) -> optuna.Study:
+    """Evaluate every point of a grid once.
+
+    Args:
+        objective: λ by name ↦ validation loss; with `population` > 1, a list of points ↦ the list of their values.
+        space: the values on each axis, in order; or `search.space(weights, values=...)`, whose `points` are taken.
+        storage: a file for the journal, the URL of a database, an Optuna storage, or nothing (in memory). Points that
+            are complete there are not evaluated again.
+        name: of the study.
+        population: most points to hand to the objective at once.
+        pruner: ends hopeless runs by what the objective tells `Point.report`; such a point has no value. Not for a
+            population.
+        parallel: with a pruner, how many points are evaluated at a time, each of which is compared with those of the
+            earlier rounds. Without a pruner all points are independent, and as many as there are workers for.
+        about: what else decides the values (data, settings, seed), JSON; must be the same when the search is resumed.
+        callbacks: called with (study, trial) after each point.
+        on: where points are evaluated: in this process (None), in n processes, on a Dask scheduler ("tcp://…") or on
+            any `concurrent.futures.Executor`; see `bilevel_hpo.jobs.workers`.
+
+    Returns:
+        The study; `search.best(study)` is the winner.
+    """
+    if population < 1 or (population > 1 and pruner is not None):
+        raise ValueError(f"population={population}, pruner={pruner}: a positive population is wanted, 1 with a pruner")
+    plan = asking.grid(space, storage, name=name, about=about, parallel=None if pruner is None else parallel)
+    return _driven(plan, objective, population, pruner, callbacks, on)
+
+
+def tpe(
+    objective: Objective,
+    space: asking.Bounds,
+    storage: Storage = None,
+    *,
+    trials: int | None = None,
+    epochs: int | None = None,
+    seed: int = 0,
+    name: str = "tpe",
+    pruner: BasePruner | None = None,
+    parallel: int = 1,
+    about: Mapping[str, object] | None = None,
+    callbacks: Sequence[Callback] = (),
+    on: On = None,
+) -> optuna.Study:
+    """Evaluations chosen by Optuna's tree-structured Parzen estimator.
+
+    Each proposal depends on the seed, on `parallel` and on the finished trials of earlier rounds alone: an interrupted
+    search, taken up again with the same storage, proposes what the uninterrupted one would have, on any number of
+    workers. Learned λ that were put there by `record` have no influence; `warm_start` is the way to tell the search of
+    one.
+
+    Args:
+        objective: λ by name ↦ validation loss.
+        space: (low, high) for each λ, or `search.space(weights, low, high)`.
+        storage: as in `grid`.
+        trials: finished trials to reach, those in the storage counted in.
+        epochs: of training in all: no round is begun when the epochs that the trials reported have reached this, so
+            the last one may exceed it. Of `trials` and `epochs` at least one is wanted.
+        seed: of the sampler.
+        name: of the study.
+        pruner: ends hopeless runs by what the objective tells `Point.report`.
+        parallel: proposals in a round, which are evaluated at the same time where there are workers. Proposals are the
+            better the fewer are made at once, but more than `parallel` workers have nothing to do.
+        about: what else decides the values (data, settings, seed), JSON; must be the same when the search is resumed.
+        callbacks: called with (study, trial) after each trial.
+        on: as in `grid`.
+
+    Returns:
+        The study; `search.best(study)` is the winner.
+    """
+    plan = asking.tpe(
+        space, storage, trials=trials, epochs=epochs, seed=seed, name=name, about=about, parallel=parallel
+    )
+    return _driven(plan, objective, 1, pruner, callbacks, on)
+
+
+def gp(
+    objective: Objective,
+    space: asking.Bounds,
+    storage: Storage = None,
+    *,
+    trials: int | None = None,
+    epochs: int | None = None,
+    seed: int = 0,
+    name: str = "gp",
+    pruner: BasePruner | None = None,
+    parallel: int = 1,
+    about: Mapping[str, object] | None = None,
+    callbacks: Sequence[Callback] = (),
+    on: On = None,
+) -> optuna.Study:
+    """Evaluations chosen by Optuna's Gaussian process; it needs SciPy. For few λ and costly trainings.
+
+    Arguments and returned study: as in `tpe`.
+    """
+    plan = asking.gp(space, storage, trials=trials, epochs=epochs, seed=seed, name=name, about=about, parallel=parallel)
+    return _driven(plan, objective, 1, pruner, callbacks, on)
+
+
+def random(
+    objective: Objective,
+    space: asking.Bounds,
+    storage: Storage = None,
+    *,
+    trials: int | None = None,
+    epochs: int | None = None,
+    seed: int = 0,
+    name: str = "random",
+    pruner: BasePruner | None = None,
+    parallel: int = 1,
+    about: Mapping[str, object] | None = None,
+    callbacks: Sequence[Callback] = (),
+    on: On = None,
+) -> optuna.Study:
+    """Evaluations at random, uniform (or log-uniform); the floor that any other search must clear.
+
+    Arguments and returned study: as in `tpe`.
+    """
+    plan = asking.random(
+        space, storage, trials=trials, epochs=epochs, seed=seed, name=name, about=about, parallel=parallel
+    )
+    return _driven(plan, objective, 1, pruner, callbacks, on)
+
+
+def _driven(
+    plan: Asking,
+    objective: Objective | PopulationObjective,
+    population: int,
+    pruner: BasePruner | None,
+    callbacks: Sequence[Callback],
+    on: On,
+) -> optuna.Study:
+    evaluate = Evaluate(objective, population, pruner, plan.study.study_name)
+    try:
+        with workers(evaluate, on) as ready:
+            drive([_Populations(plan, population, pruner is not None, callbacks)], ready)
+    finally:
+        plan.close()
+    return plan.study
+
+
+class _Populations(Plan[Together, list[Evaluated]]):
+    """The points of a plan, at most `population` in a job."""
+
+    def __init__(self, plan: Asking, population: int, prunes: bool, callbacks: Sequence[Callback]) -> None:
+        self._plan, self._population, self._prunes, self._callbacks = plan, population, prunes, callbacks
+
+    def start(self) -> Sequence[Together]:
+        """What the plan asks for."""
+        asked = tuple(self._plan.start())
+        before = tuple(self._plan.before) if self._prunes else ()
+        size = self._population
+        return [Together(asked[at : at + size], before) for at in range(0, len(asked), size)]
+
+    def finish(self, job: Together, result: list[Evaluated]) -> None:
+        """One after the other."""
+        for asked, found in zip(job.points, result, strict=True):
+            self._plan.finish(asked, found)
+            for callback in self._callbacks:
+                callback(self._plan.study, self._plan.trial(asked.slot))
