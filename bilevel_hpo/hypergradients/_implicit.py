@@ -11,6 +11,7 @@ from bilevel_hpo.errors import UnsupportedError
 from bilevel_hpo.hypergradients._base import Hypergradient
 from bilevel_hpo.hypergradients._random import RandomState
 from bilevel_hpo.hypergradients._second_order import refuse_once_differentiable, second_derivatives
+from bilevel_hpo.optimizers import Group, unwrapped
 from bilevel_hpo.problem import BilevelProblem
 
 __all__ = ["Implicit", "MatVec"]
@@ -24,10 +25,11 @@ class Implicit(Hypergradient):
 
         dL_val/dλ = ∂L_val/∂λ − vᵀ H⁻¹ ∂²L_train/∂θ∂λ,   v = ∂L_val/∂θ,   H = ∂²L_train/∂θ².
 
-    The subclasses differ in how they solve H q = v. An optimizer's `weight_decay`, where it is an L2 penalty (all but
-    AdamW's decoupled one, which has no such form and is left out), belongs to L_train and adds to H. The optimizer's
-    own step plays no part, so every one will do. Products H x take one backward pass over the graph of
-    ∂L_train/∂θ, which is kept: memory of about two plain steps.
+    The subclasses differ in how they solve H q = v. An optimizer's `weight_decay`, where it is an L2 penalty, belongs
+    to L_train and adds to H. Decoupled decay (AdamW, Muon, Adafactor) is the penalty of no loss and is left out. The
+    optimizer's own step plays no part, so every one will do; one that is not of `torch.optim` must say which decay it
+    has. Products H x take one backward pass over the graph of ∂L_train/∂θ, which is kept: memory of about two plain
+    steps.
     """
 
     @abstractmethod
@@ -63,6 +65,7 @@ class Implicit(Hypergradient):
     def check(self, problem: BilevelProblem) -> None:
         """Every optimizer will do that goes down in all groups, or up in all."""
         _sign(problem)
+        _decay(problem)
         if problem.inner_settings is not None:
             raise UnsupportedError(f"{self!r} looks at no step, so inner_settings have no effect; use OneStep()")
 
@@ -75,10 +78,25 @@ def _sign(problem: BilevelProblem) -> float:
 
 
 def _decay(problem: BilevelProblem) -> dict[str, float]:
-    """Strength of the L2 penalty of every parameter."""
-    names = problem.names()
-    return {
-        names[id(p)]: 0.0 if group.get("decoupled_weight_decay") else float(group.get("weight_decay", 0.0))
-        for group in problem.optimizer.param_groups
-        for p in group["params"]
-    }
+    """Strength of the L2 penalty of every parameter; UnsupportedError where it is not known whether it is one."""
+    names, optimizer = problem.names(), unwrapped(problem.optimizer)
+    return {names[id(p)]: _l2(optimizer, group) for group in optimizer.param_groups for p in group["params"]}
+
+
+def _l2(optimizer: torch.optim.Optimizer, group: Group) -> float:
+    decay, decoupled = float(group.get("weight_decay", 0.0)), group.get("decoupled_weight_decay")
+    if decoupled is None and isinstance(optimizer, torch.optim.Muon | torch.optim.Adafactor):
+        decoupled = True
+    if decay and decoupled is None and not _is_of_torch(optimizer):
+        raise UnsupportedError(
+            f"inner optimizer {type(optimizer).__name__} has weight_decay={decay:g}, and it is not known whether that "
+            "is an L2 penalty of the gradient or decoupled: say so by 'decoupled_weight_decay' (False or True) in its "
+            "param_groups, or use OneStep()"
+        )
+    return 0.0 if decoupled else decay
+
+
+def _is_of_torch(optimizer: torch.optim.Optimizer) -> bool:
+    """Or of a subclass: under any class of it that torch has."""
+    bases = (cls for cls in type(optimizer).__mro__ if cls is not torch.optim.Optimizer)
+    return any(cls.__module__.startswith("torch.optim.") for cls in bases)

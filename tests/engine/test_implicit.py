@@ -151,9 +151,48 @@ def test_weight_decay_belongs_to_the_inner_problem(make):
     assert not torch.allclose(exact(problem), exact(Quadratic()), rtol=1e-2)
 
 
-def test_decoupled_weight_decay_is_left_out():
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda p: torch.optim.AdamW(p, weight_decay=0.2),
+        lambda p: torch.optim.Adafactor(p, weight_decay=0.2),
+        lambda p: Lion(p, {"weight_decay": 0.2, "decoupled_weight_decay": True}),
+    ],
+)
+def test_decoupled_weight_decay_is_left_out(make):
     problem = Quadratic()
-    close(problem.case(lambda p: torch.optim.AdamW(p, weight_decay=0.2)).g(ConjugateGradient()), exact(problem), 1e-12)
+    close(problem.case(make).g(ConjugateGradient()), exact(problem), 1e-12)
+
+
+def test_decoupled_weight_decay_of_muon_is_left_out():
+    model = nn.Sequential(nn.Linear(4, 3, bias=False)).double()
+    with_decay, without = (
+        Case(model, lambda p, decay=decay: torch.optim.Muon(p, weight_decay=decay), warm=0).g(
+            ConjugateGradient(damping=1)
+        )
+        for decay in (0.2, 0.0)
+    )
+    close(with_decay, without, 1e-12)
+
+
+class Lion(torch.optim.Optimizer):
+    """Nothing of it is known but its settings."""
+
+    def step(self, closure=None):
+        """It is never taken."""
+
+
+def test_a_decay_of_which_nothing_is_known_is_refused():
+    problem = Quadratic(decay=0.2)
+    with pytest.raises(
+        UnsupportedError, match=r"Lion has weight_decay=0\.2.*'decoupled_weight_decay' \(False or True\)"
+    ):
+        problem.case(lambda p: Lion(p, {"weight_decay": 0.2})).g(ConjugateGradient())
+    without = Quadratic()
+    for defaults in ({"weight_decay": 0.0}, {}):
+        close(without.case(lambda p, d=defaults: Lion(p, d)).g(ConjugateGradient()), exact(without), 1e-12)
+    said = {"weight_decay": 0.2, "decoupled_weight_decay": False}
+    close(problem.case(lambda p: Lion(p, said)).g(ConjugateGradient()), exact(problem), 1e-12)
 
 
 def test_an_inner_problem_that_maximizes():
