@@ -8,7 +8,7 @@ from torch import Tensor
 
 from bilevel_hpo.hypergradients._random import RandomState
 from bilevel_hpo.hypergradients._update import Update, updated
-from bilevel_hpo.problem import BilevelProblem, Params
+from bilevel_hpo.problem import BilevelProblem, Clipped, Params
 
 __all__ = ["InnerStep", "imagined_step", "upcoming_step"]
 
@@ -26,8 +26,8 @@ class InnerStep:
     """θ' and the buffers after the step."""
     gradients: Params
     """g, averaged over the ranks and not clipped; no entry for a parameter without gradient."""
-    clipped: Params
-    """g as the optimizer receives it."""
+    clipped: Clipped
+    """g as the optimizer receives it, and the derivative of the clipping."""
     update: Update
     lambda_gradient: Tensor | None
     """∂L_train(θ, λ)/∂λ on this rank, `[N]`; None where L_train does not name λ."""
@@ -93,10 +93,8 @@ def _step(
     random: RandomState,
     loss: Tensor,
 ) -> InnerStep:
-    used = gradients
-    if problem.clipping is not None:
-        used = dict(zip(gradients, problem.clipping.clipped(list(gradients.values())), strict=True))
-    update = updated(problem, params, used)
+    used = Clipped(gradients) if problem.clipping is None else problem.clipping.at(gradients)
+    update = updated(problem, params, used.gradients)
     after = {**params, **update.after}, buffers
     return InnerStep(
         batch, lambda_.detach(), params, after, gradients, used, update, lambda_gradient, buffers_before, random, loss

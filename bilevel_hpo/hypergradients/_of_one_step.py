@@ -139,9 +139,7 @@ class OfOneStep(Hypergradient):
             v, explicit = problem.val_gradient(step.after, step.lambda_, val_batch)
             if problem.inner_settings is not None:
                 explicit = _plus(explicit, _through_settings(problem, step, v))
-            u = step.update.pull_back(v)
-            if problem.clipping is not None:
-                u = problem.clipping.pull_back(step.gradients, u)
+            u = step.clipped.pull_back(step.update.pull_back(v))
         return _Direction(u, explicit, _slope(step.gradients, u) if u and self.tolerance is not None else None)
 
     def _along(self, problem: BilevelProblem, step: InnerStep, direction: _Direction) -> tuple[Tensor, Certificate]:
@@ -188,7 +186,7 @@ def _name(dtype: torch.dtype) -> str:
 def _through_settings(problem: BilevelProblem, step: InnerStep, v: Params) -> Tensor | None:
     """(∂θ'/∂λ)ᵀ v through the optimizer's own learning rate and weight decay, `[N]`; v is the same on every rank."""
     lambda_ = step.lambda_.clone().requires_grad_()
-    along = along_settings(problem, step.before, step.clipped, v, lambda_)
+    along = along_settings(problem, step.before, step.clipped.gradients, v, lambda_)
     return torch.autograd.grad(along, lambda_)[0] if along.requires_grad else None
 
 

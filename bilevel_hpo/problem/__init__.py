@@ -1,7 +1,7 @@
 """The bi-level problem as pure functions of θ and λ, whatever the model runs under; what its inner step is made of."""
 
 from bilevel_hpo.problem._certificate import Certificate
-from bilevel_hpo.problem._clipping import ClipNorm, Clipping, ClipValue
+from bilevel_hpo.problem._clipping import ClipNorm, Clipped, Clipping, ClipValue
 from bilevel_hpo.problem._composed import Composed
 from bilevel_hpo.problem._graph import custom_functions, once_differentiable_functions
 from bilevel_hpo.problem._inner_settings import SettingsOf
@@ -13,6 +13,7 @@ __all__ = [
     "Certificate",
     "ClipNorm",
     "ClipValue",
+    "Clipped",
     "Clipping",
     "Composed",
     "Lambda",

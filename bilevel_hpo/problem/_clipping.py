@@ -1,15 +1,31 @@
 """Gradient clipping as a part of the inner step, and of its derivative."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
-__all__ = ["ClipNorm", "ClipValue", "Clipping"]
+__all__ = ["ClipNorm", "ClipValue", "Clipped", "Clipping"]
 
 Gradients = dict[str, Tensor]
 """By name."""
+
+
+def _same(u: Gradients) -> Gradients:
+    return u
+
+
+@dataclass(frozen=True)
+class Clipped:
+    """C(g), and C at g."""
+
+    gradients: Gradients
+    """C(g), in new tensors; g itself where nothing is clipped."""
+    pull_back: Callable[[Gradients], Gradients] = _same
+    """u ↦ (∂C/∂g)ᵀ u by name."""
+
 
 _TINY = 1e-6
 """What `torch.nn.utils.clip_grad_norm_` adds to the norm."""
@@ -31,16 +47,22 @@ class ClipNorm:
 
     def clipped(self, gradients: Sequence[Tensor]) -> list[Tensor]:
         """The clipped gradients, in new tensors; differentiable."""
+        return self._shortened(gradients, _norm(gradients)) if gradients else []
+
+    def at(self, gradients: Gradients) -> "Clipped":
+        """The clipped gradients, and the derivative there; the norm is computed once."""
         if not gradients:
-            return []
-        factor = (self.max_norm / (_norm(gradients) + _TINY)).clamp(max=1.0)
+            return Clipped(gradients)
+        norm = _norm(list(gradients.values()))
+        clipped = self._shortened(list(gradients.values()), norm)
+        return Clipped(dict(zip(gradients, clipped, strict=True)), partial(self._pull_back, gradients, norm))
+
+    def _shortened(self, gradients: Sequence[Tensor], norm: Tensor) -> list[Tensor]:
+        factor = (self.max_norm / (norm + _TINY)).clamp(max=1.0)
         return [g * factor.to(g.dtype) for g in gradients]
 
-    def pull_back(self, gradients: Gradients, u: Gradients) -> Gradients:
-        """(∂ clipped / ∂g)ᵀ u by name; u may lack some of the gradients."""
-        if not gradients:
-            return u
-        norm = _norm(list(gradients.values()))
+    def _pull_back(self, gradients: Gradients, norm: Tensor, u: Gradients) -> Gradients:
+        """u may lack some of the gradients."""
         factor = self.max_norm / (norm + _TINY)
         if not bool(factor < 1):
             return u
@@ -70,8 +92,12 @@ class ClipValue:
         """The clipped gradients, in new tensors; differentiable."""
         return [g.clamp(-self.value, self.value) for g in gradients]
 
-    def pull_back(self, gradients: Gradients, u: Gradients) -> Gradients:
-        """(∂ clipped / ∂g)ᵀ u by name: u where g was not clipped, 0 where it was."""
+    def at(self, gradients: Gradients) -> "Clipped":
+        """The clipped gradients, and the derivative there: u where g was not clipped, 0 where it was."""
+        clipped = dict(zip(gradients, self.clipped(list(gradients.values())), strict=True))
+        return Clipped(clipped, partial(self._pull_back, gradients))
+
+    def _pull_back(self, gradients: Gradients, u: Gradients) -> Gradients:
         return {name: torch.where(gradients[name].abs() <= self.value, ui, 0) for name, ui in u.items()}
 
 

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 
 from bilevel_hpo import ClipNorm, ClipValue, FiniteDifference, MicroBatches, OneStep, StepBatches, Unrolled
 from tests.engine.problems import OPTIMIZERS, Case, batch, copied, net, plain, weighted
@@ -75,6 +76,23 @@ def test_the_norm_is_that_of_accumulated_gradients():
     halves = MicroBatches([(x[:4], y[:4]), (x[4:], y[4:])])
     case = Case(net(), OPTIMIZERS["adam"])
     close(case.g(OneStep(), halves, inner_clip=clipping), case.g(OneStep(), (x, y), inner_clip=clipping), 1e-10)
+
+
+class Norms(TorchFunctionMode):
+    """Counts the tensors whose norm is taken one by one."""
+
+    taken = 0
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        self.taken += func is torch.linalg.vector_norm
+        return func(*args, **(kwargs or {}))
+
+
+def test_the_norm_is_taken_once_for_the_step_and_its_derivative():
+    case = Case(net(), OPTIMIZERS["adam"])
+    with Norms() as norms:
+        case.g(OneStep(), inner_clip=ClipNorm(0.1))
+    assert norms.taken == len(list(case.model.parameters()))
 
 
 @pytest.mark.parametrize(("make", "message"), [(ClipNorm, "max_norm > 0; got 0"), (ClipValue, "value > 0; got 0")])
