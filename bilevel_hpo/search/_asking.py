@@ -75,8 +75,8 @@ class Asking(Plan[Asked, Evaluated]):
                 continue
             taken = {slot: finished[slot].params for slot in slots if slot in finished}
             for slot in slots:
-                found = None if slot in taken else self._kept.enqueued(slot)
-                taken |= {} if found is None else {slot: dict(found)}
+                start = None if slot in taken else self._kept.start_for(slot)
+                taken |= {} if start is None else {slot: dict(start)}
             asked = [one for one in self._rule.propose(slots, taken, self.before) if one.slot not in finished]
             self._waiting = {one.slot for one in asked}
             return asked

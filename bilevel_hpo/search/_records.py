@@ -9,9 +9,11 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from bilevel_hpo.search._trial import SECONDS, SLOT, epochs_of, is_searched
 
-__all__ = ["best", "epochs_used", "is_ours_to_finish", "record", "seconds_of", "trials", "warm_start"]
+__all__ = ["best", "epochs_used", "is_ours_to_finish", "record", "seconds_of", "start_for", "trials", "warm_start"]
 
 _LEARNED = "learned"
+_STARTS = "warm starts"
+"""User attribute of a study: λ to evaluate, each with the slot that it has been given, or None."""
 
 
 def best(study: optuna.Study) -> FrozenTrial:
@@ -99,7 +101,9 @@ def record(
 
 
 def warm_start(study: optuna.Study, lambda_: Mapping[str, float]) -> None:
-    """Enqueue λ in a study of `tpe`, `gp` or `random`: it is evaluated next, and the search learns from its value.
+    """Have λ evaluated next by a search with `tpe`, `gp` or `random`, which learns from its value.
+
+    It is kept in the study until it is evaluated, whatever happens to the search in between.
 
     Raises:
         ValueError: a λ outside the study's bounds, or names that are not the study's.
@@ -112,4 +116,16 @@ def warm_start(study: optuna.Study, lambda_: Mapping[str, float]) -> None:
         low, high = bounds[name]
         if not low <= value <= high:
             raise ValueError(f"λ {name} = {value:g} is outside [{low:g}, {high:g}], where this study searches")
-    study.enqueue_trial(dict(lambda_))
+    study.set_user_attr(_STARTS, [*study.user_attrs.get(_STARTS, []), {"slot": None, "lambda": dict(lambda_)}])
+
+
+def start_for(study: optuna.Study, slot: int) -> Mapping[str, float] | None:
+    """The warm start that `slot` has been given, or the first that is left, which is given to it; None without one."""
+    starts = study.user_attrs.get(_STARTS, [])
+    for wanted in (slot, None):
+        for start in starts:
+            if start["slot"] == wanted:
+                start["slot"] = slot
+                study.set_user_attr(_STARTS, starts)
+                return dict(start["lambda"])
+    return None

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 
 import optuna
-from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from bilevel_hpo.search._space import Space
 from bilevel_hpo.search._trial import Asked
 
 __all__ = ["GridPoints", "Proposals", "silent_study"]
@@ -29,11 +29,8 @@ class Proposals:
     Nothing that a sampler remembers has to survive an interruption. Points of the same round are running trials to it.
     """
 
-    def __init__(
-        self, sampler: Callable[[int], BaseSampler], seed: int, distributions: Mapping[str, FloatDistribution]
-    ) -> None:
-        self._sampler, self._seed = sampler, seed
-        self._distributions: dict[str, BaseDistribution] = dict(distributions)
+    def __init__(self, sampler: Callable[[int], BaseSampler], seed: int, space: Space) -> None:
+        self._sampler, self._seed, self._distributions = sampler, seed, space.distributions
         self._study, self._seen = silent_study(), 0
 
     def propose(self, slots: range, taken: dict[int, dict[str, float]], before: Sequence[FrozenTrial]) -> list[Asked]:
@@ -45,7 +42,7 @@ class Proposals:
             self._study.sampler = self._sampler((self._seed * 1_000_003 + slot) % 2**32)
             if slot in taken:
                 self._study.enqueue_trial(taken[slot])
-            trial = self._study.ask(self._distributions)
+            trial = self._study.ask({**self._distributions})
             together.append(trial)
             asked.append(Asked(slot, {name: float(trial.params[name]) for name in self._distributions}))
         for trial in together:

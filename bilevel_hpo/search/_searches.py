@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
-from typing import Any
+from typing import Any, Unpack
 
 import optuna
 from optuna.pruners import BasePruner
@@ -56,7 +56,7 @@ def grid(
     """
     if population < 1 or (population > 1 and pruner is not None):
         raise ValueError(f"population={population}, pruner={pruner}: a positive population is wanted, 1 with a pruner")
-    plan = asking.grid(space, storage, name=name, about=about, parallel=None if pruner is None else parallel)
+    plan = asking.grid(space, storage, name, about=about, parallel=None if pruner is None else parallel)
     return _driven(plan, objective, population, pruner, callbacks, on)
 
 
@@ -65,15 +65,11 @@ def tpe(
     space: asking.Bounds,
     storage: Storage = None,
     *,
-    trials: int | None = None,
-    epochs: int | None = None,
-    seed: int = 0,
     name: str = "tpe",
     pruner: BasePruner | None = None,
-    parallel: int = 1,
-    about: Mapping[str, object] | None = None,
     callbacks: Sequence[Callback] = (),
     on: On = None,
+    **proposing: Unpack[asking.Proposing],
 ) -> optuna.Study:
     """Evaluations chosen by Optuna's tree-structured Parzen estimator.
 
@@ -86,25 +82,20 @@ def tpe(
         objective: λ by name ↦ validation loss.
         space: (low, high) for each λ, or `search.space(weights, low, high)`.
         storage: as in `grid`.
-        trials: finished trials to reach, those in the storage counted in.
-        epochs: of training in all: no round is begun when the epochs that the trials reported have reached this, so
-            the last one may exceed it. Of `trials` and `epochs` at least one is wanted.
-        seed: of the sampler.
         name: of the study.
         pruner: ends hopeless runs by what the objective tells `Point.report`.
-        parallel: proposals in a round, which are evaluated at the same time where there are workers. Proposals are the
-            better the fewer are made at once, but more than `parallel` workers have nothing to do.
-        about: what else decides the values (data, settings, seed), JSON; must be the same when the search is resumed.
         callbacks: called with (study, trial) after each trial.
         on: as in `grid`.
+        proposing: more options, by name. *trials*: finished trials to reach, those in the storage counted in.
+            *epochs* of training in all: no round is begun when the epochs that the trials reported have reached this,
+            so the last one may exceed it; of the two at least one is wanted. *seed* of the sampler, 0. *parallel*, 1:
+            proposals in a round, which are evaluated at the same time where there are workers. The fewer are made at
+            once the better they are, but more than `parallel` workers have nothing to do. *about*: as in `grid`.
 
     Returns:
         The study; `search.best(study)` is the winner.
     """
-    plan = asking.tpe(
-        space, storage, trials=trials, epochs=epochs, seed=seed, name=name, about=about, parallel=parallel
-    )
-    return _driven(plan, objective, 1, pruner, callbacks, on)
+    return _driven(asking.tpe(space, storage, name, **proposing), objective, 1, pruner, callbacks, on)
 
 
 def gp(
@@ -112,22 +103,17 @@ def gp(
     space: asking.Bounds,
     storage: Storage = None,
     *,
-    trials: int | None = None,
-    epochs: int | None = None,
-    seed: int = 0,
     name: str = "gp",
     pruner: BasePruner | None = None,
-    parallel: int = 1,
-    about: Mapping[str, object] | None = None,
     callbacks: Sequence[Callback] = (),
     on: On = None,
+    **proposing: Unpack[asking.Proposing],
 ) -> optuna.Study:
     """Evaluations chosen by Optuna's Gaussian process; it needs SciPy. For few λ and costly trainings.
 
     Arguments and returned study: as in `tpe`.
     """
-    plan = asking.gp(space, storage, trials=trials, epochs=epochs, seed=seed, name=name, about=about, parallel=parallel)
-    return _driven(plan, objective, 1, pruner, callbacks, on)
+    return _driven(asking.gp(space, storage, name, **proposing), objective, 1, pruner, callbacks, on)
 
 
 def random(
@@ -135,24 +121,17 @@ def random(
     space: asking.Bounds,
     storage: Storage = None,
     *,
-    trials: int | None = None,
-    epochs: int | None = None,
-    seed: int = 0,
     name: str = "random",
     pruner: BasePruner | None = None,
-    parallel: int = 1,
-    about: Mapping[str, object] | None = None,
     callbacks: Sequence[Callback] = (),
     on: On = None,
+    **proposing: Unpack[asking.Proposing],
 ) -> optuna.Study:
     """Evaluations at random, uniform (or log-uniform); the floor that any other search must clear.
 
     Arguments and returned study: as in `tpe`.
     """
-    plan = asking.random(
-        space, storage, trials=trials, epochs=epochs, seed=seed, name=name, about=about, parallel=parallel
-    )
-    return _driven(plan, objective, 1, pruner, callbacks, on)
+    return _driven(asking.random(space, storage, name, **proposing), objective, 1, pruner, callbacks, on)
 
 
 def _driven(

@@ -42,6 +42,11 @@ class Space:
     index: Tensor | None = None
     """The axis of each entry of λ, shaped like `weights()`; −1 where λ is fixed."""
 
+    @property
+    def distributions(self) -> dict[str, FloatDistribution]:
+        """Of the axes, for Optuna."""
+        return {name: axis.distribution for name, axis in self.axes.items()}
+
     def tensor(self, params: Mapping[str, float]) -> Tensor:
         """λ shaped like `weights()`; entries that are not searched keep their value.
 
