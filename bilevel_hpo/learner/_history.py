@@ -28,7 +28,7 @@ class Epoch:
     outer_steps: int
     """Outer steps taken in this epoch."""
     skipped: int
-    """Outer steps left out because the hypergradient was not finite."""
+    """Outer steps left out because the hypergradient, a loss or the new λ was not finite."""
     seconds: float
     """Since the first epoch began, pauses between runs left out."""
     val_loss: float = math.nan
@@ -63,7 +63,7 @@ class OuterStep:
     certified: bool
     """False where the estimator has a check and g did not pass it, not even in float64."""
     skipped: bool
-    """g was not finite, and λ did not move."""
+    """g, a loss or the new λ was not finite, and λ did not move."""
     seconds: float
     """Training time so far."""
     outer_seconds: float

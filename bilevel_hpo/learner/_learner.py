@@ -19,7 +19,7 @@ from bilevel_hpo.learner._accumulation import Accumulation
 from bilevel_hpo.learner._active import ActiveSet
 from bilevel_hpo.learner._fit import Callback, Fit, OuterEvery, Schedule
 from bilevel_hpo.learner._history import Epoch, History, OuterStep
-from bilevel_hpo.learner._outer import descend, not_certified, not_finite
+from bilevel_hpo.learner._outer import descend, not_certified, undone, unusable
 from bilevel_hpo.learner._stopwatch import Stopwatch
 from bilevel_hpo.problem import (
     BilevelProblem,
@@ -79,7 +79,8 @@ class BilevelLearner:
         lambda_terms: (model, λ, batch) ↦ the terms of L_train that name λ, drawing the same random numbers; the
             directional derivative of `OneStep` and `FiniteDifference` needs no others, which may save much of its
             time. All of `train_loss` when left out.
-        max_skipped: stop with `NonFiniteError` after that many hypergradients in a row that are not finite.
+        max_skipped: stop with `NonFiniteError` after that many outer steps in a row that were left out, because the
+            hypergradient, a loss or the new λ was not finite.
 
     Raises:
         UnsupportedError: the estimator cannot handle the optimizer or the model; the message says what can.
@@ -225,8 +226,8 @@ class BilevelLearner:
     def outer_step(self, train_batch: Any, val_batch: Any) -> Lambda:
         """One step on λ; the hypergradient it used, before clipping.
 
-        One that is not finite changes nothing, is counted in `skipped` and warned of; `NonFiniteError` after
-        `max_skipped` in a row.
+        Where it or one of the losses is not finite, or the step would make λ so, nothing changes: that is counted in
+        `skipped` and warned of. `NonFiniteError` after `max_skipped` in a row.
         """
         started = time.perf_counter()
         self._accumulation.check(train_batch)
@@ -440,22 +441,29 @@ class BilevelLearner:
     def _say_if_not_certified(self) -> None:
         """Warn of the first hypergradient that nothing certifies."""
         certificate = self.certificate
-        if not certificate.certified and not self._has_warned:
+        if not certificate.certified and not self._has_warned and math.isfinite(self._losses()):
             self._has_warned = True
             warnings.warn(not_certified(certificate), UncertifiedWarning, stacklevel=4)
 
+    def _losses(self) -> float:
+        """The sum of those that the last hypergradient evaluated, on this rank."""
+        return sum(float(value) for value in self._problem.values.values())
+
     def _move(self, g: Tensor, started: float) -> None:
         """The step on λ along g `[N]`, or the report that there is none."""
-        norm = float(g.norm())  # not finite as soon as one entry is not
-        finite, lambda_ = math.isfinite(norm), self._flat()
-        if finite:
+        norm, lambda_ = float(g.norm()), self._flat()
+        number = self.outer_steps + self.skipped + 1
+        step = f"outer step {number}" + (f" ({self.place})" if self.place else "")
+        why = unusable(step, g, norm, math.isfinite(self._problem.ranks.averaged_number(self._losses())))
+        if why is None:
             shortened = g * (self.clip / norm) if self.clip is not None and norm > self.clip else g
             active = None if self.active_set is None else self._problem.structure.flatten(self.active)
-            descend(self.weights, self.outer_optimizer, self._problem.structure, shortened, active)
+            if not descend(self.weights, self.outer_optimizer, self._problem.structure, shortened, active):
+                why = undone(step, self.outer_optimizer, lambda_.dtype)
         certificate = self.certificate
         losses = {name: float(value) for name, value in self._problem.values.items()}
         row = OuterStep(
-            outer_step=self.outer_steps + self.skipped + 1,
+            outer_step=number,
             epoch=self.epoch + 1,
             inner_step=self.inner_steps,
             train_loss=losses.get("train_loss", math.nan),
@@ -464,23 +472,23 @@ class BilevelLearner:
             certificate=certificate.error,
             computed_in=certificate.computed_in,
             certified=certificate.certified,
-            skipped=not finite,
+            skipped=why is not None,
             seconds=self.clock.seconds,
             outer_seconds=time.perf_counter() - started,
         )
         self._history.add(dict(vars(row)), lambda_, g)
         self.recomputed += certificate.computed_in == "float64" and lambda_.dtype != torch.float64
         self.uncertified += not certificate.certified
-        if finite:
+        if why is None:
             self.outer_steps += 1
             self._skipped_in_a_row = 0
         else:
             self.skipped += 1
             self._skipped_in_a_row += 1
-            said = not_finite(row, self.place, g)
+            said = f"{why}; L_train = {row.train_loss:.4g}, L_val = {row.val_loss:.4g}; λ stays as it is"
             if self._skipped_in_a_row >= self.max_skipped:
                 raise NonFiniteError(
-                    f"{said}. It is the {self._skipped_in_a_row}th in a row (max_skipped): training stops"
+                    f"{said}. That makes {self._skipped_in_a_row} in a row (max_skipped): training stops"
                 )
             warnings.warn(said, NonFiniteWarning, stacklevel=3)
 

@@ -1,20 +1,24 @@
 """The step on λ, and what is said where there is none or it cannot be trusted."""
 
+import math
+from collections.abc import Iterable
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from bilevel_hpo.learner._history import OuterStep
+from bilevel_hpo.learner._before import Before
 from bilevel_hpo.problem import Certificate, Structure
 
-__all__ = ["descend", "not_certified", "not_finite"]
+__all__ = ["descend", "not_certified", "undone", "unusable"]
 
 
 def descend(
     weights: Any, optimizer: torch.optim.Optimizer, structure: Structure, g: Tensor, active: Tensor | None
-) -> None:
+) -> bool:
     """One step of `optimizer` on the parameters of `weights` along the hypergradient.
+
+    In half precision a step can leave λ that is not finite: Adam's eps of 10⁻⁸ is 0 in float16. Such a step is undone.
 
     Args:
         weights: the λ module.
@@ -22,32 +26,64 @@ def descend(
         structure: of λ.
         g: dL_val/dλ `[N]`; the chain rule of the module is applied here.
         active: True where λ `[N]` takes part; None for all.
+
+    Returns:
+        False where λ or a parameter behind it was not finite after the step: then `weights` and `optimizer` are as
+        they were.
     """
+    raw = list(cast(nn.Module, weights).parameters())
+    before = Before(raw, optimizer)
     optimizer.zero_grad()
-    pairs = zip(structure.parts(weights()), structure.parts(structure.unflatten(g)), strict=True)
-    learned = [(part, gi) for part, gi in pairs if part.requires_grad]
-    torch.autograd.backward([part for part, _ in learned], [gi for _, gi in learned])
+    with torch.enable_grad():
+        pairs = zip(structure.parts(weights()), structure.parts(structure.unflatten(g)), strict=True)
+        learned = [(part, gi) for part, gi in pairs if part.requires_grad]
+        torch.autograd.backward([part for part, _ in learned], [gi for _, gi in learned])
     resting: list[tuple[nn.Parameter, Tensor, Tensor]] = []
     if active is not None:
-        raw = cast(nn.Module, weights).parameters()
         for p, mask in zip(raw, structure.parts(structure.unflatten(active)), strict=True):
             resting.append((p, ~mask, p.detach().clone()))
             if p.grad is not None:
                 p.grad[~mask] = 0.0
     optimizer.step()
     with torch.no_grad():
-        for p, mask, before in resting:  # Adam's momentum would move them still
-            p.copy_(torch.where(mask, before, p))
+        for p, mask, value in resting:  # Adam's momentum would move them still
+            p.copy_(torch.where(mask, value, p))
+    finite = _finite(raw)  # before the projection, which makes a bound of ∞
     if hasattr(weights, "project_"):
         weights.project_()
+    with torch.no_grad():
+        finite = finite and _finite(structure.parts(weights()))
+    if not finite:
+        before.put_back()
+    return finite
 
 
-def not_finite(row: OuterStep, place: str, g: Tensor) -> str:
-    """What is said of a hypergradient that is left out."""
-    where = f" ({place})" if place else ""
+def _finite(tensors: Iterable[Tensor]) -> bool:
+    return all(bool(x.isfinite().all()) for x in tensors)
+
+
+def unusable(step: str, g: Tensor, norm: float, losses_finite: bool) -> str | None:
+    """Why λ must not move along `g`; None where it may.
+
+    Args:
+        step: names the outer step.
+        g: the hypergradient `[N]`.
+        norm: ‖g‖, in the dtype of g.
+        losses_finite: of both losses, on all ranks. A mean over nothing is NaN and its gradient 0.
+    """
+    wrong = int((~g.isfinite()).sum())
+    if wrong:
+        return f"the hypergradient of {step} is not finite in {wrong} of {g.numel()} entries"
+    if not math.isfinite(norm):
+        return f"the norm of the hypergradient of {step} is too large for {g.dtype}"
+    return None if losses_finite else f"the hypergradient of {step} is finite, but not its losses"
+
+
+def undone(step: str, optimizer: torch.optim.Optimizer, dtype: torch.dtype) -> str:
+    """What is said of a step that `descend` took back."""
     return (
-        f"the hypergradient of outer step {row.outer_step}{where} is not finite in {int((~g.isfinite()).sum())} of "
-        f"{g.numel()} entries; L_train = {row.train_loss:.4g}, L_val = {row.val_loss:.4g}; λ stays as it is"
+        f"the step of outer_optimizer {type(optimizer).__name__} made λ NaN or infinite in {step} and was undone "
+        f"({dtype} parameters; keep `weights` in float32, or choose an eps that is not 0 in that precision)"
     )
 
 
