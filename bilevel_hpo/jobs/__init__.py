@@ -2,6 +2,7 @@
 
 from bilevel_hpo.jobs._drive import drive
 from bilevel_hpo.jobs._plan import Plan
-from bilevel_hpo.jobs._workers import Workers, WorkersLostError, workers
+from bilevel_hpo.jobs._start import On, workers
+from bilevel_hpo.jobs._workers import Workers, WorkersLostError
 
-__all__ = ["Plan", "Workers", "WorkersLostError", "drive", "workers"]
+__all__ = ["On", "Plan", "Workers", "WorkersLostError", "drive", "workers"]

@@ -1,9 +1,11 @@
 """One driver for all plans: jobs go to the workers, results come back to the plans."""
 
-from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from heapq import heappop, heappush
+from itertools import count
+from queue import SimpleQueue
+from typing import TypeVar
 
 from bilevel_hpo.jobs._plan import Plan
 from bilevel_hpo.jobs._workers import Workers
@@ -18,28 +20,44 @@ def drive(plans: Sequence[Plan[J, R]], workers: Workers[J, R], ended: Callable[[
     """Work until no plan has a job left. An error in a job ends the run; results that are there are kept.
 
     Args:
-        plans: in the order of their importance: jobs of the first go first.
+        plans: in the order of their importance: among jobs that wait, those of the first go first.
         workers: of `bilevel_hpo.jobs.workers`.
         ended: called after each job whose result its plan has taken.
     """
-    ready: deque[tuple[Plan[J, R], J]] = deque()
-    running: dict[Future[R], tuple[Plan[J, R], J]] = {}
-    asked: Sequence[Any] = plans
+    numbers = count()
+    waiting: list[tuple[int, int, J]] = []  # a heap by place of the plan, then in the order of asking
+    running: dict[Future[R], tuple[int, J]] = {}
+    over: SimpleQueue[Future[R]] = SimpleQueue()
+
+    def follow(future: Future[R], place: int, job: J) -> None:
+        running[future] = place, job
+        future.add_done_callback(over.put)
+
     while True:
-        for plan in asked:
-            ready.extend((plan, job) for job in plan.start())
-        while ready and len(running) < workers.slots:
-            plan, job = ready.popleft()
-            running[workers.submit(job)] = plan, job
+        for place, plan in enumerate(plans):  # all: what one waits for may be another's result
+            for job in plan.start():
+                heappush(waiting, (place, next(numbers), job))
+        while waiting and len(running) < workers.slots:
+            place, _, job = heappop(waiting)
+            follow(workers.submit(job, place), place, job)
         if not running:
             return
-        done, _ = wait(running, return_when=FIRST_COMPLETED)
-        asked = []
-        for future in done:
-            plan, job = running.pop(future)
-            if workers.is_lost(future):
-                ready.appendleft((plan, job))
+        for future in sorted(_taken(over), key=_failed):
+            place, job = running.pop(future)
+            if (again := workers.again(future)) is not None:
+                follow(again, place, job)
                 continue
-            plan.finish(job, future.result())
+            plans[place].finish(job, future.result())
             ended(job)
-            asked.append(plan)
+
+
+def _taken(over: "SimpleQueue[Future[R]]") -> Iterator[Future[R]]:
+    """All that have ended; at least one is waited for."""
+    yield over.get()
+    while not over.empty():
+        yield over.get()
+
+
+def _failed(future: Future[R]) -> bool:
+    """Sorts by whether there is a result, so that an error keeps no plan from the results that came with it."""
+    return future.cancelled() or future.exception() is not None

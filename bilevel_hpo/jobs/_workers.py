@@ -1,45 +1,38 @@
-"""Where jobs run: in this process, in a pool of processes, on a Dask cluster, or on any executor."""
+"""What `drive` asks of those who do the jobs."""
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future
-from contextlib import contextmanager
-from typing import Any, Generic, TypeVar
+from concurrent.futures import Future
+from typing import Generic, TypeVar
 
-__all__ = ["Workers", "WorkersLostError", "workers"]
+__all__ = ["Workers", "WorkersLostError"]
 
 J = TypeVar("J")
 R = TypeVar("R")
 
 
 class WorkersLostError(RuntimeError):
-    """Processes that ran a job ended again and again; the message names the job and what may be the cause."""
+    """What ran a job is gone, and trying again has not helped; the message names the job and what may be the cause."""
 
 
 class Workers(Generic[J, R]):
-    """Jobs of one function on an executor."""
+    """Those who do the jobs of one function."""
 
     slots: int
     """Jobs that are handed over at a time; 1 where they run in this process."""
 
-    def submit(self, job: J) -> Future[R]:
-        """Begin a job."""
+    def submit(self, job: J, place: int) -> Future[R]:
+        """Begin a job.
+
+        Args:
+            job: what the function is called with.
+            place: of its plan. Where jobs queue, those of a lower place go first.
+        """
         raise NotImplementedError
 
-    def is_lost(self, future: Future[R]) -> bool:
-        """Whether a future that has ended is without a result because its process is gone: its job must be submitted
-        again. WorkersLostError where that has happened too often."""
+    def again(self, future: Future[R]) -> Future[R] | None:
+        """To be asked about every future that has ended: the future of the next attempt, if what ran the job is gone;
+        otherwise None.
+
+        Raises:
+            WorkersLostError: that has happened too often.
+        """
         raise NotImplementedError
-
-
-@contextmanager
-def workers(function: Callable[[J], R], on: int | str | Executor | Any | None = None) -> Iterator[Workers[J, R]]:
-    """Workers for jobs of `function`, until the block ends; an error in the block begins no further job.
-
-    Args:
-        function: job ↦ result. It is sent to each process once, by cloudpickle, so that closures, functions of a
-            notebook and the data in them are welcome.
-        on: None or 1: in this process, one after the other. n: a pool of so many processes of one thread each. A Dask
-            scheduler by its address ("tcp://…") or a `distributed.Client`. Any `concurrent.futures.Executor`.
-    """
-    raise NotImplementedError
-    yield

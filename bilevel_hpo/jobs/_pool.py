@@ -1,0 +1,87 @@
+"""A pool of processes on this machine, each of which can be lost alone."""
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import Pipe
+from typing import Generic, TypeVar
+
+from loky.process_executor import TerminatedWorkerError
+
+from bilevel_hpo.jobs._process import Process
+from bilevel_hpo.jobs._remote import ship
+from bilevel_hpo.jobs._workers import Workers, WorkersLostError
+
+__all__ = ["Pool"]
+
+J = TypeVar("J")
+R = TypeVar("R")
+
+_ATTEMPTS = 3
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Attempt(Generic[J]):
+    job: J
+    number: int
+    process: Process
+
+
+class Pool(Workers[J, R]):
+    """Processes of one thread each. If the system kills one, its job runs again in a new one; the others go on.
+
+    Args:
+        function: job ↦ result.
+        count: processes, which start when there are jobs for them.
+    """
+
+    def __init__(self, function: Callable[[J], R], count: int) -> None:
+        self.slots = count
+        self._shipped = ship(function)
+        self._parent, self._life = Pipe(duplex=False)  # the processes read one end; the other is open while this lives
+        self._free: list[Process] = []
+        self._attempts: dict[Future[R], _Attempt[J]] = {}
+
+    def submit(self, job: J, place: int) -> Future[R]:
+        """Begin a job in a process that has none."""
+        return self._begin(job, 1, self._free.pop() if self._free else self._new())
+
+    def again(self, future: Future[R]) -> Future[R] | None:
+        """The next attempt if the process was killed."""
+        attempt = self._attempts.pop(future)
+        lost = future.exception()
+        if not isinstance(lost, TerminatedWorkerError):
+            self._free.append(attempt.process)
+            attempt.process.check()
+            return None
+        attempt.process.close(kill=True)
+        if attempt.number == _ATTEMPTS:
+            raise WorkersLostError(
+                f"its process was killed in each of {_ATTEMPTS} attempts at job {attempt.job!r}: out of memory? Fewer "
+                "processes at a time need less"
+            ) from lost
+        _logger.warning(
+            "A process was killed: out of memory? Attempt %d of %d at job %r",
+            attempt.number + 1,
+            _ATTEMPTS,
+            attempt.job,
+        )
+        return self._begin(attempt.job, attempt.number + 1, self._new())
+
+    def close(self, *, kill: bool) -> None:
+        """End the processes; with `kill` in the midst of their jobs."""
+        processes = self._free + [attempt.process for attempt in self._attempts.values()]
+        with ThreadPoolExecutor(max(1, len(processes))) as threads:
+            list(threads.map(lambda process: process.close(kill=kill), processes))
+        self._parent.close()
+        self._life.close()
+
+    def _new(self) -> Process:
+        return Process(self._shipped, self._parent)
+
+    def _begin(self, job: J, number: int, process: Process) -> Future[R]:
+        future = process.submit(job)
+        self._attempts[future] = _Attempt(job, number, process)
+        return future

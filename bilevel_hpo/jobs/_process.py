@@ -1,0 +1,71 @@
+"""One process of a pool."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from typing import Any
+
+import loky
+
+from bilevel_hpo.jobs._remote import Shipped, call, keep, use_one_thread
+
+__all__ = ["Process"]
+
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+
+
+class Process:
+    """A loky executor of one process, which starts with the first job. Loky does not run the script's `__main__` in it.
+
+    Args:
+        shipped: the function of its jobs.
+        parent: reads the end of the driver's life.
+    """
+
+    def __init__(self, shipped: Shipped, parent: Connection) -> None:
+        self._key = shipped.key
+        self._executor = loky.ProcessPoolExecutor(1, initializer=_start, initargs=(parent,), env=_ONE_THREAD)
+        with _interrupts_wait():
+            self._kept = self._executor.submit(keep, shipped)
+
+    def submit(self, job: Any) -> Future[Any]:
+        """Begin a job."""
+        future: Future[Any] = self._executor.submit(call, self._key, job)
+        return future
+
+    def check(self) -> None:
+        """After a job: an error in unpickling the function goes before the job's own."""
+        self._kept.result()
+
+    def close(self, *, kill: bool) -> None:
+        """End it; with `kill` in the midst of a job."""
+        self._executor.shutdown(kill_workers=kill)
+
+
+def _start(parent: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the driver, which ends this process
+    threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
+    use_one_thread()
+
+
+def _end_with_parent(parent: Connection) -> None:
+    """A killed driver must not leave processes behind that go on computing."""
+    parent.poll(None)
+    os._exit(1)
+
+
+@contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """A process that starts inside never sees Ctrl-C, not even while it imports; this one sees it at the end."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,0 +1,72 @@
+"""What happens where a job runs: its function arrives as bytes, becomes a function once in each process, is called."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from platform import node
+from threading import Lock
+from typing import Any
+
+import cloudpickle
+import torch
+
+__all__ = ["Shipped", "call", "call_shipped", "keep", "ship", "use_one_thread"]
+
+_KEPT = 4  # functions in a process that serves several drivers, or one driver for long
+
+_functions: dict[str, Callable[[Any], Any]] = {}
+_lock = Lock()
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """A function on its way; a process sees by the key whether it has it already."""
+
+    key: str
+    pickled: bytes
+
+
+def ship(function: Callable[[Any], Any]) -> Shipped:
+    """The function with all that it refers to and that cannot be imported: closures, notebook cells, their data."""
+    pickled = cloudpickle.dumps(function)
+    return Shipped(hashlib.sha256(pickled).hexdigest(), pickled)
+
+
+def keep(shipped: Shipped) -> None:
+    """Have the function ready for `call`."""
+    with _lock:
+        if shipped.key not in _functions:
+            function = _unpickled(shipped)
+            while len(_functions) >= _KEPT:
+                del _functions[next(iter(_functions))]
+            _functions[shipped.key] = function
+
+
+def call(key: str, job: Any) -> Any:
+    """The result of a job of a function that is kept."""
+    return _functions[key](job)
+
+
+def call_shipped(shipped: Shipped, job: Any) -> Any:
+    """The result of a job, wherever it is: the function comes along."""
+    keep(shipped)
+    return call(shipped.key, job)
+
+
+def use_one_thread() -> None:
+    """For a process that shares its machine with others of its kind; news of Optuna stay away too."""
+    torch.set_num_threads(1)
+    import optuna  # noqa: PLC0415  half a second, which the driver need not spend
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def _unpickled(shipped: Shipped) -> Callable[[Any], Any]:
+    try:
+        function: Callable[[Any], Any] = cloudpickle.loads(shipped.pickled)
+    except Exception as error:
+        raise RuntimeError(
+            f"the function of the jobs cannot be unpickled on {node()}: {type(error).__name__}: {error}. Workers need "
+            "every module that it imports, and Python and packages in the versions of the driver"
+        ) from error
+    return function
