@@ -30,6 +30,7 @@ from bilevel_hpo.problem import (
     SettingsOf,
     checked_scalar,
     eval_mode,
+    kept_attributes,
 )
 from bilevel_hpo.signal import Signal, signal
 
@@ -249,7 +250,8 @@ class BilevelLearner:
                 self._problem, self._flat(), train_batch, lambda lambda_: self._backward(lambda_, train_batch)
             )
             self._problem.values["train_loss"] = loss = upcoming.loss
-            g = self.estimator.of(self._problem, upcoming, val_batch)
+            with kept_attributes(self._problem.model):
+                g = self.estimator.of(self._problem, upcoming, val_batch)
             self._say_if_not_certified()
             self._take_inner_step()
         else:
@@ -421,7 +423,8 @@ class BilevelLearner:
     def _estimate(self, train_batch: Any, val_batch: Any) -> Tensor:
         """g `[N]`."""
         self._forget()
-        g = self.estimator(self._problem, self._flat(), train_batch, val_batch).detach()
+        with kept_attributes(self._problem.model):
+            g = self.estimator(self._problem, self._flat(), train_batch, val_batch).detach()
         self._say_if_not_certified()
         return g
 

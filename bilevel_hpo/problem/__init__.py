@@ -1,5 +1,6 @@
 """The bi-level problem as pure functions of θ and λ, whatever the model runs under; what its inner step is made of."""
 
+from bilevel_hpo.problem._attributes import kept_attributes
 from bilevel_hpo.problem._certificate import Certificate
 from bilevel_hpo.problem._clipping import ClipNorm, Clipped, Clipping, ClipValue
 from bilevel_hpo.problem._composed import Composed
@@ -24,5 +25,6 @@ __all__ = [
     "checked_scalar",
     "custom_functions",
     "eval_mode",
+    "kept_attributes",
     "once_differentiable_functions",
 ]

@@ -1,0 +1,65 @@
+"""Tensors that modules keep as plain attributes, without registering them as buffers."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["kept_attributes"]
+
+_OF_EVERY_MODULE = frozenset(nn.Module().__dict__)
+
+
+class _Kept(NamedTuple):
+    tensor: Tensor
+    version: int | None
+    """None where it is not counted (inference tensors)."""
+    values: Tensor | None
+    """A copy; None for a result with a graph, which nobody writes into."""
+
+
+@contextlib.contextmanager
+def kept_attributes(model: nn.Module) -> Iterator[None]:
+    """What the code inside assigns to tensor attributes of the modules of `model`, or writes into them, is put back.
+
+    `self.last_attention = attn` in a forward pass, or a running mean that is no buffer, would otherwise keep what the
+    last pass of an estimator left: another batch, another dtype, a graph. Buffers need no such care: an estimator works
+    on copies. Attributes that are no tensors (a count of calls, a list) stay as they are left.
+    """
+    before = [(module, _own(module)) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for module, kept in before:
+            _put_back(module, kept)
+
+
+def _own(module: nn.Module) -> dict[str, object]:
+    """Its attributes by name, tensors as `_Kept`."""
+    return {
+        name: _kept(value) if isinstance(value, Tensor) else value
+        for name, value in vars(module).items()
+        if name not in _OF_EVERY_MODULE
+    }
+
+
+def _kept(tensor: Tensor) -> _Kept:
+    version = None if tensor.is_inference() else tensor._version
+    return _Kept(tensor, version, tensor.detach().clone() if tensor.grad_fn is None else None)
+
+
+def _put_back(module: nn.Module, kept: dict[str, object]) -> None:
+    attributes = vars(module)
+    for name, now in list(attributes.items()):
+        if isinstance(now, Tensor) and name not in kept and name not in _OF_EVERY_MODULE:
+            del attributes[name]
+        elif isinstance(now, Tensor) and name in kept and not isinstance(kept[name], _Kept):
+            attributes[name] = kept[name]
+    for name, value in kept.items():
+        if isinstance(value, _Kept):
+            attributes[name] = value.tensor
+            if value.version is not None and value.tensor._version != value.version and value.values is not None:
+                with torch.no_grad():
+                    value.tensor.copy_(value.values)
