@@ -52,14 +52,17 @@ def _kept(tensor: Tensor) -> _Kept:
 
 def _put_back(module: nn.Module, kept: dict[str, object]) -> None:
     attributes = vars(module)
-    for name, now in list(attributes.items()):
-        if isinstance(now, Tensor) and name not in kept and name not in _OF_EVERY_MODULE:
+    for name in [name for name in attributes if name not in _OF_EVERY_MODULE]:
+        before = kept.get(name)
+        if attributes[name] is before or type(before) is _Kept or not isinstance(attributes[name], Tensor):
+            continue
+        if name in kept:
+            attributes[name] = before
+        else:
             del attributes[name]
-        elif isinstance(now, Tensor) and name in kept and not isinstance(kept[name], _Kept):
-            attributes[name] = kept[name]
-    for name, value in kept.items():
-        if isinstance(value, _Kept):
-            attributes[name] = value.tensor
-            if value.version is not None and value.tensor._version != value.version and value.values is not None:
+    for name, before in kept.items():
+        if type(before) is _Kept:
+            attributes[name] = before.tensor
+            if before.version is not None and before.tensor._version != before.version and before.values is not None:
                 with torch.no_grad():
-                    value.tensor.copy_(value.values)
+                    before.tensor.copy_(before.values)

@@ -105,11 +105,16 @@ def test_attributes_come_back_after_an_error_and_others_are_left_alone():
     model = nn.Linear(2, 2)
     model.note, model.cache, model.tensor = "a", [1], torch.zeros(2)
     bias = model.bias
-    with pytest.raises(KeyError), kept_attributes(model):
-        model.note, model.tensor = "b", torch.ones(3)
-        model.cache.append(2)
-        del model.tensor
-        raise KeyError
+
+    def fails():
+        with kept_attributes(model):
+            model.note, model.tensor = "b", torch.ones(3)
+            model.cache.append(2)
+            del model.tensor
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fails()
     assert torch.equal(model.tensor, torch.zeros(2))
     assert (model.note, model.cache) == ("b", [1, 2])
     assert model.bias is bias
