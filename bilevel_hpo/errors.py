@@ -1,10 +1,14 @@
 """What the engine raises, and warns of."""
 
-__all__ = ["NonFiniteError", "NonFiniteWarning", "UncertifiedWarning", "UnsupportedError"]
+__all__ = ["DivergedError", "NonFiniteError", "NonFiniteWarning", "UncertifiedWarning", "UnsupportedError"]
 
 
 class UnsupportedError(TypeError):
     """An optimizer, module or loss that an estimator cannot handle; the message says what to use instead."""
+
+
+class DivergedError(ArithmeticError):
+    """A training came to numbers that are not finite; a comparison notes it and goes on without its scores."""
 
 
 class NonFiniteError(ArithmeticError):

@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import IO, Any
 
 import pandas as pd
+from filelock import FileLock, Timeout
 
 __all__ = [
     "RunError",
+    "differences",
+    "locked",
     "open_folder",
     "read_json",
     "replacing",
@@ -23,6 +26,7 @@ __all__ = [
 
 
 _ABSENT = object()
+_LOCK = ".lock"
 
 
 class RunError(ValueError):
@@ -39,26 +43,45 @@ def open_folder(folder: Path, config: dict[str, Any], *, resume: bool) -> None:
         before, now = read_json(path), json.loads(json.dumps(config))
         if not resume:
             raise RunError(f"{folder} holds a run already; add --resume to go on with it, or choose another --out")
-        different = "; ".join(_differences("", before, now))
+        different = "; ".join(differences("", before, now))
         if different:
             raise RunError(
                 f"{path}: --resume needs the same configuration, but {different}. Choose another --out for a new run"
             )
         return
-    if folder.exists() and any(folder.iterdir()):
+    if folder.exists() and any(path.name != _LOCK for path in folder.iterdir()):
         raise RunError(f"{folder} is not empty and holds no run (no config.json); choose another --out")
     folder.mkdir(parents=True, exist_ok=True)
     write_json(path, config)
 
 
-def _differences(name: str, before: Any, now: Any) -> Iterator[str]:
-    """What differs between two contents of JSON: `settings.lr was 0.1, now 0.2`."""
+def differences(name: str, before: Any, now: Any) -> Iterator[str]:
+    """What is not the same in two contents of JSON: `settings.lr was 0.1, now 0.2`."""
     if isinstance(before, dict) and isinstance(now, dict):
         for key in sorted({*before, *now}):
-            yield from _differences(f"{name}.{key}" if name else key, before.get(key, _ABSENT), now.get(key, _ABSENT))
+            yield from differences(f"{name}.{key}" if name else key, before.get(key, _ABSENT), now.get(key, _ABSENT))
     elif before != now:
         was, is_now = ("absent" if value is _ABSENT else repr(value) for value in (before, now))
         yield f"{name or 'it'} was {was}, now {is_now}"
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """`folder`, made if it is not there, belongs to this process inside; if it dies, the system takes it back.
+
+    Raises:
+        RunError: another process has it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / _LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise RunError(f"{folder}: another process is at work in this folder") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def write_json(path: Path, content: Any) -> None:

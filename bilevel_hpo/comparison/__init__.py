@@ -1,0 +1,58 @@
+"""Learned λ against constant and searched λ, for any model: one training function, one folder, one report."""
+
+from bilevel_hpo.comparison._answers import Answers, On, Progress, run_methods
+from bilevel_hpo.comparison._compare import Comparison, compare, default_methods, equal
+from bilevel_hpo.comparison._constant import Constant, Frozen
+from bilevel_hpo.comparison._fixed import FixedWeights
+from bilevel_hpo.comparison._jobs import Job, Trained
+from bilevel_hpo.comparison._learned import Learned
+from bilevel_hpo.comparison._plans import OneTraining
+from bilevel_hpo.comparison._record import write_record
+from bilevel_hpo.comparison._run import Run
+from bilevel_hpo.comparison._scores import Metric, Scores
+from bilevel_hpo.comparison._searched import Searched, best_constant, gp, grid, random, tpe
+from bilevel_hpo.comparison._setting import Answer, Bundle, Method, MethodPlan, Setting, Trial
+from bilevel_hpo.comparison._single import Single
+from bilevel_hpo.comparison._trainer import Together, Training
+from bilevel_hpo.comparison._verdict import OUTER_STEP_COLUMNS, Verdict, outer_steps_of, verdict_of
+
+__all__ = [
+    "OUTER_STEP_COLUMNS",
+    "Answer",
+    "Answers",
+    "Bundle",
+    "Comparison",
+    "Constant",
+    "FixedWeights",
+    "Frozen",
+    "Job",
+    "Learned",
+    "Method",
+    "MethodPlan",
+    "Metric",
+    "On",
+    "OneTraining",
+    "Progress",
+    "Run",
+    "Scores",
+    "Searched",
+    "Setting",
+    "Single",
+    "Together",
+    "Trained",
+    "Training",
+    "Trial",
+    "Verdict",
+    "best_constant",
+    "compare",
+    "default_methods",
+    "equal",
+    "gp",
+    "grid",
+    "outer_steps_of",
+    "random",
+    "run_methods",
+    "tpe",
+    "verdict_of",
+    "write_record",
+]

@@ -1,0 +1,105 @@
+"""Every method and seed, their trainings on the workers, their answers kept."""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from typing import Any
+
+from bilevel_hpo.comparison._describe import described
+from bilevel_hpo.comparison._jobs import Trained
+from bilevel_hpo.comparison._learned import Learned
+from bilevel_hpo.comparison._setting import Answer, Bundle, Method, MethodPlan, Setting
+from bilevel_hpo.comparison._store import Store
+from bilevel_hpo.comparison._trainer import Together, Trainer, Training
+from bilevel_hpo.jobs import drive, workers
+
+__all__ = ["Answers", "On", "Progress", "run_methods"]
+
+Answers = dict[tuple[str, int], Answer]
+"""By method and seed, in the order of methods, then seeds."""
+
+On = int | str | Executor | Any
+"""Where trainings run, see `bilevel_hpo.jobs.workers`."""
+
+Progress = Callable[[int, int], object]
+"""Called with the trainings that are done, and those that there are in all."""
+
+
+class _Kept:
+    """A plan whose trainings are looked up in the folder before they are asked for, and written there when they end."""
+
+    def __init__(self, method: Method, seed: int, setting: Setting, ended: Callable[[int], object]) -> None:
+        self._plan: MethodPlan = method.plan(setting, seed)
+        self._key, self._setting, self._ended = (method.name, seed), setting, ended
+        self._store = Store(setting.folder, described(method))
+
+    def start(self) -> Sequence[Bundle]:
+        """What the plan asks for and the folder does not have."""
+        wanted: list[Bundle] = []
+        asked = deque(self._plan.start())
+        while asked:
+            bundle = asked.popleft()
+            known = [trained for trained in map(self._store.read, bundle) if trained is not None]
+            if len(known) < len(bundle):
+                wanted.append(bundle)
+            else:
+                self._take(bundle, known)
+                asked.extend(self._plan.start())
+        return wanted
+
+    def finish(self, job: Bundle, result: list[Trained]) -> None:
+        """Keep the records, then tell the plan."""
+        for each, trained in zip(job, result, strict=True):
+            self._store.write(each, trained)
+        self._take(job, result)
+
+    def _take(self, bundle: Bundle, found: list[Trained]) -> None:
+        self._plan.finish(bundle, found)
+        self._ended(len(bundle))
+        if self._plan.answer is not None:
+            self._setting.answers[self._key] = self._plan.answer
+
+
+def run_methods(
+    training: Training,
+    methods: Sequence[Method],
+    seeds: Sequence[int],
+    setting: Setting,
+    *,
+    on: On = None,
+    together: Together | None = None,
+    progress: Progress = lambda done, total: None,
+) -> Answers:
+    """Train what is not in `setting.folder` yet; the same call ends with the same answers, however often it is killed.
+
+    Args:
+        training: the user's function.
+        methods: with different names.
+        seeds: of every method.
+        setting: what the methods have in common.
+        on: where to train, see `bilevel_hpo.jobs.workers`.
+        together: trains several points of a search in one.
+        progress: called with trainings done and trainings in all.
+    """
+    total, done = len(seeds) * sum(method.trainings(setting) for method in methods), 0
+
+    def ended(count: int) -> None:
+        nonlocal done
+        done += count
+        progress(done, total)
+
+    # Seed by seed, so that an unfinished run has whole seeds; in one the searches first, whose trainings wait for each
+    # other.
+    first = sorted(methods, key=lambda method: -method.trainings(setting))
+    plans = [_Kept(method, seed, setting, ended) for seed in seeds for method in first]
+    learned = {method.name: method for method in methods if isinstance(method, Learned)}
+    progress(0, total)
+    with workers(Trainer(training, together, setting.weights, learned, setting.metric), on) as pool:
+        had = -1
+        while had < len(setting.answers) < len(plans):  # answers read from files are no results that end a wait
+            had = len(setting.answers)
+            drive(plans, pool)
+    missing = [method.name for method in methods if (method.name, seeds[0]) not in setting.answers]
+    if missing:
+        raise ValueError(f"methods: {missing} wait for something that no other method gives")
+    return {(method.name, seed): setting.answers[method.name, seed] for method in methods for seed in seeds}

@@ -1,0 +1,61 @@
+"""One training of a comparison: what is asked for, and what comes back. Plain values, that travel between machines."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["Job", "Trained"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training."""
+
+    method: str
+    seed: int
+    number: int
+    """Of the training among those of its method and seed; a search trains its winner again, last."""
+    lambda_: tuple[float, ...] | None
+    """Constant λ, all entries in their order `[N]`; None where the method learns it."""
+    test: bool
+    """Whether the scores on the test data are wanted."""
+    options: Mapping[str, float] = field(default_factory=dict)
+    """What else its method tells the training."""
+
+    @property
+    def name(self) -> str:
+        """Of its file."""
+        return f"{self.method}-seed{self.seed}-{self.number}"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The numbers of one training; NaN where there is none."""
+
+    selection: dict[str, float]
+    """By task; empty if the training failed."""
+    test: dict[str, float] = field(default_factory=dict)
+    """Likewise; empty if they were not wanted."""
+    seconds: float = 0.0
+    """Of training, without evaluation; where no learner was used, of everything."""
+    cpu_seconds: float = 0.0
+    """Processor seconds of everything; `compare` measures them."""
+    epochs: int = 0
+    """0 where no learner was used."""
+    training_runs: int = 1
+    """Models that were trained."""
+    lambda_: list[float] = field(default_factory=list)
+    """λ at the end, all entries in their order `[N]`; empty where the training has none."""
+    trajectory: list[list[float]] = field(default_factory=list)
+    """λ at the start and after every epoch `[epochs + 1, N]`, or at the start and the end `[2, N]`; empty where λ is
+    constant."""
+    curve: list[dict[str, float]] = field(default_factory=list)
+    """A row per epoch: epoch, seconds, train_loss, selection, and what an adapter adds."""
+    outer_steps: list[dict[str, Any]] = field(default_factory=list)
+    """A row per outer step: the scalars of `learner.history`."""
+    signal: dict[str, Any] | None = None
+    """A `Verdict`: whether there was anything to learn."""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """Of `Scores.extra`."""
+    failure: str = ""
+    """Why there are no scores: the training diverged."""

@@ -1,0 +1,58 @@
+"""λ learned by hypergradient within the training."""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import nn
+
+from bilevel_hpo.comparison._plans import OneTraining
+from bilevel_hpo.comparison._setting import Setting
+from bilevel_hpo.hypergradients import Hypergradient, OneStep
+
+__all__ = ["Learned"]
+
+
+@dataclass(frozen=True)
+class Learned:
+    """λ is learned during the training: one training."""
+
+    name: str = "learned"
+    title: str = "learned in one training"
+    hypergradient: Hypergradient = field(default_factory=OneStep)
+    outer_lr: float = 0.02
+    """Of Adam, on the raw parameters of λ."""
+    outer_every: int | Literal["epoch"] = 8
+    """As of `BilevelLearner.fit`."""
+    warm_up: float = 0.25
+    """Share of all inner steps before the first outer step: until then hypergradients say what is good for the next
+    steps, and not for the end."""
+    weights: nn.Module | None = None
+    """λ under another constraint, or from another start, than the comparison's; of the same shape."""
+    learner: Mapping[str, Any] = field(default_factory=dict)
+    """Further arguments of `BilevelLearner`, such as `clip`."""
+
+    group: ClassVar[str] = "learned"
+
+    def trainings(self, setting: Setting) -> int:
+        """One."""
+        return 1
+
+    def plan(self, setting: Setting, seed: int) -> OneTraining:
+        """λ stays open."""
+        return OneTraining(self.name, seed, None)
+
+    def start(self, weights: nn.Module) -> nn.Module:
+        """λ before the training, a copy."""
+        return copy.deepcopy(weights if self.weights is None else self.weights)
+
+    def options(self, weights: nn.Module) -> dict[str, Any]:
+        """Arguments of `BilevelLearner` that say how λ is learned."""
+        outer = torch.optim.Adam(weights.parameters(), lr=self.outer_lr)
+        return {"hypergradient": copy.deepcopy(self.hypergradient), "outer_optimizer": outer, **self.learner}
+
+    def schedule(self, inner_steps: int) -> dict[str, Any]:
+        """Arguments of `BilevelLearner.fit`, for a training of `inner_steps`."""
+        return {"outer_every": self.outer_every, "warm_up": round(self.warm_up * inner_steps)}

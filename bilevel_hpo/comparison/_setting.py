@@ -1,0 +1,98 @@
+"""What the methods of a comparison have in common, and what they know of each other."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import nn
+
+from bilevel_hpo.comparison._jobs import Job, Trained
+from bilevel_hpo.comparison._scores import Metric
+from bilevel_hpo.jobs import Plan
+
+__all__ = ["Answer", "Bundle", "Method", "MethodPlan", "Setting", "Trial"]
+
+Bundle = tuple[Job, ...]
+"""Trainings that are done as one; mostly a single one."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training of a search."""
+
+    params: Mapping[str, float]
+    """λ by axis."""
+    selection: float
+    """Mean over the tasks; NaN if the training failed."""
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a method has found for one seed, and at which cost."""
+
+    trained: Trained
+    """With the scores on the test data."""
+    training_runs: int
+    seconds: float
+    cpu_seconds: float
+    epochs: int
+    trials: Sequence["Trial"] = ()
+    """Of a search, in its order."""
+
+    def after(self, other: "Answer") -> "Answer":
+        """This answer, with the cost of another that it needed."""
+        return replace(
+            self,
+            training_runs=self.training_runs + other.training_runs,
+            seconds=self.seconds + other.seconds,
+            cpu_seconds=self.cpu_seconds + other.cpu_seconds,
+            epochs=self.epochs + other.epochs,
+        )
+
+
+class MethodPlan(Plan[Bundle, list[Trained]], Protocol):
+    """The trainings of one method and seed."""
+
+    answer: Answer | None
+    """Once all have ended."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Of one comparison."""
+
+    weights: nn.Module
+    """λ as it begins; never changed."""
+    metric: Metric
+    folder: Path
+    """For what must be there after an interruption."""
+    storage: str | None
+    """Where searches keep their studies; a journal in `folder` when None."""
+    about: Mapping[str, Any]
+    """What else decides the scores, JSON."""
+    answers: dict[tuple[str, int], Answer] = field(default_factory=dict)
+    """By method and seed, as they come."""
+
+
+class Method(Protocol):
+    """A way of choosing λ: a frozen record."""
+
+    @property
+    def name(self) -> str:
+        """Short, for files and commands."""
+
+    @property
+    def title(self) -> str:
+        """For people."""
+
+    @property
+    def group(self) -> str:
+        """learned, constant, search, frozen, or a word of your own."""
+
+    def trainings(self, setting: Setting) -> int:
+        """For one seed, as the progress counts them."""
+
+    def plan(self, setting: Setting, seed: int) -> MethodPlan:
+        """The trainings for one seed."""

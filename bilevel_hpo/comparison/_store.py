@@ -1,0 +1,83 @@
+"""One small file for every finished training, with a checksum."""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from bilevel_hpo.comparison._jobs import Job, Trained
+from bilevel_hpo.run_folder import RunError, differences, read_json, write_json
+
+__all__ = ["Store"]
+
+
+class Store:
+    """Finished trainings of one method.
+
+    Args:
+        folder: of the files.
+        method: what the method is, in JSON; a training of another one is refused.
+    """
+
+    def __init__(self, folder: Path, method: Any) -> None:
+        self._folder, self._method = folder, json.loads(json.dumps(method))
+
+    def read(self, job: Job) -> Trained | None:
+        """The record of a training that has ended.
+
+        Raises:
+            RunError: its file is damaged, or of another λ or version.
+        """
+        path = self._path(job)
+        if not path.exists():
+            return None
+        content = read_json(path)
+        if not isinstance(content, dict) or content.get("sha256") != _sum(content.get("trained"), content.get("job")):
+            raise RunError(f"{path} is damaged: its content does not have the checksum it was written with; delete it")
+        asked = self._asked(job)
+        if content["job"] != asked:
+            different = "; ".join(differences("", content["job"], asked))
+            raise RunError(f"{path} is of another training: {different}. Choose another folder for a new run")
+        if content["trained"].keys() != {field.name for field in fields(Trained)}:
+            raise RunError(f"{path} was written by another version; repeat the run in another folder")
+        return Trained(**_with_nan(content["trained"]))
+
+    def write(self, job: Job, trained: Trained) -> None:
+        """Keep a record, whole or not at all."""
+        plain, asked = _without_nan(asdict(trained)), self._asked(job)
+        write_json(self._path(job), {"job": asked, "trained": plain, "sha256": _sum(plain, asked)})
+
+    def _asked(self, job: Job) -> Any:
+        return json.loads(json.dumps(asdict(job))) | {"method": self._method}
+
+    def _path(self, job: Job) -> Path:
+        return self._folder / f"{job.name}.json"
+
+
+_SCORES = ("selection", "test")
+
+
+def _sum(trained: Any, job: Any) -> str:
+    return hashlib.sha256(json.dumps([job, trained], sort_keys=True).encode()).hexdigest()
+
+
+def _without_nan(x: Any) -> Any:
+    """JSON has no NaN and no infinity: null stands for them."""
+    if isinstance(x, Mapping):
+        return {str(key): _without_nan(value) for key, value in x.items()}
+    if isinstance(x, list | tuple):
+        return [_without_nan(value) for value in x]
+    return None if isinstance(x, float) and not math.isfinite(x) else x
+
+
+def _with_nan(trained: dict[str, Any]) -> dict[str, Any]:
+    """NaN where a number is missing among the scores and the rows of the curve."""
+    back = {name: _numbers(trained[name]) for name in _SCORES}
+    return trained | back | {"curve": [_numbers(row) for row in trained["curve"]]}
+
+
+def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
+    return {name: math.nan if value is None else value for name, value in row.items()}

@@ -1,0 +1,90 @@
+"""A job in a worker process: the user's training function is called, and its scores are taken."""
+
+import copy
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import cast
+
+import torch
+from torch import nn
+
+from bilevel_hpo.comparison._fixed import FixedWeights
+from bilevel_hpo.comparison._jobs import Job, Trained
+from bilevel_hpo.comparison._learned import Learned
+from bilevel_hpo.comparison._run import Run
+from bilevel_hpo.comparison._scores import Metric, Scores, by_task
+from bilevel_hpo.comparison._setting import Bundle
+from bilevel_hpo.errors import DivergedError, NonFiniteError
+from bilevel_hpo.learner import Weights
+
+__all__ = ["Together", "Trainer", "Training"]
+
+Training = Callable[[Run], Scores | Trained]
+"""The user's training function: one seed and one way of choosing λ ↦ how good it is. One that keeps records of its own
+returns them as `Trained`."""
+
+Together = Callable[[Sequence[Run]], Sequence[Scores | Trained]]
+"""The same for several runs of one seed that differ in their constant λ only, in one training."""
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """What a worker process is sent once: all that its jobs have in common."""
+
+    training: Training
+    together: Together | None
+    weights: nn.Module
+    learned: Mapping[str, Learned]
+    """The methods that learn λ, by name."""
+    metric: Metric
+
+    def __call__(self, bundle: Bundle) -> list[Trained]:
+        """The records of the trainings, in their order. One that diverges has a `failure` and no scores."""
+        runs, began = [self._run(job) for job in bundle], _cpu_seconds()
+        torch.manual_seed(bundle[0].seed)
+        try:
+            if len(runs) == 1 or self.together is None:
+                given: Sequence[Scores | Trained] = [self.training(run) for run in runs]
+            else:
+                given = self.together(runs)
+            found = [self._record(run, scores) for run, scores in zip(runs, given, strict=True)]
+        except (DivergedError, NonFiniteError) as error:
+            if len(bundle) > 1:
+                raise
+            found = [Trained({}, failure=str(error))]
+        spent = (_cpu_seconds() - began) / len(bundle)
+        return [replace(trained, cpu_seconds=spent) for trained in found]
+
+    def _run(self, job: Job) -> Run:
+        learned = self.learned.get(job.method) if job.lambda_ is None else None
+        if job.lambda_ is not None:
+            weights: nn.Module = FixedWeights(cast(Weights, self.weights), job.lambda_)
+        else:
+            weights = copy.deepcopy(self.weights) if learned is None else learned.start(self.weights)
+        return Run(job.seed, job.method, weights, learned, self.metric, wants_test=job.test, options=job.options)
+
+    def _record(self, run: Run, scores: Scores | Trained) -> Trained:
+        if isinstance(scores, Trained):
+            return scores
+        if not isinstance(scores, Scores):
+            raise TypeError(
+                f"the training function returned {type(scores).__name__}; Scores(selection, test) is wanted"
+            )
+        selection = by_task(scores.selection, self.metric, "selection")
+        if not math.isfinite(self.metric.loss(selection)) or any(map(math.isinf, selection.values())):
+            raise DivergedError(f"the scores on the selection data are not finite: {selection}")
+        if not run.wants_test:
+            return run.trained(selection, {}, {})
+        test = by_task(scores.test() if callable(scores.test) else scores.test, self.metric, "test")
+        if test.keys() != selection.keys():
+            raise ValueError(
+                f"test has scores of {list(test)} and selection of {list(selection)}; the same tasks are wanted"
+            )
+        return run.trained(selection, test, scores.extra())
+
+
+def _cpu_seconds() -> float:
+    """Of this process and of its children that have ended."""
+    return sum(os.times()[:4])

@@ -1,0 +1,138 @@
+"""The record of a GATE training for `bilevel_hpo.comparison`, and what GATE adds to the files of a run folder."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bilevel_hpo import TransferRatios
+from bilevel_hpo import comparison
+from bilevel_hpo.comparison import Answer, Answers, Metric, Setting, Trained, write_record
+from bilevel_hpo.run_folder import write_csv
+from gate_model import training
+from gate_model.data.prepared import PreparedData
+from gate_model.methods import Learned, Method, relative
+from gate_model.training import predict, rmse
+from gate_model.versions import PACKAGES
+
+__all__ = ["RMSE", "SPLIT_METHOD", "record_of", "setting_of", "write_run"]
+
+SPLIT_METHOD = "scaffold; acyclic molecules one group each; one split per seed"
+RMSE = Metric("RMSE")
+"""On standardised labels."""
+
+
+def record_of(data: PreparedData, method: Method, trained: training.Trained, *, test: bool = True) -> Trained:
+    """A training by `method`, judged on the selection molecules and, if `test`, on the test molecules.
+
+    λ is in units of the direct path. `extra` has the test RMSE in the tasks' own units, and the predictions.
+    """
+    selection = _scores(data, trained, data.split.selection)[0]
+    scores, extra = dict[str, float](), dict[str, Any]()
+    if test:
+        scores, predicted = _scores(data, trained, data.split.test)
+        units = np.array(list(scores.values())) * data.standardizer.std
+        extra = {
+            "test_units": units.tolist(),
+            "rows": data.split.test.tolist(),
+            "predictions": data.standardizer.inverse(predicted).tolist(),
+        }
+    learned = isinstance(method, Learned)
+    return Trained(
+        selection,
+        scores,
+        seconds=trained.seconds,
+        epochs=len(trained.history),
+        lambda_=relative(trained.ratios).double().flatten().tolist(),
+        trajectory=[relative(step).double().flatten().tolist() for step in trained.trajectory] if learned else [],
+        curve=trained.history,
+        outer_steps=trained.outer_steps,
+        signal=None if trained.verdict is None else asdict(trained.verdict),
+        extra=extra,
+    )
+
+
+def setting_of(folder: Path, tasks: Sequence[str], about: Mapping[str, Any], *, storage: str | None = None) -> Setting:
+    """What the methods of a comparison on `tasks` have in common."""
+    return Setting(TransferRatios(tasks), RMSE, folder / "jobs", storage, about)
+
+
+def write_run(
+    folder: Path,
+    kind: str,
+    datasets: Mapping[int, PreparedData],
+    methods: Sequence[comparison.Method],
+    answers: Answers,
+    setting: Setting,
+    *,
+    command: str,
+    search: Mapping[str, Any] | None = None,
+) -> None:
+    """`results.json` and the tables of a run folder.
+
+    Args:
+        folder: of the run.
+        kind: "training" or "comparison".
+        datasets: one per seed, all of the same tasks.
+        methods: in the order in which they are shown.
+        answers: of all methods and seeds.
+        setting: of the comparison.
+        command: how to repeat it.
+        search: what is to be said of the searches.
+    """
+    data = next(iter(datasets.values()))
+    table = data.table
+    facts = {
+        "kind": kind,
+        "task_info": {
+            task.abbreviation: {
+                "name": task.name,
+                "unit": task.unit,
+                "kind": task.kind,
+                "transform": task.transform,
+                "labels": int(np.isfinite(table.labels[:, column]).sum()),
+            }
+            for column, task in enumerate(table.tasks)
+        },
+        "data": {"source": table.source, "molecules": len(table.smiles), "set_aside": len(table.set_aside)},
+        "split": data.split.sizes() | {"method": SPLIT_METHOD},
+        "command": command,
+        **({} if search is None else {"search": search}),
+    }
+    seeds = list(datasets)
+    write_record(folder, methods, seeds, answers, setting, facts=facts, of_method=_in_units(data), packages=PACKAGES)
+    write_csv(folder / "predictions.csv", _predictions(datasets, answers))
+    write_csv(folder / "set_aside.csv", table.set_aside)
+
+
+def _scores(data: PreparedData, trained: training.Trained, rows: Any) -> tuple[dict[str, float], Any]:
+    x, labels = data.some(rows)
+    predicted = predict(trained.model, x)
+    return dict(zip(data.abbreviations, rmse(predicted, labels).tolist(), strict=True)), predicted
+
+
+def _in_units(data: PreparedData) -> Any:
+    """The test RMSE in the tasks' own units, of one method."""
+
+    def of(runs: Sequence[Answer]) -> dict[str, Any]:
+        rows = [run.trained.extra["test_units"] for run in runs if not run.trained.failure]
+        return {"test_units": {task: [row[i] for row in rows] for i, task in enumerate(data.abbreviations)}}
+
+    return of
+
+
+def _predictions(datasets: Mapping[int, PreparedData], answers: Answers) -> pd.DataFrame:
+    rows = []
+    for (method, seed), answer in answers.items():
+        table, extra = datasets[seed].table, answer.trained.extra
+        for row, predicted in zip(extra.get("rows", ()), extra.get("predictions", ()), strict=True):
+            for column, task in enumerate(table.tasks):
+                truth = float(table.labels[row, column])
+                if np.isfinite(truth):
+                    rows.append(
+                        (method, seed, table.smiles[row], task.abbreviation, task.unit, truth, predicted[column])
+                    )
+    return pd.DataFrame(rows, columns=["method", "seed", "smiles", "task", "unit", "y_true", "y_pred"])

@@ -1,0 +1,409 @@
+"""The comparison of methods on a problem whose best λ is known: every number against a training done by hand."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from bilevel_hpo import BilevelLearner, Box, Budget, LossWeights, OneStep, TransferRatios
+from bilevel_hpo.comparison import (
+    Answer,
+    Constant,
+    Frozen,
+    Job,
+    Learned,
+    Metric,
+    OneTraining,
+    Run,
+    Scores,
+    Setting,
+    best_constant,
+    compare,
+    default_methods,
+    grid,
+    random,
+    tpe,
+)
+from bilevel_hpo.errors import DivergedError
+from bilevel_hpo.run_folder import RunError
+
+pytestmark = pytest.mark.filterwarnings("ignore::bilevel_hpo.UncertifiedWarning")
+
+CENTRES = torch.tensor([1.0, -1.0, 0.5])
+"""Task k pulls θ to CENTRES[k]; the validation loss wants 1."""
+
+
+class Point(nn.Module):
+    """θ."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.theta = nn.Parameter(torch.randn(()))
+
+
+def train_loss(model: Any, weights: torch.Tensor, batch: torch.Tensor) -> torch.Tensor:
+    """Σ_k λ_k (θ − c_k)²."""
+    return (weights * (model.theta - batch) ** 2).sum()
+
+
+def val_loss(model: Any, weights: torch.Tensor, batch: torch.Tensor) -> torch.Tensor:
+    """(θ − 1)²."""
+    return (model.theta - 1.0) ** 2
+
+
+def learner_of(model: Point, run: Run) -> BilevelLearner:
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    return run.learner(model, optimizer, train_loss=train_loss, val_loss=val_loss)
+
+
+def pulled(run: Run) -> Scores:
+    """Scores of two tasks; the selection data want θ = 1, the test data 0.9."""
+    model = Point()
+    noise = 0.01 * torch.randn(3)
+    batches = [CENTRES + noise] * 5
+    run.fit(learner_of(model, run), batches, batches, epochs=4, score=lambda: abs(float(model.theta.detach()) - 1.0))
+    theta = float(model.theta.detach())
+    return Scores(
+        {"near": abs(theta - 1.0), "far": 2 * abs(theta - 1.0)},
+        test=lambda: {"near": abs(theta - 0.9), "far": 2 * abs(theta - 0.9)},
+    )
+
+
+def weights() -> LossWeights:
+    return LossWeights(["a", "b", "c"], init=0.5, constraint=Box(0.0, 1.0))
+
+
+LEARNED = Learned(outer_lr=0.05, outer_every=1, warm_up=0.0)
+METHODS = [LEARNED, Frozen(), Constant(1.0), grid((0.0, 1.0)), tpe(trials=5), random(trials=4, parallel=2)]
+
+
+def by_hand(seed: int, lambda_: list[float] | None) -> tuple[float, list[float]]:
+    """θ and λ at the end of the same training without `compare`."""
+    torch.manual_seed(seed)
+    module = weights()
+    if lambda_ is not None:
+        module.set_(lambda_)
+    model = Point()
+    noise = 0.01 * torch.randn(3)
+    learner = BilevelLearner(
+        model,
+        torch.optim.SGD(model.parameters(), lr=0.1),
+        module,
+        train_loss=train_loss,
+        val_loss=val_loss,
+        hypergradient=OneStep(),
+        outer_optimizer=torch.optim.Adam(module.parameters(), lr=0.05),
+    )
+    batches = [CENTRES + noise] * 5
+    learner.fit(batches, batches, epochs=4, outer_every=1 if lambda_ is None else None)
+    return float(model.theta.detach()), module().detach().double().tolist()
+
+
+def results(folder: Path, *, without_times: bool = True) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "results.json").read_text())
+    if without_times:
+        for method in found["methods"]:
+            del method["wall_s"], method["cpu_s"]
+        del found["command"]
+    return found
+
+
+def method(found: dict[str, Any], name: str) -> dict[str, Any]:
+    (one,) = [each for each in found["methods"] if each["name"] == name]
+    return dict(one)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("compare") / "run"
+    compare(pulled, weights(), METHODS, out=folder, seeds=2, on=1, progress=False)
+    return folder
+
+
+def test_learned_and_constant_are_the_trainings_done_by_hand(done: Path) -> None:
+    found = results(done)
+    for seed in (0, 1):
+        theta, lambda_ = by_hand(seed, None)
+        learned = method(found, "learned")
+        assert learned["lambda"]["per_seed"][seed] == lambda_
+        assert learned["test"]["near"][seed] == abs(theta - 0.9)
+        assert learned["selection"]["far"][seed] == 2 * abs(theta - 1.0)
+        frozen = method(found, "learned-frozen")
+        assert frozen["test"]["near"][seed] == abs(by_hand(seed, lambda_)[0] - 0.9)
+        assert frozen["lambda"] == learned["lambda"]
+        constant = method(found, "lambda=1")
+        assert constant["test"]["near"][seed] == abs(by_hand(seed, [1.0, 1.0, 1.0])[0] - 0.9)
+    assert method(found, "learned-frozen")["training_runs"] == 2
+    assert found["tasks"] == ["near", "far"]
+
+
+def test_the_winner_of_a_search_is_the_best_on_the_selection_data(done: Path) -> None:
+    found = method(results(done), "grid")
+    for seed in (0, 1):
+        points = [[float(bit) for bit in f"{number:03b}"] for number in range(8)]
+        near = [abs(by_hand(seed, point)[0] - 1.0) for point in points]
+        best = near.index(min(near))
+        assert found["lambda"]["per_seed"][seed] == points[best]
+        assert found["selection"]["near"][seed] == near[best]
+        assert found["test"]["near"][seed] == abs(by_hand(seed, points[best])[0] - 0.9)
+    assert found["training_runs"] == 8
+    trials = pd.read_csv(done / "trials.csv")
+    assert trials.groupby(["method", "seed"]).size().to_dict() == {
+        ("grid", 0): 8,
+        ("grid", 1): 8,
+        ("tpe", 0): 5,
+        ("tpe", 1): 5,
+        ("random", 0): 4,
+        ("random", 1): 4,
+    }
+    row = trials[(trials["method"] == "grid") & (trials["seed"] == 1)].iloc[5]
+    assert row[["a", "b", "c"]].tolist() == [1.0, 0.0, 1.0]
+    assert row["selection"] == pytest.approx(1.5 * abs(by_hand(1, [1.0, 0.0, 1.0])[0] - 1.0), rel=1e-12)
+
+
+def test_a_pool_gives_the_same_files_to_the_bit(done: Path, tmp_path: Path) -> None:
+    compare(pulled, weights(), METHODS, out=tmp_path / "run", seeds=2, on=2, progress=False)
+    assert results(tmp_path / "run") == results(done)
+    for name in ("weights.csv", "weights_history.csv"):
+        assert (tmp_path / "run" / name).read_bytes() == (done / name).read_bytes()
+
+
+def counted(run: Run) -> Scores:
+    """Leaves a line for every training, and one for every look at the test data."""
+    scores = pulled(run)
+    log = Path(os.environ["COMPARE_LOG"])
+    with log.open("a") as file:
+        file.write(f"train {run.method} {run.seed}\n")
+
+    def test() -> float:
+        with log.open("a") as file:
+            file.write(f"test {run.method} {run.seed}\n")
+        return 1.0
+
+    return Scores(float(dict(scores.selection)["near"]), test)  # type: ignore[call-overload]
+
+
+def test_the_test_data_are_looked_at_once_and_nothing_is_trained_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COMPARE_LOG", str(tmp_path / "log"))
+    for _ in range(2):
+        compare(counted, weights(), METHODS[1:4] + [LEARNED], out=tmp_path / "run", seeds=2, on=1, progress=False)
+    lines = (tmp_path / "log").read_text().splitlines()
+    tests = [line for line in lines if line.startswith("test")]
+    assert sorted(tests) == sorted(f"test {name} {seed}" for name in NAMES for seed in (0, 1))
+    assert len(lines) - len(tests) == 2 * (1 + 1 + 1 + 8 + 1)
+
+
+NAMES = ("learned", "learned-frozen", "lambda=1", "grid")
+
+
+def test_seeds_and_methods_may_be_added_later(done: Path, tmp_path: Path) -> None:
+    compare(pulled, weights(), [LEARNED], out=tmp_path, seeds=1, on=1, progress=False)
+    compare(pulled, weights(), METHODS, out=tmp_path, seeds=2, on=1, progress=False)
+    assert results(tmp_path) == results(done)
+
+
+def accurate(run: Run) -> Scores:
+    """The higher, the better: only λ of "a" is of use."""
+    lambda_ = run.weights().detach()
+    return Scores(float(lambda_[0] - lambda_[1]), test=float(lambda_[0]))
+
+
+def test_a_metric_of_which_more_is_better(tmp_path: Path) -> None:
+    found = compare(
+        accurate,
+        weights(),
+        [Constant(0.3), grid((0.1, 0.9))],
+        out=tmp_path,
+        seeds=1,
+        metric=Metric("accuracy", higher_is_better=True),
+        on=1,
+        progress=False,
+    )
+    one = method(results(tmp_path), "grid")
+    assert one["lambda"]["per_seed"] == [pytest.approx([0.9, 0.1, 0.1])]
+    assert one["selection"]["accuracy"] == [pytest.approx(0.8)]
+    assert found.table["method"].tolist() == ["grid", "lambda=0.3"]
+    assert pd.read_csv(tmp_path / "trials.csv")["selection"].max() == pytest.approx(0.8)
+
+
+def diverging(run: Run) -> Scores:
+    if run.method == "lambda=0.1" and run.seed == 1:
+        raise DivergedError("the loss is inf in epoch 2")
+    lambda_ = float(run.weights()[0].detach())
+    return Scores(math.nan if lambda_ > 0.5 else lambda_, test=lambda_)
+
+
+def test_a_training_that_diverges_is_named_and_in_no_number(tmp_path: Path) -> None:
+    methods = [Constant(0.1), Constant(0.2), best_constant((0.3, 0.4, 0.6))]
+    compare(diverging, weights(), methods, out=tmp_path, seeds=2, on=1, progress=False)
+    found = results(tmp_path)
+    assert method(found, "lambda=0.1")["failures"] == ["seed 1: the loss is inf in epoch 2"]
+    assert method(found, "lambda=0.1")["seeds"] == [0]
+    assert method(found, "uniform")["lambda"]["per_seed"] == [pytest.approx([0.3] * 3)] * 2
+    assert pd.read_csv(tmp_path / "trials.csv")["selection"].isna().tolist() == [False, False, True] * 2
+
+
+def test_a_grid_on_a_budget_has_no_point_twice(tmp_path: Path) -> None:
+    on_budget = LossWeights(["a", "b", "c"], constraint=Budget(1.0))
+    compare(accurate, on_budget, [grid((0.0, 0.5, 1.0))], out=tmp_path, seeds=1, on=1, progress=False)
+    found = method(results(tmp_path), "grid")
+    assert found["training_runs"] == 19
+    assert found["lambda"]["per_seed"] == [pytest.approx([0.0, 1.0, 0.0])]
+
+
+def test_the_default_methods_fit_the_weights() -> None:
+    assert [each.name for each in default_methods(weights())] == ["learned", "lambda=1", "uniform", "grid", "tpe"]
+    on_budget = LossWeights(["a", "b"], constraint=Budget(1.0))
+    _, equal, *rest = default_methods(on_budget)
+    assert isinstance(equal, Constant)
+    assert equal.value == pytest.approx([0.5, 0.5])
+    assert [each.name for each in rest] == ["grid", "tpe"]
+    assert [each.name for each in default_methods(LossWeights(list("abcdefgh")))] == [
+        "learned",
+        "lambda=1",
+        "uniform",
+        "tpe",
+    ]
+    assert [each.name for each in default_methods(nn.Linear(1, 1))] == ["learned", "lambda=1"]
+
+
+@dataclass(frozen=True)
+class Halves:
+    """A method from outside: λ = 1/2, twice the cost."""
+
+    name: str = "halves"
+    title: str = "one half for all"
+    group: str = "own"
+
+    def trainings(self, setting: Setting) -> int:
+        return 1
+
+    def plan(self, setting: Setting, seed: int) -> OneTraining:
+        return OneTraining(self.name, seed, [0.5, 0.5, 0.5])
+
+
+def test_a_method_of_ones_own(tmp_path: Path) -> None:
+    found = compare(accurate, weights(), [Halves()], out=tmp_path, seeds=1, on=1, progress=False)
+    answer = found.answers["halves", 0]
+    assert isinstance(answer, Answer)
+    assert answer.trained.test == {"loss": 0.5}
+    assert method(results(tmp_path), "halves")["group"] == "own"
+
+
+def test_transfer_ratios_are_recorded_by_target_and_source(tmp_path: Path) -> None:
+    ratios = TransferRatios(["x", "y"], init=0.25)
+
+    def training(run: Run) -> Scores:
+        return Scores(float(run.weights()[0, 1]), test=0.0)
+
+    compare(training, ratios, [Constant(0.5), grid((0.1, 0.7), symmetric=True)], out=tmp_path, seeds=1, on=1)
+    found = results(tmp_path)
+    assert method(found, "lambda=0.5")["lambda"] == {
+        "targets": ["x", "y"],
+        "sources": ["x", "y"],
+        "per_seed": [[[1.0, 0.5], [0.5, 1.0]]],
+    }
+    assert found["search"]["parameters"] == ["x|y"]
+    table = pd.read_csv(tmp_path / "ratios.csv")
+    assert table[table["method"] == "grid"]["lambda"].round(6).tolist() == [1.0, 0.1, 0.1, 1.0]
+
+
+DRIVER = """
+import os, sys
+sys.path.insert(0, {here!r})
+import test_compare as t
+def training(run):
+    done = len(os.listdir(os.environ["COMPARE_DONE"]))
+    if done == int(os.environ["COMPARE_KILL"]):
+        os.kill(os.getpid(), 9)
+    scores = t.pulled(run)
+    open(os.path.join(os.environ["COMPARE_DONE"], str(done)), "w").close()
+    return scores
+t.compare(training, t.weights(), t.METHODS, out=sys.argv[1], seeds=2, on=1, progress=False)
+"""
+
+
+@pytest.mark.parametrize("after", [1, 9, 20])
+def test_a_killed_comparison_goes_on_and_ends_with_the_same_files(done: Path, tmp_path: Path, after: int) -> None:
+    marks = tmp_path / "done"
+    marks.mkdir()
+    command = [sys.executable, "-c", DRIVER.format(here=str(Path(__file__).parent)), str(tmp_path / "run")]
+    environment = os.environ | {"COMPARE_DONE": str(marks), "COMPARE_KILL": str(after)}
+    killed = subprocess.run(command, env=environment, check=False, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL
+    compare(pulled, weights(), METHODS, out=tmp_path / "run", seeds=2, on=1, progress=False)
+    assert results(tmp_path / "run") == results(done)
+
+
+def test_a_damaged_file_is_named(done: Path, tmp_path: Path) -> None:
+    compare(pulled, weights(), [Constant(1.0)], out=tmp_path, seeds=1, on=1, progress=False)
+    path = tmp_path / "jobs" / "lambda=1-seed0-0.json"
+    path.write_text(path.read_text().replace('"near": 0.', '"near": 1.'))
+    with pytest.raises(RunError, match=r"lambda=1-seed0-0.json is damaged"):
+        compare(pulled, weights(), [Constant(1.0)], out=tmp_path, seeds=1, on=1, progress=False)
+
+
+def test_another_question_is_refused(tmp_path: Path) -> None:
+    compare(accurate, weights(), [LEARNED_FAST], out=tmp_path, seeds=1, on=1, about={"lr": 0.1}, progress=False)
+    with pytest.raises(RunError, match=r"about.lr was 0.1, now 0.2"):
+        compare(accurate, weights(), [LEARNED_FAST], out=tmp_path, seeds=1, on=1, about={"lr": 0.2}, progress=False)
+    with pytest.raises(RunError, match=r"method.outer_lr was 0.05, now 0.1"):
+        compare(
+            accurate, weights(), [Learned(outer_lr=0.1)], out=tmp_path, seeds=1, on=1, about={"lr": 0.1}, progress=False
+        )
+    with pytest.raises(RunError, match="holds a run already"):
+        compare(
+            accurate, weights(), [LEARNED_FAST], out=tmp_path, on=1, about={"lr": 0.1}, resume=False, progress=False
+        )
+
+
+LEARNED_FAST = Learned(outer_lr=0.05)
+
+
+def wrong(run: Run) -> Any:
+    return 0.5
+
+
+@pytest.mark.parametrize(
+    ("training", "methods", "options", "error", "said"),
+    [
+        (wrong, [Constant(1.0)], {}, TypeError, r"returned float; Scores\(selection, test\) is wanted"),
+        (pulled, [Constant(1.0), Constant(1.0)], {}, ValueError, r"\['lambda=1'\] came twice"),
+        (pulled, [], {}, ValueError, "none came"),
+        (pulled, [Constant(1.0, name="a/b")], {}, ValueError, "cannot be names of files"),
+        (pulled, [Frozen("budget")], {}, ValueError, "budget-frozen needs 'budget' beside it"),
+        (pulled, [Constant(1.0)], {"seeds": []}, ValueError, "at least one"),
+        (pulled, [Constant({"z": 1.0}, name="z")], {}, ValueError, r"\['z'\] are no labels of λ"),
+        (pulled, [Constant([1.0], name="z")], {}, ValueError, "1 values came for the 3 λ"),
+    ],
+)
+def test_what_cannot_be_is_said_at_once(
+    tmp_path: Path, training: Any, methods: Any, options: dict[str, Any], error: type[Exception], said: str
+) -> None:
+    with pytest.raises(error, match=said):
+        compare(training, weights(), methods, out=tmp_path / "run", on=1, progress=False, **options)
+
+
+def test_two_drivers_in_one_folder(tmp_path: Path) -> None:
+    def training(run: Run) -> Scores:
+        with pytest.raises(RunError, match="another process is at work"):
+            compare(accurate, weights(), [Constant(1.0)], out=tmp_path, seeds=1, on=1, progress=False)
+        return accurate(run)
+
+    compare(training, weights(), [Constant(1.0)], out=tmp_path, seeds=1, on=1, progress=False)
+
+
+def test_a_job_has_a_name_for_its_file() -> None:
+    assert Job("tpe", 3, 12, (0.5,), test=False).name == "tpe-seed3-12"
