@@ -1,6 +1,8 @@
 """Learn the loss weights of a multi-task model by gradient, from validation loss, in one training run.
 
-`plots` and `search` are imported when they are first used: a gradient needs neither plotly nor Optuna.
+`plots` and `search` are imported when they are first used, as `bilevel_hpo.plots` or by `from bilevel_hpo import
+plots`: a gradient needs neither plotly nor Optuna. They are not in `__all__`, because `from bilevel_hpo import *` would
+import them at once.
 """
 
 import importlib
@@ -26,7 +28,8 @@ from bilevel_hpo.problem import BilevelProblem, Certificate, ClipNorm, ClipValue
 from bilevel_hpo.weights import LossWeights, TransferRatios, WeightsDict
 
 if TYPE_CHECKING:
-    from bilevel_hpo import plots, search
+    from bilevel_hpo import plots as plots
+    from bilevel_hpo import search as search
 
 __all__ = [
     "ActiveSet",
@@ -60,8 +63,6 @@ __all__ = [
     "Weights",
     "WeightsDict",
     "conjugate_gradient",
-    "plots",
-    "search",
 ]
 
 _LAZY = ("plots", "search")

@@ -106,8 +106,10 @@ def test_a_gradient_needs_neither_plots_nor_searches_which_come_when_they_are_us
     assert run(f"{LEARN}\n{asked}\n{used}") == "[]\ngrid trajectory"
 
 
-def test_a_star_brings_plots_and_searches():
+def test_a_star_brings_no_plots_and_no_searches_but_a_name_does():
+    asked = f"import sys; print(OneStep(), [name for name in {NOT_FOR_A_GRADIENT} if name in sys.modules])"
     used = "print(search.grid.__name__, plots.trajectory.__name__)"
-    assert run(f"from bilevel_hpo import *; {used}; from bilevel_hpo import plots, search; {used}") == (
-        "grid trajectory\ngrid trajectory"
+    assert run(f"from bilevel_hpo import *; {asked}; from bilevel_hpo import plots, search; {used}") == (
+        "OneStep() []\ngrid trajectory"
     )
+    assert {"plots", "search"} <= set(dir(bilevel_hpo))

@@ -17,6 +17,7 @@ from bilevel_hpo.errors import NonFiniteError, NonFiniteWarning, UncertifiedWarn
 from bilevel_hpo.hypergradients import Hypergradient, OfOneStep, OneStep, bibliography, upcoming_step
 from bilevel_hpo.learner._accumulation import Accumulation
 from bilevel_hpo.learner._active import ActiveSet
+from bilevel_hpo.learner._arguments import check_arguments
 from bilevel_hpo.learner._fit import Callback, Fit, OuterEvery, Schedule
 from bilevel_hpo.learner._history import Epoch, History, OuterStep
 from bilevel_hpo.learner._outer import descend, not_certified, undone, unusable
@@ -84,6 +85,7 @@ class BilevelLearner:
             hypergradient, a loss or the new λ was not finite.
 
     Raises:
+        TypeError, ValueError: an argument is of another kind, or out of its range; the message says what to write.
         UnsupportedError: the estimator cannot handle the optimizer or the model; the message says what can.
     """
 
@@ -105,23 +107,13 @@ class BilevelLearner:
         lambda_terms: Loss | None = None,
         max_skipped: int = 10,
     ) -> None:
-        if clip is not None and not clip > 0:
-            raise ValueError(f"clip={clip}: a positive norm is wanted")
-        if max_skipped < 1:
-            raise ValueError(f"max_skipped={max_skipped}: at least 1 is wanted")
+        check_arguments(weights, inner_optimizer, outer_optimizer, hypergradient, inner_clip, clip, max_skipped)
         self.model, self.inner_optimizer, self.weights = model, inner_optimizer, weights
         self.train_loss, self.val_loss = train_loss, val_loss
         self.estimator = OneStep() if hypergradient is None else hypergradient
         raw = list(cast(nn.Module, weights).parameters())
         self.outer_optimizer = torch.optim.Adam(raw, lr=0.02) if outer_optimizer is None else outer_optimizer
         self.inner_scheduler, self.clip, self.active_set, self.max_skipped = inner_scheduler, clip, active, max_skipped
-        held = {id(p) for group in self.outer_optimizer.param_groups for p in group["params"]}
-        if held != {id(p) for p in raw}:
-            raise ValueError("outer_optimizer must hold the parameters of `weights`, all of them and no others")
-        if isinstance(inner_optimizer, torch.optim.LBFGS):
-            raise UnsupportedError(
-                "inner optimizer LBFGS evaluates the loss several times a step; use SGD, Adam or AdamW"
-            )
         self._problem = BilevelProblem(
             model, inner_optimizer, train_loss, val_loss, weights(), lambda_terms, inner_clip, inner_settings
         )
@@ -391,6 +383,11 @@ class BilevelLearner:
 
     def _backward(self, lambda_: Tensor, batch: Any) -> Tensor:
         """Puts ∂L_train/∂θ into the parameters' `grad` (and ∂L_train/∂λ, if λ `[N]` asks for it); L_train."""
+        if not torch.is_grad_enabled():
+            raise RuntimeError(
+                "a step of the learner was called under torch.no_grad() or torch.inference_mode(), where train_loss has"
+                " no gradient; call it outside"
+            )
         self.inner_optimizer.zero_grad()
         micro = parts(batch)
         total = torch.zeros((), dtype=lambda_.dtype, device=lambda_.device)
@@ -398,6 +395,12 @@ class BilevelLearner:
             with self._accumulation.ours(), self._problem.ranks.synchronised(number == len(micro)):
                 weights = self._problem.structure.unflatten(lambda_)
                 loss = checked_scalar(self.train_loss(self.model, weights, part), "train_loss") / len(micro)
+                if not loss.requires_grad:
+                    raise UnsupportedError(
+                        "train_loss(model, weights, batch) returned a scalar without a graph: it depends on no "
+                        "parameter that requires a gradient, or loses them, for instance by .detach(), .item() or "
+                        "under torch.no_grad()"
+                    )
                 loss.backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
         return total
