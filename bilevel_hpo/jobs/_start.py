@@ -1,15 +1,19 @@
 """Where jobs run: in this process, in a pool of processes, on a Dask cluster, or on any executor."""
 
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, TypeAlias, TypeGuard, TypeVar
 
+from bilevel_hpo.jobs._given import Given
 from bilevel_hpo.jobs._here import Here
 from bilevel_hpo.jobs._workers import Workers
 
 if TYPE_CHECKING:
     from distributed import Client
+
+    from bilevel_hpo.jobs._dask import Dask
 
 __all__ = ["On", "workers"]
 
@@ -21,24 +25,63 @@ On: TypeAlias = "int | str | Executor | Client | None"
 
 
 @contextmanager
-def workers(function: Callable[[J], R], on: Any = None) -> Iterator[Workers[J, R]]:
+def workers(function: Callable[[J], R], on: On = None) -> Iterator[Workers[J, R]]:
     """Workers for jobs of `function`, until the block ends; an error in the block begins no further job.
 
     Args:
         function: job ↦ result. It is sent to each process once, by cloudpickle, so that closures, functions of a
-            notebook and the data in them are welcome.
+            notebook and the data in them are welcome. In an executor of the user's it travels with each job.
         on: None or 1: in this process, one after the other. n: a pool of so many processes of one thread each. A Dask
-            scheduler by its address ("tcp://…") or a `distributed.Client`. Any `concurrent.futures.Executor`.
-    """
-    if on is None or on == 1:
-        yield Here(function)
-        return
-    from bilevel_hpo.jobs._pool import Pool  # noqa: PLC0415  loky is for those who want a pool
+            scheduler by its address ("tcp://…") or a `distributed.Client`. Any `concurrent.futures.Executor`; jobs in
+            threads share torch's random numbers, so they must draw none.
 
-    started = Pool(function, on)
+    Raises:
+        TypeError, ValueError: `on` is none of these.
+        ImportError: Dask is not installed.
+        OSError: there is no scheduler at the address.
+        WorkersLostError: from `drive`: what runs a job is gone, and trying again has not helped.
+    """
+    with ExitStack() as stack:
+        yield _entered(stack, function, on)
+
+
+def _entered(stack: ExitStack, function: Callable[[J], R], on: On) -> Workers[J, R]:
+    """Loky and Dask are imported by those who want them."""
+    if on is None:
+        return Here(function)
+    if isinstance(on, Executor):
+        given = Given(function, on)
+        stack.callback(given.cancel)
+        return given
+    if isinstance(on, str) or _is_client(on):
+        cluster = _dask(function, on)
+        stack.callback(cluster.close)
+        return cluster
+    if not isinstance(on, int) or isinstance(on, bool):
+        raise TypeError(
+            f"on is {on!r}; a number of processes, the address of a Dask scheduler, a distributed.Client, an Executor "
+            "or None is wanted"
+        )
+    if on < 1:
+        raise ValueError(f"on is {on}; at least one process is wanted")
+    if on == 1:
+        return Here(function)
+    from bilevel_hpo.jobs._pool import Pool  # noqa: PLC0415
+
+    pool = Pool(function, on)
+    stack.push(lambda error, *_: pool.close(kill=error is not None))
+    return pool
+
+
+def _is_client(on: object) -> "TypeGuard[Client]":
+    return "distributed" in sys.modules and isinstance(on, sys.modules["distributed"].Client)
+
+
+def _dask(function: Callable[[J], R], on: "str | Client") -> "Dask[J, R]":
+    if isinstance(on, str) and ":" not in on:
+        raise ValueError(f"on is {on!r}; the address of a Dask scheduler looks like 'tcp://10.0.0.1:8786'")
     try:
-        yield started
-    except BaseException:
-        started.close(kill=True)
-        raise
-    started.close(kill=False)
+        from bilevel_hpo.jobs._dask import Dask  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise ImportError(f"on={on!r} needs Dask: pip install 'bilevel-hpo[dask]'") from error
+    return Dask(function, on)

@@ -1,0 +1,57 @@
+"""Any `concurrent.futures.Executor`: a pool of threads or processes, MPI, and whatever else has that interface."""
+
+from collections.abc import Callable
+from concurrent.futures import BrokenExecutor, Executor, Future
+from typing import TypeVar
+
+from bilevel_hpo.jobs._remote import call_shipped, ship
+from bilevel_hpo.jobs._workers import Workers, WorkersLostError
+
+__all__ = ["Given"]
+
+J = TypeVar("J")
+R = TypeVar("R")
+
+
+class Given(Workers[J, R]):
+    """An executor that belongs to the user: it is not shut down, and keeps the number of threads of its processes.
+
+    The function travels with each job, since nothing else reaches every process of any executor.
+    """
+
+    slots = 1000  # more than any executor runs at a time; the others queue there
+
+    def __init__(self, function: Callable[[J], R], executor: Executor) -> None:
+        self._shipped = ship(function)
+        self._executor = executor
+        self._jobs: dict[Future[R], J] = {}
+
+    def submit(self, job: J, place: int) -> Future[R]:
+        """Begin a job."""
+        try:
+            future: Future[R] = self._executor.submit(call_shipped, self._shipped, job)
+        except BrokenExecutor as error:
+            raise _lost(self._executor, job) from error
+        self._jobs[future] = job
+        return future
+
+    def again(self, future: Future[R]) -> Future[R] | None:
+        """None; an executor that is broken, or was shut down, cannot be made anew without its owner."""
+        job = self._jobs.pop(future)
+        if future.cancelled():
+            raise _lost(self._executor, job)
+        if isinstance(error := future.exception(), BrokenExecutor):
+            raise _lost(self._executor, job) from error
+        return None
+
+    def cancel(self) -> None:
+        """Begin no further job."""
+        for future in self._jobs:
+            future.cancel()
+
+
+def _lost(executor: Executor, job: object) -> WorkersLostError:
+    return WorkersLostError(
+        f"{type(executor).__name__} is broken or shut down, job {job!r} has no result: a process killed for want of "
+        "memory? Results so far are kept; a run that is started again with a new executor goes on from there"
+    )
