@@ -158,7 +158,8 @@ def convergence(
 
 
 def _band_and_line(name: str, curve: Curve, index: int, x: Axis, *, steps: bool) -> list[go.Scatter]:
-    colour, dash = PALETTE[index % len(PALETTE)], DASHES[index % len(DASHES)]
+    turn = index // len(PALETTE)  # beyond six curves a colour comes with another dash
+    colour, dash = PALETTE[index % len(PALETTE)], DASHES[(index + turn) % len(DASHES)]
     shared = {"legendgroup": str(index), "mode": "lines"}
     traces = []
     if curve.seeds > 1:

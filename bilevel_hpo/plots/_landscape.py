@@ -15,7 +15,7 @@ from bilevel_hpo.plots._template import PALETTE, SEQUENTIAL, TEMPLATE
 
 __all__ = ["BEST", "colorbar", "landscape", "learned_colour", "measured"]
 
-_SYMBOLS = ("circle", "square", "cross")
+_SYMBOLS = ("circle", "square", "cross", "x")
 BEST = PALETTE[1]
 """Colour of the best point."""
 _LEARNED = (PALETTE[3], PALETTE[2], PALETTE[5], PALETTE[4])

@@ -11,7 +11,7 @@ from bilevel_hpo.report._matrix_figures import matrix_figures, one_map, transfer
 from bilevel_hpo.report._parts import PageFigure
 from bilevel_hpo.report._vector_figures import vector_figures
 
-__all__ = ["histories", "lambda_figures", "other_lambda", "trajectories"]
+__all__ = ["histories", "lambda_figures", "other_lambda", "trajectory"]
 
 _LINES = 12
 """λ that `plots.trajectory` draws as lines."""
@@ -41,27 +41,26 @@ def other_lambda(facts: ReportFacts, without: MethodFacts) -> Iterator[PageFigur
                 yield PageFigure(**vars(figure) | {"title": f"{method.title}: {figure.title}"})
 
 
-def trajectories(facts: ReportFacts) -> Iterator[PageFigure]:
-    """λ over the epochs, mean over the seeds, one figure per learned method."""
-    for method in facts.methods:
-        rows = histories(facts, method)
-        if method.group != "learned" or rows.empty:
-            continue
-        wide = rows.pivot_table(index="epoch", columns="name", values="lambda", sort=False)
-        over = f", mean over {len(method.seeds)} seeds" if len(method.seeds) > 1 else ""
-        matrix = method.lambda_ is not None and method.lambda_.matrix is not None
-        scale = f" {facts.lambda_note}" if facts.lambda_note else ""
-        caption = f"λ{' from source → target' if matrix else ''}{scale}{over}; epoch 0 is the start."
-        if wide.shape[1] > _LINES:
-            caption += f" Too many for lines: median and quantiles of the {wide.shape[1]} λ."
-        yield PageFigure(
-            f"trajectory-{facts.id_of(method)}",
-            method.title,
-            caption,
-            plots.trajectory(wide),
-            plots.trajectory_facts(wide).to_frame(),
-            360,
-        )
+def trajectory(facts: ReportFacts, method: MethodFacts, title: str) -> Iterator[PageFigure]:
+    """λ of a learned method over the epochs, mean over the seeds; nothing for another."""
+    rows = histories(facts, method)
+    if method.group != "learned" or rows.empty:
+        return
+    wide = rows.pivot_table(index="epoch", columns="name", values="lambda", sort=False)
+    over = f", mean over {len(method.seeds)} seeds" if len(method.seeds) > 1 else ""
+    matrix = method.lambda_ is not None and method.lambda_.matrix is not None
+    scale = f" {facts.lambda_note}" if facts.lambda_note else ""
+    caption = f"λ{' from source → target' if matrix else ''}{scale}{over}; epoch 0 is the start."
+    if wide.shape[1] > _LINES:
+        caption += f" Too many for lines: median and quantiles of the {wide.shape[1]} λ."
+    yield PageFigure(
+        f"trajectory-{facts.id_of(method)}",
+        title,
+        caption,
+        plots.trajectory(wide),
+        plots.trajectory_facts(wide).to_frame(),
+        360,
+    )
 
 
 def histories(facts: ReportFacts, method: MethodFacts) -> pd.DataFrame:

@@ -5,8 +5,8 @@ from typing import get_args
 
 from bilevel_hpo.report._answer import Answer
 from bilevel_hpo.report._differences import against_control, task_by_task
-from bilevel_hpo.report._facts import ReportFacts
-from bilevel_hpo.report._lambda_figures import lambda_figures, other_lambda, trajectories
+from bilevel_hpo.report._facts import MethodFacts, ReportFacts
+from bilevel_hpo.report._lambda_figures import lambda_figures, other_lambda, trajectory
 from bilevel_hpo.report._matrix_figures import CROWDED
 from bilevel_hpo.report._parts import (
     Code,
@@ -78,31 +78,40 @@ def _lambda_title(facts: ReportFacts) -> str:
 
 
 def _lambda(facts: ReportFacts) -> Iterator[Part]:
-    shown = facts.shown
+    shown, lambda_ = facts.shown, facts.shown.lambda_
+    wide = lambda_ is not None and len(lambda_.targets) > CROWDED
+    yield from _own_lambda(facts, wide=wide)
+    others = list(other_lambda(facts, shown))
+    if others:
+        scale = ", all on one scale" if len(others) > 1 and any(f.id.startswith("heatmap") for f in others) else ""
+        few = len(others) <= _OPEN_OTHERS and (lambda_ is None or len(lambda_.targets) <= _OPEN_OTHERS)
+        yield Fold(f"λ of the other methods{scale}", (*_gallery(others, "wide" if wide else "pair"),), open=few)
+    beside = [shown] if _is_vector(shown) else []
+    rest = [method for method in facts.methods if method not in beside]
+    paths = [figure for method in rest for figure in trajectory(facts, method, method.title)]
+    if paths:
+        yield Section("λ over training", (*_gallery(paths),))
+
+
+def _own_lambda(facts: ReportFacts, *, wide: bool) -> Iterator[Part]:
+    """λ of the method that the page shows, and what its hypergradients say about it."""
+    shown, lambda_ = facts.shown, facts.shown.lambda_
     figures = list(lambda_figures(facts, shown))
-    words = [*signal_words(facts, shown), *precision_words(facts, shown)]
-    lambda_ = shown.lambda_
     if figures and lambda_ is not None:
         direction = "λ from source → target" if lambda_.matrix is not None else "λ" if facts.lambda_note else ""
         scale = ", ".join(filter(None, [direction, facts.lambda_note]))
         yield Soft(f"{capital(titled(shown))}. {f'{scale}.' if scale else ''}".rstrip())
-    wide = len(lambda_.targets) > CROWDED if lambda_ is not None else False
-    if wide:
-        yield from _gallery(figures[:1], "wide")
-        yield from words
-        yield from _gallery(figures[1:], "wide")
-    else:
-        yield from _gallery(figures)
-        yield from words
-    others = list(other_lambda(facts, shown))
-    if others:
-        scale = ", all on one scale" if len(others) > 1 and any(f.id.startswith("heatmap") for f in others) else ""
-        several = lambda_ is None or len(lambda_.targets) <= _OPEN_OTHERS
-        size: Size = "wide" if wide else "pair"
-        yield Fold(f"λ of the other methods{scale}", (*_gallery(others, size),), open=several and len(others) <= 6)
-    paths = list(trajectories(facts))
-    if paths:
-        yield Section("λ over training", (*_gallery(paths),))
+    if _is_vector(shown):  # there are few figures, and the way has room beside the end
+        figures[1:1] = trajectory(facts, shown, "λ over training")
+    first = figures[:1] if wide else figures
+    yield from _gallery(first, "wide" if wide else "pair")
+    yield from signal_words(facts, shown)
+    yield from precision_words(facts, shown)
+    yield from _gallery(figures[len(first) :], "wide")
+
+
+def _is_vector(method: MethodFacts) -> bool:
+    return method.lambda_ is not None and method.lambda_.matrix is None
 
 
 def _tasks(facts: ReportFacts) -> Iterator[Part]:

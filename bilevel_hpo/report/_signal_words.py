@@ -6,10 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from bilevel_hpo.report._facts import MethodFacts, ReportFacts
 from bilevel_hpo.report._verdict import Verdict
 from bilevel_hpo.report._words import count, listed, titled
+from bilevel_hpo.signal import conclusion
 
 __all__ = ["precision_words", "signal_words"]
-
-_NAMED = 6
 
 
 def signal_words(facts: ReportFacts, shown: MethodFacts) -> Iterator[str]:
@@ -21,7 +20,7 @@ def signal_words(facts: ReportFacts, shown: MethodFacts) -> Iterator[str]:
             asked = (
                 "Is there anything to learn?" if method is shown else f"Is there anything to learn, {titled(method)}?"
             )
-            yield " ".join([asked, _counts(method, verdicts), *_what(method, list(verdicts.values()))])
+            yield " ".join([asked, _counts(method, verdicts), _what(method, list(verdicts.values()))])
 
 
 def precision_words(facts: ReportFacts, shown: MethodFacts) -> Iterator[str]:
@@ -63,25 +62,16 @@ def _counts(method: MethodFacts, verdicts: Mapping[int, Verdict]) -> str:
     )
 
 
-def _what(method: MethodFacts, verdicts: Sequence[Verdict]) -> Iterator[str]:
+def _what(method: MethodFacts, verdicts: Sequence[Verdict]) -> str:
     named = [(label, "more") for each in verdicts for label in each.more]
     named += [(label, "less") for each in verdicts for label in each.less]
-    if named:
-        times = Counter(named)
-        often = sorted(times, key=lambda each: -times[each])
-        words = [
-            f"{_path(method, label)} ({way}{f', {times[label, way]} of {len(verdicts)}' if len(verdicts) > 1 else ''})"
-            for label, way in often[:_NAMED]
-        ]
-        rest = f" and {count(len(often) - _NAMED, 'other')}" if len(often) > _NAMED else ""
-        yield f"Told from chance: {', '.join(words)}{rest}."
-    elif any(verdict.anything for verdict in verdicts):
-        yield "There is something to learn, but these outer steps do not say from which λ."
-    else:
-        yield (
-            "Nothing that the training did with λ can be told from chance: constant λ, or a search over a few, would "
-            "do as well."
-        )
+    times = Counter(named)
+    told = [
+        f"{_path(method, label)} ({way}{f', {times[label, way]} of {len(verdicts)}' if len(verdicts) > 1 else ''})"
+        for label, way in sorted(times, key=lambda each: -times[each])
+    ]
+    known = [verdict.effective_steps for verdict in verdicts if verdict.effective_steps is not None]
+    return conclusion(told, any(verdict.anything for verdict in verdicts), max(known, default=None))
 
 
 def _path(method: MethodFacts, label: str) -> str:

@@ -96,7 +96,7 @@ def _compared(facts: ReportFacts, method: MethodFacts, other: MethodFacts) -> st
     if found.scale == "ratio":
         return plus_minus(found.ratio, found.ratio_std, ".3f")
     spread = float(found.by_seed.std(ddof=1)) if found.seeds > 1 else np.nan
-    return plus_minus(found.difference, spread, f"+{facts.digits}").replace("± +", "± ")
+    return plus_minus(found.difference, spread, f"+{facts.digits}").replace("± +", "± ").replace("-", "−")
 
 
 def _wins(facts: ReportFacts, method: MethodFacts) -> str:

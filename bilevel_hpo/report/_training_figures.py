@@ -8,7 +8,7 @@ import pandas as pd
 from bilevel_hpo import plots
 from bilevel_hpo.report._facts import ReportFacts
 from bilevel_hpo.report._parts import PageFigure
-from bilevel_hpo.report._words import label
+from bilevel_hpo.report._words import capital, label
 
 __all__ = ["validation"]
 
@@ -23,7 +23,7 @@ def validation(facts: ReportFacts) -> Iterator[PageFigure]:
     long = history.rename(columns={"selection": "val"}).assign(method=history["method"].map(label))
     band = " Line: mean over the seeds; band: ± one standard deviation." if long["seed"].nunique() > 1 else ""
     details = [part for part in ("mean over tasks" if len(facts.tasks) > 1 else "", metric.note) if part]
-    what = f"{', '.join([f'{metric.name} on the selection data', *details])}.{band}"
+    what = f"{', '.join([f'{capital(metric.name)} on the selection data', *details])}.{band}"
     cut = f" The first epochs may run off the {'bottom' if upwards else 'top'}; a double click shows all."
     title = f"{metric.name}, selection"
     over_epochs = plots.convergence_facts(long)

@@ -83,11 +83,11 @@ def vector_figures(facts: ReportFacts, method: MethodFacts, lambda_: LambdaFacts
     shown = found.rows(_ROWS)
     if len(shown.names) < N:
         shown = found.rows(_ROWS // 2)
-        lines = " Grey: the start." if np.isfinite(found.start).any() else ""
+        lines = " Dotted: the start." if np.isfinite(found.start).any() else ""
         averaged = f", each its mean over {S} seeds" if S > 1 else ""
         yield PageFigure(
             f"lambda-spread-{id_}",
-            f"{N} λ",
+            f"{N:,} λ",
             f"How many λ have which value{scale}{averaged}.{lines} Largest: {strongest(lambda_, 3)}. "
             f"Smallest: {least(lambda_, 3)}.",
             _histogram(found),
@@ -154,11 +154,14 @@ def _histogram(found: VectorFacts) -> go.Figure:
     edges = (
         np.geomspace(low / 1.01, high * 1.01, _BINS + 1) if found.log else np.linspace(low - pad, high + pad, _BINS + 1)
     )
-    if known:
-        line = {"color": "#868e9a", "width": 1.5, "shape": "hv", "dash": "dot"}
-        figure.add_scatter(**_steps(found.start, edges), mode="lines", line=line, name="start", hoverinfo="skip")
-    line = {"color": plots.PALETTE[0], "width": 1.5, "shape": "hv"}
     steps = _steps(found.mean, edges)
+    highest = 1.1 * float(max(steps["y"]))
+    if known:
+        one = np.nanmin(found.start) == np.nanmax(found.start)
+        start = {"x": [np.nanmin(found.start)] * 2, "y": [0, highest]} if one else _steps(found.start, edges)
+        line = {"color": "#868e9a", "width": 2, "shape": "hv", "dash": "dot"}
+        figure.add_scatter(**start, mode="lines", line=line, name="start", hoverinfo="skip")
+    line = {"color": plots.PALETTE[0], "width": 1.5, "shape": "hv"}
     figure.add_scatter(
         **steps,
         mode="lines",
@@ -168,7 +171,6 @@ def _histogram(found: VectorFacts) -> go.Figure:
         hovertext=[f"{n:.0f} λ from {a:.3g} to {b:.3g}" for n, a, b in zip(steps["y"], edges, edges[1:], strict=False)],
         hoverinfo="text",
     )
-    highest = 1.1 * float(max(steps["y"]))
     figure.update_yaxes(title_text="number of λ", range=[0, highest])
     figure.update_xaxes(title_text="λ", **({"type": "log"} if found.log else {}))
     return figure

@@ -25,6 +25,8 @@ class Verdict:
     """Labels of the λ told from chance of which the training wants more; the surest first."""
     less: tuple[str, ...]
     """Those of which it wants less."""
+    effective_steps: float | None = None
+    """Independent outer steps; None in a record from before this was kept."""
 
     @property
     def anything(self) -> bool:
@@ -60,5 +62,7 @@ def _verdict(found: dict[str, Any], where: str) -> Verdict:
     check(found, _KEYS, where)
     if not all(isinstance(label, str) for label in (*found["more"], *found["less"])):
         raise ReportError(f"{where}: more and less are {found['more']!r} and {found['less']!r}; labels are wanted")
+    if not isinstance(found.get("effective_steps"), float | int | None):
+        raise ReportError(f"{where}: effective_steps is {found['effective_steps']!r}; a number or null is wanted")
     values: dict[str, Any] = {key: tuple(found[key]) if isinstance(found[key], list) else found[key] for key in _KEYS}
-    return Verdict(**values)
+    return Verdict(**values, effective_steps=found.get("effective_steps"))
