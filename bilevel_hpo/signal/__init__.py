@@ -1,7 +1,8 @@
 """Is there anything to learn? How far the hypergradients of a training stand above the noise of its batches."""
 
+from bilevel_hpo.signal._conclusion import conclusion
 from bilevel_hpo.signal._raw_gradient import raw_gradient
 from bilevel_hpo.signal._record import Signal
 from bilevel_hpo.signal._signal import MIN_STEPS, signal
 
-__all__ = ["MIN_STEPS", "Signal", "raw_gradient", "signal"]
+__all__ = ["MIN_STEPS", "Signal", "conclusion", "raw_gradient", "signal"]

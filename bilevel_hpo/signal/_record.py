@@ -5,10 +5,9 @@ from typing import Literal
 
 import pandas as pd
 
-__all__ = ["Signal"]
+from bilevel_hpo.signal._conclusion import conclusion
 
-FEW = 8
-"""Fewer independent outer steps than that do not say that there is nothing to learn."""
+__all__ = ["Signal"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,33 +66,30 @@ class Signal:
         """There is something to learn: a λ can be told from chance, or all together can."""
         return self.told > 0 or self.p <= self.level
 
+    @property
+    def conclusion(self) -> str:
+        """What follows, in a sentence or two: which λ can be told from chance, or whether constant λ would do as well.
+        The second is not said of fewer than 8 independent outer steps."""
+        if self.tested == 0:
+            return f"No λ had a gradient in {self.steps} outer steps: the validation loss does not feel them."
+        means = self.table["mean"]
+        told = [f"{label} ({'more' if float(means[label]) < 0 else 'less'})" for label in self.labels]
+        return conclusion(told, self.anything, self.effective_steps)
+
     def __str__(self) -> str:
         """Three to six lines."""
         if self.tested == 0:
-            return f"No λ had a gradient in {self.steps} outer steps: the validation loss does not feel them."
+            return self.conclusion
         name = {"holm": "Holm", "bh": "Benjamini-Hochberg"}[self.correction]
         lines = [
             f"{self.told} of {self.tested} λ can be told from chance ({name}, {100 * self.level:g} %); "
             f"all together: p {_p(self.p)}.",
             f"{self._steps()}, worth {self.effective_steps:.0f} independent ones; {self._noise()}.",
         ]
-        if self.told:
-            lines.append(f"Told from chance: {self._names()}.")
-            resting = int((self.table["told"] & self.table["at_bound"]).sum())
-            if resting:
-                lines.append(f"{resting} of them ended at a bound, which holds them there.")
-        elif self.anything:
-            lines.append("There is something to learn, but these outer steps do not say from which λ.")
-        elif self.effective_steps < FEW:
-            lines.append(
-                "These are too few to tell anything from chance: the hypergradients change slowly, as they do without "
-                "a choice of batches, or the outer steps are few. It says nothing for or against learning λ."
-            )
-        else:
-            lines.append(
-                "Nothing that the training did with λ can be told from chance: constant λ, or a search over a few, "
-                "would do as well."
-            )
+        lines.append(self.conclusion)
+        resting = int((self.table["told"] & self.table["at_bound"]).sum())
+        if resting:
+            lines.append(f"{resting} of them ended at a bound, which holds them there.")
         untested, out = len(self.table) - self.tested, self.left_out
         if untested or out:
             counts = {"λ without a gradient": untested, "outer steps that are not finite": out}
@@ -109,13 +105,6 @@ class Signal:
         if self.validation_batches is None:
             return "noise of the batches along the training, not of the choice of a fixed validation set"
         return f"noise along the training and between {self.validation_batches} validation batches"
-
-    def _names(self, most: int = 6) -> str:
-        """Labels with the direction in which the training pushes them."""
-        labels = self.labels
-        means = self.table["mean"]
-        shown = [f"{label} ({'more' if float(means[label]) < 0 else 'less'})" for label in labels[:most]]
-        return ", ".join(shown) + (f" and {len(labels) - most} more λ" if len(labels) > most else "")
 
 
 def _p(p: float) -> str:

@@ -168,6 +168,26 @@ def test_says_that_nothing_was_found() -> None:
     assert "not of the choice of a fixed validation set" in text
 
 
+@pytest.mark.parametrize(
+    ("g", "said"),
+    [
+        (noise(4, 60, 5), "Nothing that the training did with λ"),
+        (noise(4, 8, 5), "These outer steps are worth too few"),
+        (noise(4, 60, 5) + 1.0, "Told from chance: task "),
+        (np.linspace(-1.0, 1.1, 40)[:, None] * np.ones(2), "These outer steps are worth too few"),
+        (np.zeros((30, 2)), "No λ had a gradient in 30 outer steps"),
+    ],
+)
+def test_the_conclusion_is_a_part_of_the_words(g: np.ndarray, said: str) -> None:
+    found = signal(frame(g))
+    assert found.conclusion.startswith(said)
+    assert found.conclusion in str(found)
+    assert "\n" not in found.conclusion
+    assert ("would do as well" in found.conclusion) == said.startswith("Nothing")
+        not found.anything and found.effective_steps >= 8 and said[:2] == "No" and found.tested > 0
+    )
+
+
 def test_bh_tells_more_than_holm() -> None:
     g = noise(1, 100, 40)
     g[:, :20] += 0.42

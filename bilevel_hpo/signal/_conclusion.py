@@ -1,0 +1,37 @@
+"""What follows from the verdicts of one training or of several, in a sentence."""
+
+from collections.abc import Sequence
+
+__all__ = ["conclusion"]
+
+FEW = 8
+"""Fewer independent outer steps than that do not say that there is nothing to learn."""
+_SHOWN = 6
+
+
+def conclusion(told: Sequence[str], anything: bool, effective_steps: float | None) -> str:
+    """One or two sentences.
+
+    Args:
+        told: the λ that can be told from chance, each as it is to be shown, the surest first.
+        anything: there is something to learn, if only of all λ together.
+        effective_steps: independent outer steps of the training, of the one with most where there are several; None
+            where that is not known.
+    """
+    if told:
+        more = len(told) - _SHOWN
+        return f"Told from chance: {', '.join(told[:_SHOWN])}{f' and {more} more λ' if more > 0 else ''}."
+    if anything:
+        return "There is something to learn, but these outer steps do not say from which λ."
+    if effective_steps is None:
+        return "Nothing that the training did with λ can be told from chance."
+    if effective_steps < FEW:
+        return (
+            "These outer steps are worth too few independent ones to tell anything from chance: the hypergradients "
+            "change slowly, as they do without a choice of batches, or the steps are few. That says nothing for or "
+            "against learning λ."
+        )
+    return (
+        "Nothing that the training did with λ can be told from chance: constant λ, or a search over a few, would do as "
+        "well."
+    )
