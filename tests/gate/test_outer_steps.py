@@ -110,7 +110,7 @@ class TestReport:
     @pytest.mark.parametrize(
         ("change", "end"),
         [
-            ({}, "constant λ, or a search over a few, would do as well."),
+            ({"effective_steps": 9.5}, "constant λ, or a search over a few, would do as well."),
             ({"p": 0.02}, "There is something to learn, but these outer steps do not say from which λ."),
             ({"told": 1, "less": ["DS->DS"]}, "Told from chance: direct path of DS (less)."),
         ],
