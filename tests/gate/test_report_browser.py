@@ -66,7 +66,7 @@ def test_nothing_fails_and_nothing_is_loaded(three: Any, many: Any) -> None:
 def test_figures_show_the_values_of_results_json(three: Any, many: Any) -> None:
     for _, results, found in (three, many):
         methods = {method["name"]: method for method in results["methods"]}
-        rmse = {name: np.mean(list(method["test_rmse"].values())) for name, method in methods.items()}
+        rmse = {name: np.mean(list(method["test"].values())) for name, method in methods.items()}
         shown = drawn(found.page, "differences")
         means = shown["data"][-1]
         labels = [tick.replace("λ = 1", "lambda=1").replace("TPE", "tpe") for tick in shown["ticks"]]
