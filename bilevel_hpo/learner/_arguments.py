@@ -9,7 +9,7 @@ from bilevel_hpo.errors import UnsupportedError
 from bilevel_hpo.hypergradients import Hypergradient
 from bilevel_hpo.problem import ClipNorm, ClipValue
 
-__all__ = ["check_arguments"]
+__all__ = ["check_arguments", "labels_of"]
 
 
 def check_arguments(
@@ -39,6 +39,14 @@ def check_arguments(
         raise ValueError("outer_optimizer must hold the parameters of `weights`, all of them and no others")
     if isinstance(inner_optimizer, torch.optim.LBFGS):
         raise UnsupportedError("inner optimizer LBFGS evaluates the loss several times a step; use SGD, Adam or AdamW")
+
+
+def labels_of(weights: object, n: int) -> list[str]:
+    """The names of the `n` entries of λ, their numbers where `weights` has no `labels`; ValueError for too few or many."""
+    labels = list(getattr(weights, "labels", None) or map(str, range(n)))
+    if len(labels) != n:
+        raise ValueError(f"weights.labels has {len(labels)} names, {labels[:5]}; λ has {n} entries, each needs one")
+    return labels
 
 
 def _check_weights(weights: object) -> None:

@@ -17,7 +17,7 @@ from bilevel_hpo.errors import NonFiniteError, NonFiniteWarning, UncertifiedWarn
 from bilevel_hpo.hypergradients import Hypergradient, OfOneStep, OneStep, bibliography, upcoming_step
 from bilevel_hpo.learner._accumulation import Accumulation
 from bilevel_hpo.learner._active import ActiveSet
-from bilevel_hpo.learner._arguments import check_arguments
+from bilevel_hpo.learner._arguments import check_arguments, labels_of
 from bilevel_hpo.learner._fit import Callback, Fit, OuterEvery, Schedule
 from bilevel_hpo.learner._history import Epoch, History, OuterStep
 from bilevel_hpo.learner._outer import descend, not_certified, undone, unusable
@@ -129,8 +129,7 @@ class BilevelLearner:
         self._has_warned = False
         self._epochs: list[Epoch] = []
         self._trajectory = [self._flat().cpu()]
-        labels = getattr(weights, "labels", None) or [str(i) for i in range(len(self._trajectory[0]))]
-        self.labels: list[str] = list(labels)
+        self.labels: list[str] = labels_of(weights, len(self._trajectory[0]))
         """The names of the entries of λ."""
         self._history = History(self.labels)
         self.place = ""

@@ -243,6 +243,40 @@ def test_the_optimizer_against_its_own_steps(page, estimator, warm):
     close(case.g(estimator), case.finite_difference([batch(1)] * estimator.steps), 1e-7)
 
 
+@pytest.mark.parametrize("estimator", [OneStep(), Unrolled(1)], ids=repr)
+def test_the_learning_rate_of_the_optimizer_may_be_lambda(page, estimator):
+    """Its rule receives lr as a tensor with a graph."""
+
+    def after(lr: float) -> Tensor:
+        model = net()
+        optimizer = page["QHM"](model.parameters(), lr=lr)
+        weighted(model, LAMBDA, batch(1)).backward()
+        optimizer.step()
+        return plain(model, LAMBDA, batch(2)).detach()
+
+    model, weights = net(), LossWeights(["lr"], init=0.05).double()
+    learner = BilevelLearner(
+        model,
+        page["QHM"](model.parameters(), lr=0.05),
+        weights,
+        train_loss=lambda m, w, data: weighted(m, LAMBDA, data),
+        val_loss=plain,
+        hypergradient=estimator,
+        inner_settings=lambda w: {"lr": w[0]},
+    )
+    lr = weights().item()
+    close(learner.hypergradient(batch(1), batch(2)), ((after(lr + 1e-5) - after(lr - 1e-5)) / 2e-5)[None], 1e-7)
+
+
+def test_the_estimator_says_that_it_has_no_check(page):
+    learner = Case(net()).learner(page["T1T2"]())
+    learner.outer_step(batch(1), batch(2))
+    row = learner.history.iloc[0]
+    assert np.isnan(row["certificate"])
+    assert row["certified"]
+    assert learner.uncertified == 0
+
+
 def described(page: dict[str, Any]) -> nn.Module:
     torch.manual_seed(0)
     descriptors = torch.randn(3, 2, generator=torch.Generator().manual_seed(1))

@@ -35,6 +35,16 @@ def test_weights_that_are_no_module_are_named(weights, came):
         BilevelLearner(model, torch.optim.Adam(model.parameters()), weights, train_loss=weighted, val_loss=plain)
 
 
+def test_labels_of_another_number_are_named():
+    class Short(LossWeights):
+        labels = ("a", "b")
+
+    model = net()
+    optimizer = torch.optim.Adam(model.parameters())
+    with pytest.raises(ValueError, match=r"weights\.labels has 2 names, \['a', 'b'\]; λ has 3 entries"):
+        BilevelLearner(model, optimizer, Short(NAMES).double(), train_loss=weighted, val_loss=plain)
+
+
 @pytest.mark.parametrize("call", ["inner_step", "step"])
 @pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
 def test_a_step_without_gradients_is_named(call, context):
