@@ -10,6 +10,7 @@ from bilevel_hpo.hypergradients._cross import Cross
 from bilevel_hpo.hypergradients._inner_step import InnerStep
 from bilevel_hpo.hypergradients._micro_batches import Terms, mean_of_parts
 from bilevel_hpo.hypergradients._second_order import refuse_once_differentiable, second_derivatives
+from bilevel_hpo.optimizers import rule_for
 from bilevel_hpo.problem import BilevelProblem, Params, custom_functions
 
 __all__ = ["by_reverse_mode"]
@@ -20,7 +21,9 @@ def by_reverse_mode(problem: BilevelProblem, step: InnerStep, u: Params, terms: 
 
     Its operations are those that gave g, so that the slope shares the rounding of g·u unless `at` differs from θ in
     the last bits. Under autocast, in half precision and in TensorFloat-32 these bits are cut off: the slope is not
-    `independent` then.
+    `independent` then. Nor is it, below float64, under an optimizer that divides by the size of g: where λ acts inside
+    the network, the slope can be right to seven digits and its derivative in λ wrong by a sixth (a network with
+    BatchNorm that fits its batch).
 
     Cost: about two plain steps, and memory for the graph of a backward pass.
 
@@ -54,14 +57,12 @@ def by_reverse_mode(problem: BilevelProblem, step: InnerStep, u: Params, terms: 
     slope, gradient = mean_of_parts(step, of)
     theta = next(iter(at.values()))
     precision = theta.dtype if theta.dtype == torch.float64 else watch.seen or theta.dtype  # autocast leaves float64
-    independent = precision in (torch.float32, torch.float64) and not _tensor_float32(theta)
+    independent = precision == torch.float64 or (
+        precision == torch.float32 and not _tensor_float32(theta) and rule_for(problem.optimizer).linear
+    )
     return Cross(slope, gradient, precision, independent, ", ".join(sorted(custom)))
 
 
 def _tensor_float32(theta: Tensor) -> bool:
     """Whether products of `theta` may be taken with ten bits instead of 23."""
-    return (
-        theta.is_cuda
-        and theta.dtype == torch.float32
-        and (torch.backends.cudnn.allow_tf32 or torch.get_float32_matmul_precision() != "highest")
-    )
+    return theta.is_cuda and (torch.backends.cudnn.allow_tf32 or torch.get_float32_matmul_precision() != "highest")
