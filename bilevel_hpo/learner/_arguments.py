@@ -42,7 +42,11 @@ def check_arguments(
 
 
 def labels_of(weights: object, n: int) -> list[str]:
-    """The names of the `n` entries of λ, their numbers where `weights` has no `labels`; ValueError for too few or many."""
+    """The names of the `n` entries of λ, their numbers where `weights` has no `labels`.
+
+    Raises:
+        ValueError: there are more or fewer labels than entries.
+    """
     labels = list(getattr(weights, "labels", None) or map(str, range(n)))
     if len(labels) != n:
         raise ValueError(f"weights.labels has {len(labels)} names, {labels[:5]}; λ has {n} entries, each needs one")

@@ -4,24 +4,24 @@ import math
 import time
 import warnings
 from collections.abc import Iterable
-from dataclasses import asdict
-from typing import Any, Literal, Protocol, cast
+from typing import Any, cast
 
-import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from bilevel_hpo.batches import StepBatches, parts
-from bilevel_hpo.errors import NonFiniteError, NonFiniteWarning, UncertifiedWarning, UnsupportedError
+from bilevel_hpo.batches import StepBatches
+from bilevel_hpo.errors import NonFiniteError, NonFiniteWarning, UncertifiedWarning
 from bilevel_hpo.hypergradients import Hypergradient, OfOneStep, OneStep, bibliography, upcoming_step
 from bilevel_hpo.learner._accumulation import Accumulation
 from bilevel_hpo.learner._active import ActiveSet
-from bilevel_hpo.learner._arguments import check_arguments, labels_of
+from bilevel_hpo.learner._arguments import check_arguments
 from bilevel_hpo.learner._fit import Callback, Fit, OuterEvery, Schedule
-from bilevel_hpo.learner._history import Epoch, History, OuterStep
+from bilevel_hpo.learner._gradients import accumulate
+from bilevel_hpo.learner._history import OuterStep
 from bilevel_hpo.learner._outer import descend, not_certified, undone, unusable
-from bilevel_hpo.learner._stopwatch import Stopwatch
+from bilevel_hpo.learner._record import Record
+from bilevel_hpo.learner._weights import Weights
 from bilevel_hpo.problem import (
     BilevelProblem,
     Certificate,
@@ -29,34 +29,14 @@ from bilevel_hpo.problem import (
     Lambda,
     Loss,
     SettingsOf,
-    checked_scalar,
     eval_mode,
     kept_attributes,
 )
-from bilevel_hpo.signal import Signal, signal
 
-__all__ = ["BilevelLearner", "Weights"]
-
-
-class Weights(Protocol):
-    """What the learner asks of `weights`: a module whose call gives λ; any `nn.Module` whose call does is one.
-
-    It may have `labels`, names of the entries of λ, for the columns of the history; and `project_()`, which moves the
-    parameters back into their constraint, in place, and is called after every outer step. docs/extending.md has an
-    example.
-    """
-
-    def __call__(self) -> Lambda:
-        """λ, a function of the module's parameters."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """As of `nn.Module`."""
-
-    def load_state_dict(self, state_dict: Any) -> Any:
-        """As of `nn.Module`."""
+__all__ = ["BilevelLearner"]
 
 
-class BilevelLearner:
+class BilevelLearner(Record):
     """Learns λ by gradient descent on L_val(θ*(λ), λ) (paper, Eq. 13) during one training of θ.
 
     Args:
@@ -108,55 +88,29 @@ class BilevelLearner:
         max_skipped: int = 10,
     ) -> None:
         check_arguments(weights, inner_optimizer, outer_optimizer, hypergradient, inner_clip, clip, max_skipped)
-        self.model, self.inner_optimizer, self.weights = model, inner_optimizer, weights
+        self.model, self.inner_optimizer = model, inner_optimizer
         self.train_loss, self.val_loss = train_loss, val_loss
         self.estimator = OneStep() if hypergradient is None else hypergradient
         raw = list(cast(nn.Module, weights).parameters())
         self.outer_optimizer = torch.optim.Adam(raw, lr=0.02) if outer_optimizer is None else outer_optimizer
         self.inner_scheduler, self.clip, self.active_set, self.max_skipped = inner_scheduler, clip, active, max_skipped
-        self._problem = BilevelProblem(
+        problem = BilevelProblem(
             model, inner_optimizer, train_loss, val_loss, weights(), lambda_terms, inner_clip, inner_settings
         )
         self._accumulation = Accumulation(inner_optimizer)
-        self.estimator.check(self._problem)
-        if active is not None and [p.shape for p in raw] != self._problem.structure.shapes:
+        self.estimator.check(problem)
+        if active is not None and [p.shape for p in raw] != problem.structure.shapes:
             raise ValueError("active=... needs `weights` whose parameters have the shapes of λ, in the same order")
-        self._problem.ranks.broadcast_(raw)
-        self.epoch = self.inner_steps = self.outer_steps = self.skipped = self._skipped_in_a_row = 0
-        self.recomputed = self.uncertified = 0
-        """Outer steps whose hypergradient float32 did not certify: those computed again in float64, and those that this
-        did not certify either. `history` shows which."""
+        problem.ranks.broadcast_(raw)
+        super().__init__(problem, weights)
         self._has_warned = False
-        self._epochs: list[Epoch] = []
-        self._trajectory = [self._flat().cpu()]
-        self.labels: list[str] = labels_of(weights, len(self._trajectory[0]))
-        """The names of the entries of λ."""
-        self._history = History(self.labels)
         self.place = ""
         """Where the next outer step falls ("epoch 1, train batch 3"), for the report that it has failed."""
-        self.clock = Stopwatch()
-        """The time of training; `fit` runs it during its epochs."""
 
     last_loss: Tensor | None = None
     """L_train of the last inner step of `fit`, before it; None before the first."""
     stopping: bool | None = None
     """`stop` was called in the `fit` that is running; None where none is."""
-
-    @property
-    def history(self) -> pd.DataFrame:
-        """One row per outer step: the fields of `OuterStep`, then λ before the step and its hypergradient g, in columns
-        `lambda:<label>` and `g:<label>`. In a long training every second, fourth, … outer step (see `History`)."""
-        return self._history.to_frame(list(OuterStep.__annotations__))
-
-    @property
-    def epochs(self) -> pd.DataFrame:
-        """One row per epoch, see `Epoch`."""
-        return pd.DataFrame([asdict(epoch) for epoch in self._epochs], columns=list(Epoch.__annotations__))
-
-    @property
-    def trajectory(self) -> Lambda:
-        """λ at the start and after every epoch, `[epochs + 1, *λ.shape]`; a tuple or dict of such where λ is one."""
-        return self._problem.structure.unflatten(torch.stack(self._trajectory))
 
     @property
     def active(self) -> Lambda:
@@ -165,38 +119,6 @@ class BilevelLearner:
         everyone = torch.ones_like(lambda_, dtype=torch.bool)
         mask = everyone if self.active_set is None else self.active_set.mask(lambda_, self.outer_steps + self.skipped)
         return self._problem.structure.unflatten(mask)
-
-    @property
-    def last_outer_step(self) -> OuterStep | None:
-        """The scalars of the last outer step that this learner took; None before the first."""
-        return None if self._history.last is None else OuterStep(**self._history.last)
-
-    def signal(
-        self,
-        *,
-        level: float = 0.05,
-        correction: Literal["holm", "bh"] = "holm",
-        window: tuple[float, float] = (0.0, 1.0),
-        validation_batches: int | None = None,
-    ) -> Signal:
-        """Is there anything to learn? How far the hypergradients so far stand above the noise of their batches.
-
-        `print` it for a verdict in words. `bilevel_hpo.signal.signal` says what is tested, and when not to believe it.
-
-        Args:
-            level: of the verdicts.
-            correction: for the number of λ: "holm" or "bh".
-            window: the part of the history to look at, as shares.
-            validation_batches: the number of validation batches, if the outer steps go through the same ones in turn.
-        """
-        return signal(
-            self.history,
-            cast(nn.Module, self.weights),
-            level=level,
-            correction=correction,
-            window=window,
-            validation_batches=validation_batches,
-        )
 
     def citation(self) -> str:
         """BibTeX of the methods in use."""
@@ -250,17 +172,6 @@ class BilevelLearner:
             loss = self.inner_step(train_batch[0] if isinstance(train_batch, StepBatches) else train_batch)
         self._move(g, started)
         return loss
-
-    def follow(self, epoch: int, inner_steps: int) -> None:
-        """Note what is done where somebody else takes the inner steps, and λ as the last epoch has left it.
-
-        Args:
-            epoch: epochs that are finished.
-            inner_steps: inner steps in all.
-        """
-        self.epoch, self.inner_steps = epoch, inner_steps
-        while len(self._trajectory) <= epoch:
-            self._trajectory.append(self._flat().cpu())
 
     def validate(self, batches: Iterable[Any]) -> float:
         """Mean of L_val over `batches` at the present θ and λ, in eval mode and without a gradient; of this rank alone.
@@ -350,59 +261,11 @@ class BilevelLearner:
             raise RuntimeError("stop() ends a running fit, and none is running")
         self.stopping = True
 
-    def end_epoch(self, train_loss: float, val_loss: float = math.nan, *, stopped: bool = False) -> Epoch:
-        """Close an epoch: its row in `epochs`, and λ in `trajectory`. `fit` does it; call it in a loop of your own.
-
-        Args:
-            train_loss: mean of L_train over the inner steps of the epoch.
-            val_loss: L_val, averaged here over the ranks of DistributedDataParallel; NaN where it is not known.
-            stopped: the epoch was cut short.
-
-        Returns:
-            The row. It counts the outer steps since the last one.
-        """
-        self.clock.stop()
-        self.epoch += 1
-        self._trajectory.append(self._flat().cpu())
-        row = Epoch(
-            epoch=self.epoch,
-            train_loss=train_loss,
-            outer_steps=self.outer_steps - sum(epoch.outer_steps for epoch in self._epochs),
-            skipped=self.skipped - sum(epoch.skipped for epoch in self._epochs),
-            seconds=self.clock.seconds,
-            val_loss=self._problem.ranks.averaged_number(val_loss),
-            stopped=stopped,
-        )
-        self._epochs.append(row)
-        return row
-
-    def _flat(self) -> Tensor:
-        """λ `[N]`, detached."""
-        return self._problem.structure.flatten(self.weights()).detach().clone()
-
     def _backward(self, lambda_: Tensor, batch: Any) -> Tensor:
         """Puts ∂L_train/∂θ into the parameters' `grad` (and ∂L_train/∂λ, if λ `[N]` asks for it); L_train."""
-        if not torch.is_grad_enabled():
-            raise RuntimeError(
-                "a step of the learner was called under torch.no_grad() or torch.inference_mode(), where train_loss has"
-                " no gradient; call it outside"
-            )
         self.inner_optimizer.zero_grad()
-        micro = parts(batch)
-        total = torch.zeros((), dtype=lambda_.dtype, device=lambda_.device)
-        for number, part in enumerate(micro, 1):
-            with self._accumulation.ours(), self._problem.ranks.synchronised(number == len(micro)):
-                weights = self._problem.structure.unflatten(lambda_)
-                loss = checked_scalar(self.train_loss(self.model, weights, part), "train_loss") / len(micro)
-                if not loss.requires_grad:
-                    raise UnsupportedError(
-                        "train_loss(model, weights, batch) returned a scalar without a graph: it depends on no "
-                        "parameter that requires a gradient, or loses them, for instance by .detach(), .item() or "
-                        "under torch.no_grad()"
-                    )
-                loss.backward()  # type: ignore[no-untyped-call]
-            total += loss.detach()
-        return total
+        with self._accumulation.ours():
+            return accumulate(self._problem, self.model, self.train_loss, lambda_, batch)
 
     def _follow_lambda(self) -> None:
         """The settings of the inner optimizer that are functions of λ take their values."""
@@ -481,15 +344,8 @@ class BilevelLearner:
             seconds=self.clock.seconds,
             outer_seconds=time.perf_counter() - started,
         )
-        self._history.add(dict(vars(row)), lambda_, g)
-        self.recomputed += certificate.computed_in == "float64" and lambda_.dtype != torch.float64
-        self.uncertified += not certificate.certified
-        if why is None:
-            self.outer_steps += 1
-            self._skipped_in_a_row = 0
-        else:
-            self.skipped += 1
-            self._skipped_in_a_row += 1
+        self._note(row, lambda_, g)
+        if why is not None:
             said = f"{why}; L_train = {row.train_loss:.4g}, L_val = {row.val_loss:.4g}; λ stays as it is"
             if self._skipped_in_a_row >= self.max_skipped:
                 raise NonFiniteError(
@@ -525,24 +381,3 @@ class BilevelLearner:
         torch.set_rng_state(state["rng"].cpu())
         if state["cuda_rng"]:
             torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda_rng"]])
-
-    def progress(self) -> dict[str, Any]:
-        """What the learner itself has counted and noted: the part of `state_dict` that is nobody else's."""
-        return {
-            "counters": {**{name: getattr(self, name) for name in _COUNTERS}, "_seconds": self.clock.seconds},
-            "epochs": [asdict(epoch) for epoch in self._epochs],
-            "history": self._history.state_dict(),
-            "trajectory": torch.stack(self._trajectory),
-        }
-
-    def load_progress(self, progress: dict[str, Any]) -> None:
-        """Go on counting from `progress`."""
-        for name in _COUNTERS:
-            setattr(self, name, progress["counters"].get(name, 0))
-        self._epochs = [Epoch(**row) for row in progress["epochs"]]
-        self._history.load_state_dict(progress["history"])
-        self._trajectory = list(progress["trajectory"])
-        self.clock.reset(progress["counters"]["_seconds"])
-
-
-_COUNTERS = ("epoch", "inner_steps", "outer_steps", "skipped", "recomputed", "uncertified", "_skipped_in_a_row")
