@@ -9,7 +9,18 @@ import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
 
-from bilevel_hpo import Direct, Neumann, Nystrom, OneStep, UncertifiedWarning, Unrolled, UnsupportedError
+from bilevel_hpo import (
+    BilevelLearner,
+    Budget,
+    Direct,
+    LossWeights,
+    Neumann,
+    Nystrom,
+    OneStep,
+    UncertifiedWarning,
+    Unrolled,
+    UnsupportedError,
+)
 from tests.engine.problems import LAMBDA, OPTIMIZERS, Case, batch, net, task_losses
 from tests.engine.test_hypergradients import close
 
@@ -270,6 +281,19 @@ def test_an_error_of_the_loss_is_raised_as_the_loss_raises_it():
     subject = Case(net(), warm=0)
     with pytest.raises(LookupError, match="call 2"):
         subject.g(OneStep(), train_loss=loss)
+
+
+def test_what_a_loss_is_refused_for_is_not_tried_again_by_another_mode():
+    """In `learner.step` forward mode is the first to see it, and it is said once only."""
+    weights, model = LossWeights(["a", "b", "c"], constraint=Budget()).double(), net()
+
+    def loss(model, argument, data):
+        return outside(Complete)(model, weights() + argument, data)
+
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    learner = BilevelLearner(model, optimizer, weights, train_loss=loss, val_loss=total)
+    with pytest.raises(UnsupportedError, match="train_loss calls the `weights` module itself"):
+        learner.step(batch(1), batch(2))
 
 
 def net_in_float32():
