@@ -4,6 +4,7 @@ from bilevel_hpo.search import asking
 from bilevel_hpo.search._asking import Asking
 from bilevel_hpo.search._point import Objective, Point, PopulationObjective
 from bilevel_hpo.search._records import best, epochs_used, is_ours_to_finish, record, seconds_of, trials, warm_start
+from bilevel_hpo.search._reports import Reports
 from bilevel_hpo.search._searches import gp, grid, random, tpe
 from bilevel_hpo.search._space import Axis, Space, space
 from bilevel_hpo.search._storage import without_password
@@ -19,6 +20,7 @@ __all__ = [
     "Objective",
     "Point",
     "PopulationObjective",
+    "Reports",
     "Space",
     "asking",
     "best",

@@ -1,13 +1,12 @@
 """Grid, TPE, Gaussian process and random search with an objective: a plan, driven on workers."""
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Executor
-from typing import Any, Unpack
+from typing import Unpack
 
 import optuna
 from optuna.pruners import BasePruner
 
-from bilevel_hpo.jobs import Plan, drive, workers
+from bilevel_hpo.jobs import On, Plan, drive, workers
 from bilevel_hpo.search import asking
 from bilevel_hpo.search._asking import Asking
 from bilevel_hpo.search._evaluate import Evaluate, Together
@@ -16,8 +15,6 @@ from bilevel_hpo.search._storage import Storage
 from bilevel_hpo.search._trial import Evaluated
 
 __all__ = ["gp", "grid", "random", "tpe"]
-
-On = int | str | Executor | Any | None
 
 
 def grid(

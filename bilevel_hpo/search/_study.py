@@ -32,7 +32,8 @@ class KeptStudy:
         name: of the study.
         question: what the values are an answer to, JSON.
         distributions: of λ by name.
-        starts: λ that somebody gives to `warm_start`, or enqueues with Optuna, are evaluated; otherwise refused.
+        starts: λ given to `warm_start`, or enqueued with Optuna while no driver had the study, are evaluated; otherwise
+            they are refused.
 
     Raises:
         ValueError: the study was begun with another question, or its file is in use or damaged.
@@ -70,10 +71,7 @@ class KeptStudy:
 
     def start_for(self, slot: int) -> Mapping[str, float] | None:
         """λ of a warm start, to be evaluated as `slot`; None if there is none."""
-        if not self._starts:
-            return None
-        patiently(self._settle)
-        return patiently(lambda: start_for(self.study, slot))
+        return patiently(lambda: start_for(self.study, slot)) if self._starts else None
 
     def store(self, asked: Asked, found: Evaluated) -> None:
         """Put the value of a point into the study.

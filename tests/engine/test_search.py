@@ -148,6 +148,14 @@ def test_tpe_goes_on_beside_a_recorded_lambda():
     assert len(search.tpe(Objective(), BOUNDS, storage, trials=14).trials) == 15
 
 
+def test_of_equal_values_the_first_point_wins_in_whichever_order_they_were_evaluated(tmp_path):
+    plan = search.asking.grid({"a": [2.0, 0.0, 1.0]}, tmp_path / "log")
+    for one in reversed(plan.start()):
+        plan.finish(one, search.Evaluated(5.0, 0.1))
+    assert [trial.params["a"] for trial in plan.study.trials] == [1.0, 0.0, 2.0]
+    assert search.best(plan.study).params == {"a": 2.0}
+
+
 def test_callbacks_see_every_trial():
     seen = []
     search.grid(Objective(), SPACE, callbacks=[lambda study, trial: seen.append((trial.number, trial.value))])

@@ -1,64 +1,50 @@
-"""Claims that collide, workers that die, storages that go away: each made to happen, in one process."""
+"""Storages that go away, files that are damaged, and second drivers: each made to happen, in one process."""
 
-import os
-import platform
 import subprocess
 import sys
 
 import optuna
 import pytest
-from optuna.distributions import FloatDistribution
-from optuna.storages import InMemoryStorage
-from optuna.trial import TrialState, create_trial
+from optuna.storages import InMemoryStorage, JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
 from sqlalchemy.exc import OperationalError
 
 from bilevel_hpo import search
-from bilevel_hpo.search import _storage, _worker
+from bilevel_hpo.search import _storage
 from bilevel_hpo.search._storage import patiently
 
 SPACE = {"a": [0.0, 0.5, 1.0]}
+BOUNDS = {"a": (0.0, 1.0)}
+METHODS = ("create_new_trial", "get_all_trials", "set_study_user_attr", "get_study_user_attrs", "create_new_study")
 
 
-def claim(study, slot, worker):
-    """A running trial as another process writes it."""
-    study.add_trial(
-        create_trial(
-            state=TrialState.RUNNING,
-            params={"a": SPACE["a"][slot]},
-            distributions={"a": FloatDistribution(0.0, 1.0)},
-            user_attrs={"slot": slot, "worker": worker},
-        )
-    )
-
-
-def away():
-    return OperationalError("SELECT", {}, Exception("server closed the connection"))
+def square(point):
+    point.report(1.0, 1)
+    return point["a"] ** 2
 
 
 class Flaky(InMemoryStorage):
-    """Carries out a call, and then says once that it was away."""
+    """Carries out a call, and then says that it was away; the first `times` times."""
 
     def __init__(self, method, times=1):
         super().__init__()
         self.method, self.left = method, times
 
-    def _after(self, method, result):
-        if method == self.method and self.left:
+
+def _flaky(name):
+    def call(self, *arguments, **named):
+        result = getattr(InMemoryStorage, name)(self, *arguments, **named)
+        if name == self.method and self.left:
             self.left -= 1
-            raise away()
+            raise OperationalError("SELECT", {}, Exception("server closed the connection"))
         return result
 
-    def create_new_trial(self, *arguments, **named):
-        return self._after("create", super().create_new_trial(*arguments, **named))
+    return call
 
-    def set_trial_state_values(self, *arguments, **named):
-        return self._after("finish", super().set_trial_state_values(*arguments, **named))
 
-    def set_trial_intermediate_value(self, *arguments, **named):
-        return self._after("report", super().set_trial_intermediate_value(*arguments, **named))
-
-    def get_all_trials(self, *arguments, **named):
-        return self._after("read", super().get_all_trials(*arguments, **named))
+for _method in METHODS:
+    setattr(Flaky, _method, _flaky(_method))
 
 
 @pytest.fixture(autouse=True)
@@ -66,21 +52,31 @@ def no_pauses(monkeypatch):
     monkeypatch.setattr(_storage.time, "sleep", lambda seconds: None)
 
 
-@pytest.mark.parametrize("method", ["create", "finish", "report", "read"])
-def test_an_answer_that_is_lost_loses_and_doubles_nothing(method):
-    def objective(point):
-        point.report(1.0, 1)
-        return point["a"]
+@pytest.mark.parametrize("times", [1, 3])
+@pytest.mark.parametrize("method", METHODS)
+def test_an_answer_that_is_lost_loses_and_doubles_nothing(method, times):
+    storage = Flaky(method, times)
+    study = search.grid(square, SPACE, storage)
+    assert storage.left < times
+    assert [(trial.params["a"], trial.value) for trial in study.trials] == [(0, 0), (0.5, 0.25), (1, 1)]
+    assert [trial.last_step for trial in study.trials] == [1, 1, 1]
 
-    study = search.grid(objective, SPACE, Flaky(method, times=3))
-    assert [(trial.params["a"], trial.value) for trial in search.trials(study)] == [(0, 0), (0.5, 0.5), (1, 1)]
-    assert not study.get_trials(states=(TrialState.RUNNING,))
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_warm_start_survives_an_outage(method):
+    storage = Flaky(method, 0)
+    study = search.tpe(square, BOUNDS, storage, trials=1)
+    search.warm_start(study, {"a": 0.25})
+    storage.left = 0 if method == "create_new_study" else 3
+    study = search.tpe(square, BOUNDS, storage, trials=4)
+    assert storage.left == 0
+    assert [trial.params["a"] == 0.25 for trial in study.trials] == [False, True, False, False]
 
 
 def test_a_storage_that_stays_away_ends_the_search_with_a_message(monkeypatch, caplog):
     monkeypatch.setattr(_storage, "PATIENCE", 0.0)
     with pytest.raises(TimeoutError, match="did not answer"):
-        search.grid(lambda point: 0.0, SPACE, Flaky("read", times=10**6))
+        search.grid(square, SPACE, Flaky("get_all_trials", times=10**6))
     assert "server closed the connection" in caplog.text
 
 
@@ -96,100 +92,80 @@ def test_other_errors_are_not_repeated():
     assert len(calls) == 1
 
 
-def test_of_two_claims_of_one_point_the_earlier_holds(monkeypatch):
-    """Another worker claims the first point between this one's look and its claim."""
-    storage = InMemoryStorage()
-    create, calls = storage.create_new_trial, []
-
-    def overtaken(study_id, template_trial=None):
-        if not calls:
-            calls.append(1)
-            claim(optuna.load_study(study_name="grid", storage=storage), 0, other)
-        return create(study_id, template_trial)
+def test_the_later_of_two_drivers_takes_the_study_over():
+    storage, later = InMemoryStorage(), []
 
     def objective(point):
-        study = optuna.load_study(study_name="grid", storage=storage)
-        if point["a"] == 0.5:  # meanwhile the other finishes
-            study.tell(0, -1.0)
-        return point["a"]
+        if point["a"] == 0.5 and not later:
+            later.append(search.grid(square, SPACE, storage))
+        return point["a"] ** 2
 
-    other = f"elsewhere:1:1:{'0' * 12}"
-    monkeypatch.setattr(storage, "create_new_trial", overtaken)
-    study = search.grid(objective, SPACE, storage)
-    assert [trial.value for trial in search.trials(study)] == [-1.0, 0.5, 1.0]
-    assert len([trial for trial in study.trials if trial.state is TrialState.FAIL]) == 1
+    with pytest.raises(ValueError, match="study 'grid' was taken over by another process"):
+        search.grid(objective, SPACE, storage)
+    assert [(trial.params["a"], trial.value) for trial in later[0].trials] == [(0, 0), (0.5, 0.25), (1, 1)]
 
 
-def test_a_worker_on_another_host_is_given_up_when_its_beat_stops(monkeypatch):
-    study = optuna.create_study(study_name="grid", storage=(storage := InMemoryStorage()))
-    claim(study, 1, "elsewhere:1:1:x")
-    now, beats = [0.0], []
+def test_a_journal_is_free_again_after_a_search_and_after_an_error(tmp_path):
+    def is_free():
+        code = "import sys, filelock; filelock.FileLock(sys.argv[1] + '.driver', timeout=0).acquire()"
+        done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "log")], check=False, capture_output=True)
+        assert done.returncode == 0 or b"Timeout" in done.stderr
+        return done.returncode == 0
 
-    def later(seconds):
-        now[0] += 10.0
-        if len(beats) < 20:  # 200 s of life, longer than grace
-            beats.append(now[0])
-            study._storage.set_trial_user_attr(study.trials[0]._trial_id, "beat", len(beats))
-
-    monkeypatch.setattr(_worker.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(_worker.time, "sleep", later)
-    order = []
-    search.grid(lambda point: order.append((point["a"], now[0])) or point["a"], SPACE, storage, grace=60.0)
-    assert [a for a, _ in order] == [0.0, 1.0, 0.5]
-    assert beats[-1] + 60 < order[-1][1] <= beats[-1] + 90
-
-
-def test_a_dead_worker_on_this_host_is_known_at_once():
-    process = subprocess.Popen([sys.executable, "-c", "pass"])
-    process.wait()
-    host = platform.node()
-    for worker in (f"{host}:{process.pid}:1:x", f"{host}:{os.getpid()}:{_worker._begun(os.getpid())}:x"):
-        study = optuna.create_study(study_name="grid", storage=(storage := InMemoryStorage()))
-        claim(study, 1, worker)
-        assert len(search.trials(search.grid(lambda point: point["a"], SPACE, storage))) == 3
-        assert study.trials[0].state is TrialState.FAIL
-    assert not _worker.has_ended(f"{host}:{os.getppid()}:{_worker._begun(os.getppid())}:x")
-    assert _worker.has_ended(f"{host}:{os.getppid()}:1:x"), "its process id, of a process that began at another time"
+    plan = search.asking.grid(SPACE, tmp_path / "log")
+    plan.start()
+    assert not is_free()
+    other = search.tpe(square, BOUNDS, tmp_path / "log", trials=1)
+    assert len(other.trials) == 1, "searches of one process share a file"
+    assert not is_free(), "the end of one leaves the other in possession"
+    plan.close()
+    with pytest.raises(ValueError, match="begun with"):
+        search.grid(square, {"a": [7.0]}, tmp_path / "log")
+    assert is_free()
 
 
-def test_a_worker_that_was_given_up_drops_its_value():
-    storage = InMemoryStorage()
-
-    def objective(point):
-        calls.append(point["a"])
-        if len(calls) == 1:
-            optuna.load_study(study_name="grid", storage=storage).tell(0, state=TrialState.FAIL)
-            point.report(0.0, 1)
-            raise AssertionError("it is not wanted any more")
-        return point["a"]
-
+def test_an_incomplete_last_line_is_dropped_and_its_point_evaluated_again(tmp_path, caplog):
+    search.grid(square, SPACE, tmp_path / "log")
+    whole = (tmp_path / "log").read_bytes()
+    (tmp_path / "log").write_bytes(whole[:-20])
     calls = []
-    study = search.grid(objective, SPACE, storage)
-    assert calls == [0.0, 0.0, 0.5, 1.0]
-    assert [trial.value for trial in search.trials(study)] == [0.0, 0.5, 1.0]
+    study = search.grid(lambda point: calls.append(point["a"]) or point["a"] ** 2, SPACE, tmp_path / "log")
+    assert calls == [1.0]
+    lines = len(whole.splitlines())
+    assert f"its last line, {lines}, is incomplete" in caplog.text
+    assert [trial.value for trial in search.trials(study)] == [0.0, 0.25, 1.0]
+    again = optuna.load_study(study_name="grid", storage=JournalStorage(JournalFileBackend(str(tmp_path / "log"))))
+    assert [trial.value for trial in again.trials] == [0.0, 0.25, 1.0]
 
 
-def test_a_population_member_that_was_given_up_costs_the_others_nothing():
-    storage, seen = InMemoryStorage(), []
+@pytest.mark.parametrize("damage", [b"{]\n", b"\0\0\0\n", b"12\n"])
+def test_a_damaged_line_is_named(tmp_path, damage):
+    search.grid(square, SPACE, tmp_path / "log")
+    lines = (tmp_path / "log").read_bytes().splitlines(keepends=True)
+    (tmp_path / "log").write_bytes(b"".join([*lines[:4], damage, *lines[4:]]))
+    with pytest.raises(ValueError, match=r"storage .*log, line 5: .*no record of an Optuna journal"):
+        search.grid(square, SPACE, tmp_path / "log")
 
-    def objective(points):
-        seen.append([point["a"] for point in points])
-        if len(seen) == 1:
-            optuna.load_study(study_name="grid", storage=storage).tell(1, state=TrialState.FAIL)
-            points[1].report(0.0, 1)
-        return [point["a"] for point in points]
 
-    study = search.grid(objective, SPACE, storage, population=3)
-    assert seen == [[0.0, 0.5, 1.0], [0.5]]
-    assert [trial.value for trial in search.trials(study)] == [0.0, 0.5, 1.0]
+def test_another_file_is_left_as_it_is(tmp_path):
+    (tmp_path / "notes.txt").write_text("my notes\nof today")
+    with pytest.raises(ValueError, match=r"notes\.txt, line 1: b'my notes"):
+        search.grid(square, SPACE, tmp_path / "notes.txt")
+    assert (tmp_path / "notes.txt").read_text() == "my notes\nof today"
+
+
+def test_what_others_left_unfinished_fails():
+    study = optuna.create_study(study_name="grid", storage=(storage := InMemoryStorage()))
+    study.ask()
+    study.enqueue_trial({"a": 0.5})
+    study = search.grid(square, SPACE, storage)
+    assert [trial.state for trial in study.trials] == [TrialState.FAIL] * 2 + [TrialState.COMPLETE] * 3
 
 
 def test_who_finishes():
-    study = search.grid(lambda point: point["a"], SPACE)
-    assert search.is_ours_to_finish(study)
-    for worker, ours in ((f"elsewhere:1:1:{'0' * 12}", False), (f"{platform.node()}:{os.getpid()}:1:x", True)):
-        study.add_trial(create_trial(value=0.0, user_attrs={"slot": 9, "worker": worker}))
-        assert search.is_ours_to_finish(study) is ours
+    study = search.grid(square, SPACE)
+    with pytest.warns(DeprecationWarning, match="is_ours_to_finish is always True"):
+        assert search.is_ours_to_finish(study)
 
 
 def test_passwords_are_not_shown():
@@ -197,5 +173,5 @@ def test_passwords_are_not_shown():
     shown = search.without_password("postgresql://me:p%40ss@host:5432/db?password=p%40ss")
     assert shown == "postgresql+psycopg://me:***@host:5432/db"
     with pytest.raises(ValueError, match="not a URL") as raised:
-        search.grid(lambda point: 0.0, SPACE, "postgresql://me:secret@host:port/db")
+        search.grid(square, SPACE, "postgresql://me:secret@host:port/db")
     assert "secret" not in str(raised.value)

@@ -1,6 +1,8 @@
 """Search spaces from the λ object: which entries an axis sets, scales, ties, and the way back."""
 
 import math
+from fractions import Fraction
+from itertools import product
 
 import numpy as np
 import pytest
@@ -65,6 +67,51 @@ def test_a_budget_takes_shares():
     assert list(space.axes) == ["A=A", "B->A", "A->B", "B=B"]
     space.set_({"A=A": 0.6, "B->A": 0.2, "A->B": 0.5, "B=B": 0.5})
     torch.testing.assert_close(ratios(), torch.tensor([[1.5, 0.5], [1.0, 1.0]]))
+
+
+def test_a_grid_of_shares_has_every_lambda_once():
+    weights = LossWeights(["a", "b", "c"], constraint=Budget(total=3.0))
+    space = search.space(weights, values=[0.0, 0.5, 1.0])
+    points = space.points()
+    shares = {tuple(Fraction(int(2 * v), int(2 * sum(p))) for v in p) for p in product([0, 0.5, 1], repeat=3) if any(p)}
+    assert len(points) == len(shares) == 19
+    lambda_ = torch.stack([space.tensor(point) for point in points])
+    torch.testing.assert_close(lambda_.sum(1), torch.full((19,), 3.0))
+    found = {tuple(Fraction(x / 3).limit_denominator(9) for x in row) for row in lambda_.double().tolist()}
+    assert found == shares
+    calls = []
+    study = search.grid(lambda point: calls.append(dict(point)) or point["a"], space)
+    assert calls == points
+    assert [trial.params for trial in search.trials(study)] == points
+    with pytest.raises(ValueError, match="all 0"):
+        space.tensor({"a": 0.0, "b": 0.0, "c": 0.0})
+
+
+def test_shares_that_are_rounded_are_recognised():
+    """0.1 : 0.3 and 0.2 : 0.6 are one λ, but 0.1 + 0.3 is rounded another way than 0.2 + 0.6 for some totals."""
+    weights = LossWeights(["a", "b"], constraint=Budget(total=0.7))
+    values = [0.1, 0.2, 0.3, 0.6, 0.9]
+    expected = {Fraction(str(a)) / Fraction(str(b)) for a in values for b in values}
+    assert len(search.space(weights, values=values).points()) == len(expected)
+
+
+def test_each_row_of_a_budget_needs_a_share():
+    space = search.space(TransferRatios(["A", "B"], constraint=Budget()), values=[0.0, 1.0])
+    assert len(space.points()) == 9, "(0, 1), (1, 0) and (1, 1) in each row"
+    assert all(bool(space.tensor(point).isfinite().all()) for point in space.points())
+
+
+def test_other_constraints_keep_all_points_in_order():
+    space = search.space(LossWeights(["a", "b"], constraint=Box(0, 2)), values=[2.0, 0.0, 1.0])
+    assert space.points() == [{"a": a, "b": b} for a in (2.0, 0.0, 1.0) for b in (2.0, 0.0, 1.0)]
+
+
+def test_shares_are_not_negative():
+    weights = LossWeights(["a", "b"], constraint=Budget())
+    for options in ({"values": [-0.5, 0.5]}, {"low": -1.0}, {"values": [0.0]}):
+        with pytest.raises(ValueError, match=r"shares of Budget.*must not be negative, nor all of them 0"):
+            search.space(weights, **options)
+    assert search.space(weights, 0.0, 1.0).tensor({"a": 0.2, "b": 0.6}).tolist() == pytest.approx([0.25, 0.75])
 
 
 def test_a_grid_over_the_space_of_a_module():

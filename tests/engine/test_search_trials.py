@@ -119,7 +119,8 @@ def test_a_population_gets_at_most_so_many_points_in_order(tmp_path):
     assert [(t.params, t.value) for t in search.trials(study)] == [(t.params, t.value) for t in search.trials(single)]
     members = search.trials(study)[:4]
     assert len({search.seconds_of(trial) for trial in members}) == 1
-    assert search.seconds_of(members[0]) < members[0].duration.total_seconds()
+    assert members[0].intermediate_values == {1: 7.0}
+    assert members[1].intermediate_values == {}
 
 
 def test_a_population_answers_for_each_point():
@@ -169,6 +170,33 @@ def test_a_warm_start_is_evaluated_next_and_learned_from(tmp_path):
     assert search.best(study).value == 0.0
     plain = search.tpe(bowl, BOUNDS, trials=14)
     assert search.trials(study)[12].params != search.trials(plain)[12].params
+
+
+def test_what_optuna_enqueued_between_two_runs_is_a_warm_start_too(tmp_path):
+    study = search.random(bowl, BOUNDS, tmp_path / "log", trials=3)
+    study.enqueue_trial({"a": 0.3, "b": 0.6})
+    study = search.random(bowl, BOUNDS, tmp_path / "log", trials=5)
+    assert search.trials(study)[3].params == {"a": 0.3, "b": 0.6}
+    assert [t.params for i, t in enumerate(search.trials(study)) if i != 3] == [
+        t.params for i, t in enumerate(search.trials(search.random(bowl, BOUNDS, trials=5))) if i != 3
+    ]
+    study.enqueue_trial({"a": 3.0, "b": 0.6})
+    with (
+        pytest.warns(UserWarning, match="out of range"),
+        pytest.raises(ValueError, match=r"a = 3 is outside \[0, 1\]"),
+    ):
+        search.random(bowl, BOUNDS, tmp_path / "log", trials=6)
+    assert len(search.trials(search.random(bowl, BOUNDS, tmp_path / "log", trials=6))) == 6
+
+
+def test_warm_starts_come_in_their_order_and_each_once(tmp_path):
+    study = search.tpe(bowl, BOUNDS, tmp_path / "log", trials=1)
+    for b in (0.0, 1.0, 2.0):
+        search.warm_start(study, {"a": 0.5, "b": b})
+    study = search.tpe(bowl, BOUNDS, tmp_path / "log", trials=3)
+    study = search.tpe(bowl, BOUNDS, tmp_path / "log", trials=6)
+    assert [t.params["b"] for t in search.trials(study)[1:4]] == [0.0, 1.0, 2.0]
+    assert 0.5 not in [t.params["a"] for t in search.trials(study)[4:]]
 
 
 def test_a_warm_start_that_cannot_be_is_refused():
