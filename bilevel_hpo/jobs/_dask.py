@@ -4,11 +4,12 @@ import logging
 import traceback
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from threading import Lock
+from time import sleep
 from typing import Any, TypeVar
 from uuid import uuid4
 
-import dask
 import distributed
 
 from bilevel_hpo.jobs._remote import Shipped, call_shipped, ship, use_one_thread
@@ -20,6 +21,7 @@ J = TypeVar("J")
 R = TypeVar("R")
 
 _PATIENCE = 300  # seconds that a scheduler may be away
+_PAUSE = 0.5
 _logger = logging.getLogger(__name__)
 _busy = Lock()
 
@@ -45,23 +47,24 @@ class Dask(Workers[J, R]):
         self._client = distributed.Client(
             self._address, security=security, timeout=_PATIENCE, set_as_default=False, name="bilevel-hpo"
         )
-        self._shipped = ship(function)
-        self._function = self._send()
-        self._jobs: dict[Future[R], tuple[J, int]] = {}
+        self._plugin = _Function(ship(function))
+        self._client.register_plugin(self._plugin)
+        self._schedulers = 1
+        self._jobs: dict[Future[R], tuple[J, int, int]] = {}
 
     def submit(self, job: J, place: int) -> Future[R]:
         """Begin a job."""
         future: Future[R] = Future()
-        self._jobs[future] = job, place
+        self._jobs[future] = job, place, self._schedulers
         key = f"bilevel-hpo-job-{uuid4().hex}"
-        self._client.submit(_call, self._function, job, key=key, priority=-place, pure=False).add_done_callback(
+        self._client.submit(_call, self._plugin.name, job, key=key, priority=-place, pure=False).add_done_callback(
             lambda remote: _settle(future, remote)
         )
         return future
 
     def again(self, future: Future[R]) -> Future[R] | None:
         """The next attempt if the scheduler went."""
-        job, place = self._jobs.pop(future)
+        job, place, scheduler = self._jobs.pop(future)
         error = future.exception()
         if isinstance(error, distributed.KilledWorker):
             raise WorkersLostError(
@@ -70,30 +73,46 @@ class Dask(Workers[J, R]):
             ) from error
         if not isinstance(error, _LostError):
             return None
-        if self._client.status == "closed":
-            raise WorkersLostError(
-                f"the Dask scheduler at {self._address} has been away for {_PATIENCE} seconds. Results so far are kept"
-            ) from error
-        if self._function.cancelled():
-            _logger.warning(
-                "The Dask scheduler at %s is away. If it is back within %d seconds, jobs without a result are "
-                "submitted again. Its workers have ended with it: start them again too.",
-                self._address,
-                _PATIENCE,
-            )
-            self._function = self._send()
+        if scheduler == self._schedulers:
+            self._wait_for_scheduler()
+            self._schedulers += 1
         return self.submit(job, place)
 
     def close(self) -> None:
         """Dask drops what is queued."""
+        if self._client.status == "running":
+            with suppress(OSError, ValueError):  # it goes in this moment, or is a new one
+                self._client.unregister_worker_plugin(self._plugin.name)
         self._client.close()
 
-    def _send(self) -> "distributed.Future[Shipped]":
-        """The function as a task, which Dask runs again when the worker that holds its result dies."""
-        with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"}):
-            return self._client.submit(
-                Shipped, self._shipped.key, self._shipped.pickled, key=f"bilevel-hpo-function-{uuid4().hex}", pure=False
-            )
+    def _wait_for_scheduler(self) -> None:
+        _logger.warning(
+            "The Dask scheduler at %s is away. If it is back within %d seconds, jobs without a result are submitted "
+            "again. Its workers end with it: start them again too.",
+            self._address,
+            _PATIENCE,
+        )
+        while self._client.status != "closed":
+            try:
+                self._client.register_plugin(self._plugin)
+            except OSError:
+                sleep(_PAUSE)
+            else:
+                return
+        raise WorkersLostError(f"the Dask scheduler at {self._address} has been away for {_PATIENCE} seconds")
+
+
+class _Function(distributed.WorkerPlugin):  # type: ignore[misc]
+    """Brings the function to each worker, whenever that joins the cluster.
+
+    As an argument, Dask would give most jobs to the worker that has it already.
+    """
+
+    idempotent = True
+
+    def __init__(self, shipped: Shipped) -> None:
+        self.shipped = shipped
+        self.name = f"bilevel-hpo-{uuid4().hex}"  # another driver may bring the same function, and end earlier
 
 
 class _LostError(Exception):
@@ -122,7 +141,7 @@ def _settle(future: Future[Any], remote: "distributed.Future[Any]") -> None:
         future.set_exception(lost)
 
 
-def _call(shipped: Shipped, job: Any) -> Any:
+def _call(plugin: str, job: Any) -> Any:
     """In a process of the cluster."""
     if not _busy.acquire(blocking=False):
         raise RuntimeError(
@@ -131,6 +150,6 @@ def _call(shipped: Shipped, job: Any) -> Any:
         )
     try:
         use_one_thread()
-        return call_shipped(shipped, job)
+        return call_shipped(distributed.get_worker().plugins[plugin].shipped, job)
     finally:
         _busy.release()
