@@ -164,7 +164,7 @@ class OfOneStep(Hypergradient):
             if found.lambda_gradient is not None and g.any():
                 error *= _share(problem.ranks.averaged(found.lambda_gradient.detach()), g)
             certified = error <= self.tolerance / MARGIN
-            reason = f"the derivative in λ of {found.custom} is missing or wrong"
+            reason = f"a derivative in λ is missing or wrong: {found.custom}"
             return g, Certificate(error, computed_in, certified, "" if certified else reason)
         if not found.independent:
             return g, Certificate(math.nan, computed_in, certified=in_float64)

@@ -17,6 +17,7 @@ from bilevel_hpo.hypergradients._micro_batches import Terms, mean_of_parts
 from bilevel_hpo.hypergradients._of_one_step import MARGIN, OfOneStep
 from bilevel_hpo.hypergradients._proven import UnprovenError
 from bilevel_hpo.hypergradients._reverse import by_reverse_mode
+from bilevel_hpo.hypergradients._second_order import NoSecondDerivativeError
 from bilevel_hpo.problem import BilevelProblem, Params, custom_functions
 
 __all__ = ["OneStep"]
@@ -77,12 +78,12 @@ class OneStep(OfOneStep):
             step.random.rewind()
             try:
                 return by_reverse_mode(problem, step, u, terms, at)
-            except UnsupportedError as error:
+            except NoSecondDerivativeError as error:
                 if not complete:
                     raise
                 return _difference(problem, step, u, 1e-4)._replace(custom=str(error))
             except Exception as second:
-                if isinstance(first, UnprovenError):
+                if isinstance(first, UnprovenError) or isinstance(second, UnsupportedError):
                     raise
                 raise first from second
 

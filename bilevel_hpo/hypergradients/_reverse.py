@@ -35,7 +35,7 @@ def by_reverse_mode(problem: BilevelProblem, step: InnerStep, u: Params, terms: 
         at: θ, to the last bits.
 
     Raises:
-        UnsupportedError: an operation has no second derivative.
+        NoSecondDerivativeError: an operation has none.
     """
     leaves = problem.frozen() | {n: p.detach().requires_grad_() if n in u else p for n, p in at.items()}
     watch, custom = AutocastWatch(step.lambda_.device.type), set[str]()

@@ -8,12 +8,16 @@ from torch import Tensor
 from bilevel_hpo.errors import UnsupportedError
 from bilevel_hpo.problem import once_differentiable_functions
 
-__all__ = ["refuse_once_differentiable", "second_derivatives"]
+__all__ = ["NoSecondDerivativeError", "refuse_once_differentiable", "second_derivatives"]
 
 _ADVICE = (
     "use OneStep() with its check or FiniteDifference(), which need none, or replace it, e.g. nn.EmbeddingBag by "
     "nn.Embedding and a sum"
 )
+
+
+class NoSecondDerivativeError(UnsupportedError):
+    """L_train can be differentiated once only."""
 
 
 @contextlib.contextmanager
@@ -24,17 +28,17 @@ def second_derivatives() -> Iterator[None]:
     except (NotImplementedError, RuntimeError) as error:
         if not any(words in str(error) for words in ("derivative for", "differentiate twice")):
             raise
-        raise UnsupportedError(
+        raise NoSecondDerivativeError(
             f"train_loss uses an operation without second derivatives ({str(error).splitlines()[0]}): {_ADVICE}"
         ) from error
 
 
 def refuse_once_differentiable(loss: Tensor) -> None:
-    """UnsupportedError that names the functions of the user in the graph of L_train whose backward torch does not
-    differentiate. torch itself mostly says nothing, and leaves their part out."""
+    """NoSecondDerivativeError that names the functions in the graph of L_train whose backward is marked so. torch
+    itself mostly says nothing, and leaves their part out."""
     names = once_differentiable_functions(loss)
     if names:
-        raise UnsupportedError(
+        raise NoSecondDerivativeError(
             f"train_loss uses a torch.autograd.Function without second derivatives ({', '.join(names)}, whose backward "
             f"is marked once_differentiable): {_ADVICE}"
         )
