@@ -12,11 +12,11 @@ class DivergedError(ArithmeticError):
 
 
 class NonFiniteError(ArithmeticError):
-    """Too many hypergradients in a row were not finite; the message names the batches of the last."""
+    """Too many outer steps in a row were left out (see `NonFiniteWarning`); the message names the batches of the last."""
 
 
 class NonFiniteWarning(RuntimeWarning):
-    """A hypergradient was not finite and was left out; the message names the batches."""
+    """A hypergradient, a loss or the new λ was not finite, and λ stays as it is; the message names the batches."""
 
 
 class UncertifiedWarning(RuntimeWarning):

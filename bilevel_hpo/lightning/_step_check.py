@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from bilevel_hpo.errors import UnsupportedError
 from bilevel_hpo.hypergradients import RandomState
 from bilevel_hpo.learner import Weights
-from bilevel_hpo.problem import BilevelProblem, Params
+from bilevel_hpo.problem import BilevelProblem, Params, kept_attributes
 
 __all__ = ["StepCheck", "distance", "tolerance"]
 
@@ -100,7 +100,7 @@ class StepCheck:
     def _gradient(self, lambda_: Tensor) -> tuple[Tensor, Params]:
         """L_train, and ∂L_train/∂θ as the optimizer would get it."""
         leaves = {name: p.requires_grad_() for name, p in self._problem.parameters().items()}
-        with torch.enable_grad():
+        with kept_attributes(self._problem.model), torch.enable_grad():
             loss = self._problem.train_loss(leaves, self._problem.buffers(), lambda_, self._batch)
             found = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
         named = {n: self._problem.ranks.averaged(g) for n, g in zip(leaves, found, strict=True) if g is not None}

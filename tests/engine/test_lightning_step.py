@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch.plugins import MixedPrecision
-from torch import Tensor
+from torch import Tensor, nn
 
 from bilevel_hpo import LossWeights, OneStep, UnsupportedError
 from tests.engine.lightning_problem import (
@@ -38,6 +38,35 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:lightning", "ignore
 class Detached(Noisy):
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         return train_loss(self, self.weights().detach(), batch)
+
+
+class Centred(nn.Module):
+    """Subtracts a running mean that is no buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mean = torch.zeros(8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            self.mean = 0.9 * self.mean + 0.1 * x.detach().mean(0)
+        return x - self.mean
+
+
+def test_tensors_kept_as_attributes_are_those_of_the_training_alone(tmp_path: Path) -> None:
+    def trained(*callbacks: Any) -> Module:
+        module = Module(weights)
+        module.net = nn.Sequential(module.net[0], Centred(), *module.net[1:])
+        trainer(tmp_path, *callbacks, max_epochs=2).fit(module, LOADER)
+        return module
+
+    weights = loss_weights()
+    still = torch.optim.SGD(weights.parameters(), lr=0.0)
+    estimator = OneStep(tolerance=None)
+    ours, other = trained(callback(weights, outer_optimizer=still, hypergradient=estimator, outer_every=1)), trained()
+    torch.testing.assert_close(ours.net[1].mean, other.net[1].mean, rtol=1e-5, atol=1e-6)
+    for p, q in zip(ours.net.parameters(), other.net.parameters(), strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-4, atol=1e-5)
 
 
 class DrawsFirst(Noisy):
