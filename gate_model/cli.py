@@ -9,6 +9,9 @@ import optuna
 import torch
 import typer
 
+from bilevel_hpo import DivergedError, NonFiniteError
+from bilevel_hpo.comparison import Answer, Answers, Method
+from bilevel_hpo.jobs import WorkersLostError
 from bilevel_hpo.run_folder import write_csv
 from gate_model import cli_data, cli_experiments
 from gate_model.checkpoints import Checkpoints
@@ -38,12 +41,20 @@ from gate_model.cli_options import (
     WorkersOption,
     as_numbers,
 )
-from gate_model.cli_run import command_typed, console, finish, open_run, prepare_shown, progress_bar, report_shown
+from gate_model.cli_run import (
+    command_typed,
+    compared,
+    console,
+    finish,
+    open_run,
+    prepare_shown,
+    progress_bar,
+    report_shown,
+)
 from gate_model.cli_search import grid, tpe
 from gate_model.data.table import DataError
-from gate_model.experiments.compare import METHODS, Comparison, compare
-from gate_model.experiments.outcome import Outcome, outcome, write_outcomes
-from gate_model.experiments.search import check_size, shared_values, too_many
+from gate_model.experiments.compare import METHODS, check_size, grid_of, shared_values, single, too_many, tpe_of
+from gate_model.experiments.record import record_of, setting_of, write_run
 from gate_model.live import live_training
 from gate_model.methods import LEARNED
 from gate_model.model import GATE
@@ -129,7 +140,7 @@ def learn(
     write_csv(out / "set_aside.csv", table.set_aside)
     prepared = prepare_shown(table, seed, embedding.value)
     members: dict[int, GATE] = {}
-    found: list[Outcome] = []
+    answers: Answers = {}
     for each in range(seed, seed + seeds):
         file = out / ("checkpoint.pt" if seeds == 1 else f"checkpoint-seed{each}.pt")
         with live_training(console, epochs, "epochs" if seeds == 1 else f"epochs, seed {each}") as progress:
@@ -149,12 +160,21 @@ def learn(
                 highlight=False,
             )
         members[each] = trained.model
-        found.append(outcome(prepared, LEARNED[method], trained, seed=each))
+        record = record_of(prepared, LEARNED[method], trained)
+        answers[str(method), each] = Answer(record, 1, record.seconds, record.cpu_seconds, record.epochs)
     model = model_of(prepared, settings, members)
     save_model(out, model)
     write_model_card(out, model, prepared, LEARNED[method], command_typed())
-    write_outcomes(out, "training", dict.fromkeys(members, prepared), found, command=command_typed())
-    finish(out, found, prepared.abbreviations)
+    write_run(
+        out,
+        "training",
+        dict.fromkeys(members, prepared),
+        [single(LEARNED[method])],
+        answers,
+        setting_of(out, prepared.abbreviations, config),
+        command=command_typed(),
+    )
+    finish(out, answers)
 
 
 app.command()(grid)
@@ -180,28 +200,18 @@ def compare_command(
     """Learned λ, constant λ, grid and TPE side by side: same data, splits, seeds and epochs; one report."""
     table = load_table(data, tasks, smiles_column, at_least, derived=derived, join=join)
     axis = as_numbers("--values", values)
-    shared = too_many(table.abbreviations, axis)
+    names = table.abbreviations
+    shared = too_many(names, axis)
     axis = shared_values(axis) if shared else axis
-    points = len(axis) if shared else check_size(table.abbreviations, axis)
-    settings = Settings(epochs=epochs)
-    comparison = Comparison(tuple(range(seed, seed + seeds)), settings, axis, points, points, shared, workers)
-    config = {"seeds": list(comparison.seeds), "values": list(axis), "settings": asdict(settings)}
+    points = len(axis) if shared else check_size(names, axis)
+    settings, used = Settings(epochs=epochs), list(range(seed, seed + seeds))
+    config = {"seeds": used, "values": list(axis), "settings": asdict(settings)}
     open_run(out, "compare", data, table, at_least, resume=resume, **config)
-    datasets = {each: prepare_shown(table, each) for each in comparison.seeds}
-    if not (out / "results.json").exists():
-        searched = f"grid of {points}, TPE of {points}, {len(METHODS)} single trainings, {len(comparison.seeds)} seeds"
-        console.print(f"{comparison.trainings} trainings: {searched}")
-        if shared:
-            console.print(f"a λ for each pair of {len(table.tasks)} tasks is too many: grid and TPE search one for all")
-        with progress_bar() as bar:
-            task = bar.add_task("trainings", total=comparison.trainings)
-            compare(
-                out,
-                datasets,
-                comparison,
-                command=command_typed(),
-                progress=lambda done: bar.update(task, completed=done),
-            )
+    methods: list[Method] = [*map(single, METHODS), grid_of(axis, shared=shared), tpe_of(axis, points, shared=shared)]
+    if shared:
+        console.print(f"a λ for each pair of {len(names)} tasks is too many: grid and TPE search one for all")
+    datasets = {each: prepare_shown(table, each) for each in used}
+    compared(out, datasets, methods, settings, config, on=workers)
     report_shown(out)
 
 
@@ -240,7 +250,7 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         app(standalone_mode=True)
-    except (DataError, ValueError, TypeError, TimeoutError) as error:
+    except (DataError, ValueError, TypeError, TimeoutError, DivergedError, NonFiniteError, WorkersLostError) as error:
         console.print("[bold red]error:[/bold red]", end=" ")
         console.print(str(error), markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)

@@ -8,7 +8,8 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from bilevel_hpo.run_folder import open_folder
+from bilevel_hpo.comparison import run_methods
+from bilevel_hpo.run_folder import locked, open_folder
 from gate_model.cli_data import load_table
 from gate_model.cli_options import (
     CORES,
@@ -25,15 +26,16 @@ from gate_model.cli_options import (
     TasksOption,
     WorkersOption,
 )
-from gate_model.cli_run import about_data, command_typed, console, prepare_shown, progress_bar
+from gate_model.cli_run import about_data, command_typed, console, prepare_shown, progress_bar, report_shown
 from gate_model.data.inputs import Embedding
 from gate_model.data.prepared import PreparedData
 from gate_model.data.table import PropertyTable
 from gate_model.experiments.leaderboard._outside import imported
-from gate_model.experiments.leaderboard.benchmark import Benchmark, run_benchmark
 from gate_model.experiments.leaderboard.board import rows_of, write_board
 from gate_model.experiments.leaderboard.splitting import split_of
-from gate_model.experiments.leaderboard.table import ENTRIES, UNIFORM, entries_of
+from gate_model.experiments.leaderboard.table import ENTRIES, entries_of, methods_of
+from gate_model.experiments.leaderboard.trainings import BenchmarkTrainings
+from gate_model.experiments.record import setting_of, write_run
 from gate_model.training import SETTINGS
 
 __all__ = ["benchmark"]
@@ -56,9 +58,7 @@ def benchmark(
     at_least: AtLeastOption = 1,
     derived: DerivedOption = False,
     join: JoinOption = None,
-    methods: Annotated[
-        str, typer.Option(help=f"Comma-separated, or 'all'. Known: {', '.join([UNIFORM, *ENTRIES])}.")
-    ] = _DEFAULT,
+    methods: Annotated[str, typer.Option(help=f"Comma-separated, or 'all'. Known: {', '.join(ENTRIES)}.")] = _DEFAULT,
     seeds: SeedsOption = 5,
     seed: Annotated[int, typer.Option(help="The first one.")] = 0,
     split: Annotated[SplitKind, typer.Option(help="Of the molecules.")] = SplitKind.scaffold,
@@ -74,7 +74,7 @@ def benchmark(
     ] = False,
 ) -> None:
     """Learned λ and what one could do instead, side by side: the leaderboard."""
-    names = [UNIFORM, *ENTRIES] if methods == "all" else [name.strip() for name in methods.split(",")]
+    names = list(ENTRIES) if methods == "all" else [name.strip() for name in methods.split(",")]
     if methods == "all" and python is None:
         names = [name for name in names if not name.startswith("chemprop")]
         console.print("without --python there are no rows of chemprop")
@@ -91,12 +91,15 @@ def benchmark(
     asked |= {"split": str(split), "fraction": fraction, "settings": asdict(settings)}
     open_folder(out, {"command": "benchmark", **asked}, resume=resume)
     datasets = {each: _prepared(table, each, split, fraction, embedding.value) for each in range(seed, seed + seeds)}
-    with progress_bar() as bar:
+    rows, setting = methods_of(entries, datasets), setting_of(out, table.abbreviations, asked)
+    with locked(out), progress_bar() as bar:
         task = bar.add_task("trainings", total=None)
-        results = run_benchmark(
-            out / "jobs",
-            datasets,
-            Benchmark(tuple(names), settings, workers, python),
+        answers = run_methods(
+            BenchmarkTrainings(datasets, settings, python),
+            rows,
+            list(datasets),
+            setting,
+            on=workers,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     facts = {
@@ -108,10 +111,11 @@ def benchmark(
             for one, count in zip(table.tasks, np.isfinite(table.labels).sum(0), strict=True)
         },
         "sizes": next(iter(datasets.values())).split.sizes(),
-        "command": command_typed(),
     }
-    write_board(out, rows_of(results, names), facts)
+    write_run(out, "leaderboard", datasets, rows, answers, setting, command=command_typed(), more=facts)
+    write_board(out, rows_of(names, answers), facts)
     console.print((out / "leaderboard.md").read_text(encoding="utf-8"), markup=False, highlight=False, soft_wrap=True)
+    report_shown(out)
 
 
 def _prepared(table: PropertyTable, seed: int, kind: SplitKind, fraction: float, embedding: Embedding) -> PreparedData:

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from bilevel_hpo.run_folder import open_folder
+from bilevel_hpo.run_folder import locked, open_folder
 from gate_model.cli_analysis import AnalysisOption, RunArgument, write_shown
 from gate_model.cli_experiments_lambda import add_commands
-from gate_model.cli_options import DEFAULT, EpochsOption, OutOption, ResumeOption
+from gate_model.cli_options import CORES, DEFAULT, EpochsOption, OutOption, ResumeOption, WorkersOption
 from gate_model.cli_run import command_typed, console, prepare_shown, progress_bar
 from gate_model.data.chemicals_table import load_chemicals
 from gate_model.experiments.analysis import Analysis, check_folder
@@ -39,6 +39,7 @@ def figure_1_command(
     at_least: Annotated[int, typer.Option(min=1, max=3, help="Keep molecules with at least this many labels.")] = 3,
     epochs: EpochsOption = DEFAULT.epochs,
     population: Annotated[int, typer.Option(min=1, help="Grid points that are trained in one.")] = 25,
+    workers: WorkersOption = CORES,
     resume: ResumeOption = False,
 ) -> None:
     """RMSE over symmetric λ of DS, HV and BP: the paper's 125 points, 125 from 0 to 3, and learned λ among them."""
@@ -48,13 +49,14 @@ def figure_1_command(
     config = {"at_least": at_least, "molecules": len(table.smiles), "grids": grids, "settings": asdict(settings)}
     open_folder(out, {"command": "experiment figure-1", "seeds": seeds, **config}, resume=resume)
     datasets = {seed: prepare_shown(table, seed) for seed in range(seeds)}
-    with progress_bar() as bar:
+    with locked(out), progress_bar() as bar:
         task = bar.add_task("trainings")
         figure_1(
             out,
             datasets,
             settings,
             population=population,
+            workers=workers,
             command=command_typed(),
             progress=lambda done, trainings: bar.update(task, completed=done, total=trainings),
         )

@@ -7,7 +7,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from bilevel_hpo.run_folder import open_folder
+from bilevel_hpo.run_folder import locked, open_folder
 from gate_model.cli_analysis import AnalysisOption, RunArgument, write_shown
 from gate_model.cli_data import load_table
 from gate_model.cli_options import CORES, OutOption, ResumeOption, WorkersOption
@@ -18,7 +18,7 @@ from gate_model.experiments.benchmark_run import BenchmarkRun
 from gate_model.experiments.meaning.gain import gain_analysis
 from gate_model.experiments.meaning.labels import label_correlations
 from gate_model.experiments.meaning.learned_lambda import LearnedLambda, learned_lambdas
-from gate_model.experiments.meaning.removal import Removal, train_removals
+from gate_model.experiments.meaning.removal import train_removals
 from gate_model.experiments.meaning.stability import stability_analysis
 
 __all__ = ["add_commands"]
@@ -59,12 +59,14 @@ def removal(
     datasets = {
         seed: prepare_shown(table, seed, settings.embedding, benchmark.split(table, seed)) for seed in known[:seeds]
     }
-    with progress_bar() as bar:
+    with locked(out), progress_bar() as bar:
         task = bar.add_task("trainings", total=None)
         rmse = train_removals(
-            out / "jobs",
+            out,
             datasets,
-            Removal(settings, population, workers),
+            settings,
+            population=population,
+            workers=workers,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     labels = _labels(benchmark, table, learned)

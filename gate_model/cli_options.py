@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gate_model.experiments.search import GRID_VALUES
+from gate_model.experiments.compare import GRID_VALUES
 from gate_model.training import Settings
 
 __all__ = [

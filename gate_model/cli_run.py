@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +10,24 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from bilevel_hpo.run_folder import open_folder
+from bilevel_hpo.comparison import Answers, Method, On, run_methods
+from bilevel_hpo.run_folder import locked, open_folder
 from bilevel_hpo.search import without_password
 from gate_model.data.inputs import Embedding
 from gate_model.data.prepared import PreparedData, prepare
 from gate_model.data.splits import Split
 from gate_model.data.table import PropertyTable
-from gate_model.experiments.outcome import Outcome
+from gate_model.experiments.compare import METHODS
+from gate_model.experiments.record import setting_of, write_run
+from gate_model.experiments.trainings import Trainings
+from gate_model.methods import LEARNED
 from gate_model.report import write_report
+from gate_model.training import Settings
 
 __all__ = [
     "about_data",
     "command_typed",
+    "compared",
     "console",
     "finish",
     "open_run",
@@ -89,11 +95,53 @@ def command_typed(storage: str | None = None) -> str:
     return shlex.join(["gate", *given])
 
 
-def finish(out: Path, found: Sequence[Outcome], tasks: Sequence[str]) -> None:
-    """Print the test RMSE of each outcome, and write the report."""
-    for run in found:
-        scores = ", ".join(f"{task} {score:.3f}" for task, score in zip(tasks, run.test_rmse, strict=True))
-        console.print(f"{run.title}: test RMSE (standardised) {scores}", markup=False, highlight=False)
+def compared(
+    out: Path,
+    datasets: Mapping[int, PreparedData],
+    methods: Sequence[Method],
+    settings: Settings,
+    config: Mapping[str, Any],
+    *,
+    on: On,
+    storage: str | None = None,
+    device: torch.device | None = None,
+) -> Answers:
+    """Train what is not in `out` yet, with a progress bar, and write the files of the run.
+
+    Args:
+        out: the run folder.
+        datasets: one per seed, all of the same tasks.
+        methods: what is compared.
+        settings: of every training.
+        config: what decides the numbers, for the studies of searches.
+        on: where to train, see `bilevel_hpo.jobs.workers`.
+        storage: where searches keep their studies; in `out` when left out.
+        device: CPU when left out.
+    """
+    tasks = next(iter(datasets.values())).abbreviations
+    setting = setting_of(out, tasks, config, storage=storage)
+    known = {method.name: method for method in (*METHODS, *LEARNED.values())}
+    trainings = Trainings(datasets, settings, known, device or torch.device("cpu"))
+    with locked(out), progress_bar() as bar:
+        task = bar.add_task("trainings", total=None)
+        answers = run_methods(
+            trainings,
+            methods,
+            list(datasets),
+            setting,
+            on=on,
+            together=trainings.together,
+            progress=lambda done, total: bar.update(task, completed=done, total=total or None),
+        )
+        write_run(out, "comparison", datasets, methods, answers, setting, command=command_typed(storage))
+    return answers
+
+
+def finish(out: Path, answers: Answers) -> None:
+    """Print the test RMSE of each answer, and write the report."""
+    for (method, seed), answer in answers.items():
+        scores = ", ".join(f"{task} {score:.3f}" for task, score in answer.trained.test.items())
+        console.print(f"{method}, seed {seed}: test RMSE (standardised) {scores}", markup=False, highlight=False)
     report_shown(out)
 
 

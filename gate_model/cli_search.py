@@ -1,12 +1,15 @@
-"""`gate grid` and `gate tpe`: a search over symmetric λ."""
+"""`gate grid` and `gate tpe`: a search over symmetric λ; one driver, any number of workers."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import torch
 import typer
+from optuna.pruners import MedianPruner
 
+from bilevel_hpo.comparison import Proposals, Searched
 from bilevel_hpo.search import without_password
 from gate_model.cli_data import load_table
 from gate_model.cli_options import (
@@ -24,13 +27,12 @@ from gate_model.cli_options import (
     SmilesOption,
     TasksOption,
     ValuesOption,
+    WorkersOption,
     as_numbers,
 )
-from gate_model.cli_run import command_typed, finish, open_run, prepare_shown, progress_bar, report_shown
+from gate_model.cli_run import compared, finish, open_run, prepare_shown
 from gate_model.data.table import PropertyTable
-from gate_model.experiments.outcome import write_outcomes
-from gate_model.experiments.search import GRID_VALUES, check_size, run_search
-from gate_model.methods import pairs
+from gate_model.experiments.compare import GRID_VALUES, check_size, grid_of, tpe_of
 from gate_model.training import Settings, resolve_device
 
 __all__ = ["grid", "tpe"]
@@ -42,43 +44,12 @@ StorageOption = Annotated[
     typer.Option(
         "--storage",
         envvar="GATE_STORAGE",
-        help="Where the study is kept: a journal file or the URL of a database. Default: study.journal in --out.",
+        help="Where the Optuna study is kept: a journal file or the URL of a database. Default: a journal in --out.",
     ),
-]
-StudyOption = Annotated[
-    str | None, typer.Option("--study", help="Its name in --storage. Default: the name of the command.")
 ]
 PruneOption = Annotated[
     bool, typer.Option("--prune", help="End trainings that are worse than the median of the earlier ones.")
 ]
-
-
-@dataclass(frozen=True)
-class _Search:
-    """What decides a search, beside its data."""
-
-    kind: Literal["grid", "tpe"]
-    values: tuple[float, ...]
-    length: dict[str, int]
-    """trials, epochs and population, those that are given."""
-    settings: Settings
-    seed: int
-    storage: str | None
-    study: str | None
-    prune: bool
-    device: torch.device
-
-    def config(self) -> dict[str, Any]:
-        """For `config.json`: what must be the same to go on; the storage without its password."""
-        return {
-            "seed": self.seed,
-            "values": list(self.values),
-            "settings": asdict(self.settings),
-            "prune": self.prune,
-            "length": self.length,
-            "storage": None if self.storage is None else without_password(self.storage),
-            "study": self.study,
-        }
 
 
 def grid(
@@ -93,12 +64,12 @@ def grid(
     epochs: EpochsOption = DEFAULT.epochs,
     seed: SeedOption = 0,
     storage: StorageOption = None,
-    study: StudyOption = None,
     prune: PruneOption = False,
     population: Annotated[
         int | None,
         typer.Option(min=1, help=f"Points to train in one, which is quicker. Default: {POPULATION}; 1 with --prune."),
     ] = None,
+    workers: WorkersOption = 1,
     device: DeviceOption = "auto",
     resume: ResumeOption = False,
 ) -> None:
@@ -109,9 +80,10 @@ def grid(
     if prune and (population or 1) > 1:
         raise ValueError(f"--population {population}: with --prune trainings end one by one; leave one of them out")
     population = population or (1 if prune else POPULATION)
-    length = {"trials": check_size(table.abbreviations, axis), "population": population}
-    search = _Search("grid", axis, length, Settings(epochs=epochs), seed, storage, study, prune, where)
-    _run(search, out, data, table, at_least, resume=resume)
+    check_size(table.abbreviations, axis)
+    method = replace(grid_of(axis, population=population), pruner=_pruner(epochs, prune=prune))
+    about = {"values": list(axis), "population": population, "prune": prune}
+    _run(method, out, data, table, at_least, seed, Settings(epochs=epochs), about, storage, workers, where, resume)
 
 
 def tpe(
@@ -132,7 +104,6 @@ def tpe(
     epochs: EpochsOption = DEFAULT.epochs,
     seed: SeedOption = 0,
     storage: StorageOption = None,
-    study: StudyOption = None,
     prune: PruneOption = False,
     device: DeviceOption = "auto",
     resume: ResumeOption = False,
@@ -141,36 +112,35 @@ def tpe(
     where = resolve_device(device)
     table = load_table(data, tasks, smiles_column, at_least, derived=derived, join=join)
     axis = as_numbers("--low,--high", f"{low},{high}")
+    found = tpe_of(axis, trials)
+    if epoch_budget:
+        found = replace(found, title=f"TPE search, {epoch_budget} epochs", how=Proposals("tpe", None, 1, epoch_budget))
+    method = replace(found, pruner=_pruner(epochs, prune=prune))
     length = {"epochs": epoch_budget} if epoch_budget else {"trials": trials}
-    search = _Search("tpe", axis, length, Settings(epochs=epochs), seed, storage, study, prune, where)
-    _run(search, out, data, table, at_least, resume=resume)
+    about = {"values": list(axis), "prune": prune, "length": length}
+    _run(method, out, data, table, at_least, seed, Settings(epochs=epochs), about, storage, 1, where, resume)
 
 
-def _run(search: _Search, out: Path, data: str, table: PropertyTable, at_least: int, *, resume: bool) -> None:
-    open_run(out, search.kind, data, table, at_least, resume=resume, **search.config())
-    if (out / "results.json").exists():
-        report_shown(out)
-        return
-    prepared = prepare_shown(table, search.seed)
-    with progress_bar() as bar:
-        task = bar.add_task(f"{search.kind} trials", total=search.length.get("trials"))
-        found, frame = run_search(
-            search.kind,
-            prepared,
-            search.settings,
-            seed=search.seed,
-            storage=search.storage or out / "study.journal",
-            values=search.values,
-            trials=search.length.get("trials"),
-            epochs=search.length.get("epochs"),
-            prune=search.prune,
-            population=search.length.get("population", 1),
-            study_name=search.study,
-            device=search.device,
-            after_trial=lambda done: bar.update(task, completed=done),
-        )
-    parameters, command = pairs(prepared.abbreviations), command_typed(search.storage)
-    write_outcomes(
-        out, "comparison", {search.seed: prepared}, [found], command=command, trials=frame, parameters=parameters
-    )
-    finish(out, [found], prepared.abbreviations)
+def _pruner(epochs: int, *, prune: bool) -> MedianPruner | None:
+    return MedianPruner(n_warmup_steps=epochs // 3) if prune else None
+
+
+def _run(
+    method: Searched,
+    out: Path,
+    data: str,
+    table: PropertyTable,
+    at_least: int,
+    seed: int,
+    settings: Settings,
+    about: Mapping[str, Any],
+    storage: str | None,
+    workers: int,
+    device: torch.device,
+    resume: bool,
+) -> None:
+    config = {"seed": seed, "settings": asdict(settings), **about}
+    shown = None if storage is None else without_password(storage)
+    open_run(out, method.name, data, table, at_least, resume=resume, storage=shown, **config)
+    prepared = prepare_shown(table, seed)
+    finish(out, compared(out, {seed: prepared}, [method], settings, config, on=workers, storage=storage, device=device))

@@ -15,7 +15,8 @@ __all__ = ["describe", "live_training"]
 def describe(report: EpochReport) -> str:
     """Selection RMSE, λ in units of the direct path, learning rate."""
     return (
-        f"RMSE {report.val_rmse:.3f} · λ {report.lambda_mean:.2f} ({report.lambda_min:.2f} to {report.lambda_max:.2f}, "
+        f"RMSE {report.selection:.3f} · "
+        f"λ {report.lambda_mean:.2f} ({report.lambda_min:.2f} to {report.lambda_max:.2f}, "
         f"{report.lambda_small:.0%} below {SMALL_LAMBDA:g}) · lr {report.lr:.1e}"
     )
 

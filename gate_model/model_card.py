@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bilevel_hpo.run_folder import replacing
 from gate_model.data.prepared import PreparedData
-from gate_model.experiments.outcome import SPLIT_METHOD
+from gate_model.experiments.record import SPLIT_METHOD
 from gate_model.methods import Learned
 from gate_model.prediction import title
 from gate_model.saved_model import SavedModel

@@ -45,7 +45,8 @@ def train_population(
         One for each of `methods`; its seconds are an N-th of those of all.
 
     Raises:
-        ValueError: there is no method, the precision is not float32, or a member diverged.
+        ValueError: there is no method, or the precision is not float32.
+        DivergedError: a member diverged.
     """
     if not methods:
         raise ValueError("methods is empty; at least one constant λ is wanted")

@@ -10,7 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bilevel_hpo import BilevelLearner
+from bilevel_hpo import BilevelLearner, DivergedError
+from bilevel_hpo.comparison import outer_steps_of, verdict_of
+from bilevel_hpo.signal import Verdict
 from gate_model.checkpoints import Checkpoints
 from gate_model.data.batches import Batch, Inputs
 from gate_model.data.inputs import Embedding
@@ -21,7 +23,6 @@ from gate_model.losses import DirectPathLoss, PathLoss, TrainLoss
 from gate_model.message_passing import DirectedMPNN
 from gate_model.methods import Learned, Method, relative
 from gate_model.model import GATE
-from gate_model.outer_steps import Verdict, rows_of, verdict_of
 from gate_model.precision import Precision, in_precision
 from gate_model.schedules import Schedule, scheduler
 from gate_model.sparsity import ActivePairs
@@ -100,8 +101,8 @@ class EpochReport:
     seconds: float
     """Since the first epoch began, pauses between runs left out."""
     train_loss: float
-    val_rmse: float
-    """On the selection molecules, mean over tasks, standardised."""
+    selection: float
+    """RMSE on the selection molecules, mean over tasks, standardised."""
     lr: float
     """Inner learning rate after the epoch."""
     lambda_mean: float
@@ -131,14 +132,14 @@ class Trained:
     """`EpochReport`s."""
     seconds: float
     outer_steps: list[dict[str, Any]] = field(default_factory=list)
-    """Their columns are `gate_model.outer_steps.COLUMNS`; empty for a constant λ."""
+    """Their columns are `bilevel_hpo.comparison.OUTER_STEP_COLUMNS`; empty for a constant λ."""
     verdict: Verdict | None = None
     """Whether the hypergradients say anything about λ; None where they were not asked."""
 
     @property
     def val_rmse(self) -> float:
         """Of `model` on the selection molecules."""
-        return self.history[self.epoch - 1]["val_rmse"]
+        return self.history[self.epoch - 1]["selection"]
 
 
 def build_model(n_features: int, n_tasks: int, settings: Settings) -> GATE:
@@ -174,7 +175,7 @@ def train(
         progress: called after every epoch.
 
     Raises:
-        ValueError: the training diverged.
+        DivergedError: the training diverged.
     """
     torch.manual_seed(seed)
     device = device or torch.device("cpu")
@@ -224,7 +225,9 @@ def train(
     epoch = best.epoch or learner.epoch
     trajectory = cast(Tensor, learner.trajectory)
     seconds = history[-1]["seconds"]
-    return Trained(model, epoch, trajectory[epoch], trajectory, history, seconds, rows_of(learner), verdict_of(learner))
+    return Trained(
+        model, epoch, trajectory[epoch], trajectory, history, seconds, outer_steps_of(learner), verdict_of(learner)
+    )
 
 
 def finite_score(
@@ -233,11 +236,11 @@ def finite_score(
     """RMSE on the selection molecules after `epoch`, mean over tasks.
 
     Raises:
-        ValueError: the training (`of` a method, if there are several) diverged.
+        DivergedError: the training (`of` a method, if there are several) diverged.
     """
     score = float(rmse(predict(model, x), labels).mean())
     if not math.isfinite(score):
-        raise ValueError(
+        raise DivergedError(
             f"the training{of and f' of {of}'} diverged in epoch {epoch} (RMSE on the selection molecules: {score}); "
             f"lower the learning rate, lr={settings.lr:g}"
         )
@@ -294,7 +297,7 @@ def epoch_report(epoch: int, seconds: float, train_loss: float, score: float, lr
         epoch=epoch,
         seconds=seconds,
         train_loss=train_loss,
-        val_rmse=score,
+        selection=score,
         lr=lr,
         lambda_mean=float(off.mean()),
         lambda_min=float(off.min()),

@@ -25,7 +25,7 @@ class WeightedTraining:
     weights: Tensor
     """w at the start and after every epoch, `[epochs + 1, T]`."""
     history: list[dict[str, float]]
-    """Per epoch: epoch, seconds, train_loss and val_rmse, as in `EpochReport`."""
+    """Per epoch: epoch, seconds, train_loss and selection, as in `EpochReport`."""
 
     @property
     def seconds(self) -> float:
@@ -35,7 +35,7 @@ class WeightedTraining:
     @property
     def val_rmse(self) -> float:
         """On the selection molecules, at the end."""
-        return self.history[-1]["val_rmse"]
+        return self.history[-1]["selection"]
 
 
 def train_weighted(
@@ -50,7 +50,8 @@ def train_weighted(
         seed: of the initial weights, the batches, the exchange and dropout.
 
     Raises:
-        ValueError: the training diverged, or `settings` ask for early stopping, half precision or relative losses.
+        DivergedError: the training diverged.
+        ValueError: `settings` ask for early stopping, half precision or relative losses.
     """
     if settings.patience is not None or settings.precision != "float32" or settings.relative_losses:
         raise ValueError("weighting rules know neither patience nor half precision nor relative losses")
@@ -79,5 +80,5 @@ def train_weighted(
         score = finite_score(model, selection, labels, epoch, settings)
         weights.append(weighting.weights.clone())
         row = {"epoch": float(epoch), "seconds": seconds, "train_loss": float(torch.stack(losses).mean())}
-        history.append(row | {"val_rmse": score})
+        history.append(row | {"selection": score})
     return WeightedTraining(model, torch.stack(weights), history)

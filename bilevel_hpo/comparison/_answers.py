@@ -8,6 +8,7 @@ from typing import Any
 from bilevel_hpo.comparison._describe import described
 from bilevel_hpo.comparison._jobs import Trained
 from bilevel_hpo.comparison._learned import Learned
+from bilevel_hpo.comparison._searched import Searched
 from bilevel_hpo.comparison._setting import Answer, Bundle, Method, MethodPlan, Setting
 from bilevel_hpo.comparison._store import Store
 from bilevel_hpo.comparison._trainer import Together, Trainer, Training
@@ -31,6 +32,7 @@ class _Kept:
     def __init__(self, method: Method, seed: int, setting: Setting, ended: Callable[[int], object]) -> None:
         self._plan: MethodPlan = method.plan(setting, seed)
         self._key, self._setting, self._ended = (method.name, seed), setting, ended
+        self._left = method.trainings(setting)
         self._store = Store(setting.folder, described(method))
 
     def start(self) -> Sequence[Bundle]:
@@ -45,19 +47,30 @@ class _Kept:
             else:
                 self._take(bundle, known)
                 asked.extend(self._plan.start())
+        self._note()
         return wanted
 
     def finish(self, job: Bundle, result: list[Trained]) -> None:
         """Keep the records, then tell the plan."""
         for each, trained in zip(job, result, strict=True):
-            self._store.write(each, trained)
+            if each.test or not self._plan.remembers_trials:
+                self._store.write(each, trained)
         self._take(job, result)
 
     def _take(self, bundle: Bundle, found: list[Trained]) -> None:
         self._plan.finish(bundle, found)
-        self._ended(len(bundle))
+        self._count(min(len(bundle), self._left))
+        self._note()
+
+    def _note(self) -> None:
         if self._plan.answer is not None:
-            self._setting.answers[self._key] = self._plan.answer
+            self._setting.answers.setdefault(self._key, self._plan.answer)
+            self._count(self._left)  # trials that were in the study already
+
+    def _count(self, trainings: int) -> None:
+        if trainings:
+            self._left -= trainings
+            self._ended(trainings)
 
 
 def run_methods(
@@ -93,8 +106,9 @@ def run_methods(
     first = sorted(methods, key=lambda method: -method.trainings(setting))
     plans = [_Kept(method, seed, setting, ended) for seed in seeds for method in first]
     learned = {method.name: method for method in methods if isinstance(method, Learned)}
+    pruners = {method.name: method.pruner for method in methods if isinstance(method, Searched) and method.pruner}
     progress(0, total)
-    with workers(Trainer(training, together, setting.weights, learned, setting.metric), on) as pool:
+    with workers(Trainer(training, together, setting.weights, learned, setting.metric, pruners), on) as pool:
         had = -1
         while had < len(setting.answers) < len(plans):  # answers read from files are no results that end a wait
             had = len(setting.answers)

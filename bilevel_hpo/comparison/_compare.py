@@ -69,7 +69,7 @@ def compare(
     storage: str | None = None,
     together: Together | None = None,
     about: Mapping[str, Any] | None = None,
-    facts: Mapping[str, Any] | None = None,
+    test_share: float | None = None,
     resume: bool = True,
     progress: bool | Progress = True,
 ) -> Comparison:
@@ -92,8 +92,8 @@ def compare(
             out.
         together: trains several points of a search in one; see `Together`.
         about: what else decides the scores (data, epochs, learning rate), JSON: a folder with another one is refused.
-        facts: further entries of results.json, such as `split` with "test_share", the number of test examples
-            divided by those trained on, which the intervals of the report need.
+        test_share: number of test examples divided by those that are trained on or validated with. The intervals of
+            the report need it, since seeds share examples.
         resume: go on with the comparison that is in `out`; False: refuse a folder that holds one.
         progress: a progress bar on stderr, none, or a function of (trainings done, trainings in all).
 
@@ -121,7 +121,8 @@ def compare(
                 together=together,
                 progress=show,
             )
-        known = {"command": shlex.join(sys.argv), "control": _control(methods), **(facts or {})}
+        known: dict[str, Any] = {"command": shlex.join(sys.argv), "control": _control(methods)}
+        known |= {} if test_share is None else {"split": {"test_share": test_share}}
         write_record(folder, methods, seeds, answers, setting, facts=known)
         write_report(folder)
     return Comparison(folder, answers, _table(methods, seeds, answers, metric))

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from optuna.trial import FrozenTrial
+
 __all__ = ["Job", "Trained"]
 
 
@@ -21,6 +23,8 @@ class Job:
     """Whether the scores on the test data are wanted."""
     options: Mapping[str, float] = field(default_factory=dict)
     """What else its method tells the training."""
+    before: tuple[FrozenTrial, ...] = ()
+    """For the pruner of a search: the trials that ended before."""
 
     @property
     def name(self) -> str:
@@ -59,3 +63,9 @@ class Trained:
     """Of `Scores.extra`."""
     failure: str = ""
     """Why there are no scores: the training diverged."""
+    pruned: bool = False
+    """A pruner ended the training."""
+    reports: dict[int, float] = field(default_factory=dict)
+    """What it told `Run.report`: epoch -> loss."""
+    marks: dict[str, Any] = field(default_factory=dict)
+    """What the pruner noted."""

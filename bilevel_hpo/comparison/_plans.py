@@ -17,7 +17,10 @@ class OneTraining:
         lambda_: constant λ `[N]`; None for one that is learned.
         after: gives the answer that must be there before, None until it is. Its λ is taken instead of `lambda_`, and
             its cost is counted.
+        as_long_as: gives the answer whose seconds the training is told, as `run.options["seconds"]`.
     """
+
+    remembers_trials = False
 
     def __init__(
         self,
@@ -25,8 +28,10 @@ class OneTraining:
         seed: int,
         lambda_: Sequence[float] | None = None,
         after: Callable[[], Answer | None] | None = None,
+        as_long_as: Callable[[], Answer | None] | None = None,
     ) -> None:
-        self._method, self._seed, self._lambda, self._after = method, seed, lambda_, after
+        self._method, self._seed, self._lambda = method, seed, lambda_
+        self._after, self._as_long_as = after, as_long_as
         self._before: Answer | None = None
         self._started = False
         self.answer: Answer | None = None
@@ -40,9 +45,15 @@ class OneTraining:
             if self._before is None:
                 return []
             self._lambda = self._before.trained.lambda_
+        options = {}
+        if self._as_long_as is not None:
+            other = self._as_long_as()
+            if other is None:
+                return []
+            options = {"seconds": other.seconds}
         self._started = True
         lambda_ = None if self._lambda is None else tuple(self._lambda)
-        return [(Job(self._method, self._seed, 0, lambda_, test=True),)]
+        return [(Job(self._method, self._seed, 0, lambda_, test=True, options=options),)]
 
     def finish(self, job: Bundle, result: list[Trained]) -> None:
         """It is the answer."""

@@ -142,6 +142,7 @@ def _method(
         "training_runs": runs[0].training_runs,
         "epochs": round(mean(lambda run: run.epochs)),
         "signal": [run.trained.signal for _, run in good],
+        "note": ", ".join(run.note for _, run in good if run.note),
         "failures": [
             f"seed {seed}: {run.trained.failure}" for seed, run in zip(seeds, runs, strict=True) if run.trained.failure
         ],

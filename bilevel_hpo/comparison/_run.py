@@ -15,6 +15,7 @@ from bilevel_hpo.comparison._scores import Metric, Score, by_task
 from bilevel_hpo.comparison._verdict import outer_steps_of, verdict_of
 from bilevel_hpo.learner import BilevelLearner, Weights
 from bilevel_hpo.problem import Loss, Structure
+from bilevel_hpo.search import Reports
 
 __all__ = ["Run"]
 
@@ -35,6 +36,7 @@ class Run:
         metric: what the scores are.
         wants_test: the scores on the test data are wanted.
         options: what else a method of your own tells its training.
+        reports: where `report` goes.
     """
 
     def __init__(
@@ -47,17 +49,24 @@ class Run:
         *,
         wants_test: bool = True,
         options: Mapping[str, float] | None = None,
+        reports: Reports | None = None,
     ) -> None:
         self.seed, self.method, self.weights, self.learned = seed, method, weights, learned
         self.wants_test, self.options = wants_test, dict(options or {})
         self._metric, self._learner = metric, cast(BilevelLearner | None, None)
         self._curve: list[dict[str, float]] = []
+        self._reports = Reports(None) if reports is None else reports
         self._began = time.perf_counter()
 
     @property
     def learns(self) -> bool:
         """Whether λ is learned in this training."""
         return self.learned is not None
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since it began."""
+        return time.perf_counter() - self._began
 
     def learner(
         self,
@@ -116,11 +125,21 @@ class Run:
             row = {name: float(last[name]) for name in ("epoch", "seconds", "train_loss")}
             scored = {} if score is None else by_task(score(), self._metric, "score()")
             self._curve.append(row | ({"selection": self._metric.mean(scored)} if scored else {}))
+            if scored:
+                self.report(scored, int(row["epoch"]))
 
         callbacks = [note, *options.pop("callbacks", ())]
         return learner.fit(
             train_batches, val_batches, epochs, callbacks=callbacks, **{"progress": False, **schedule, **options}
         )
+
+    def report(self, score: Score, epoch: int) -> None:
+        """Tell a score on the selection data after `epoch` (1, 2, …); `fit` does it where it is given a `score`.
+
+        Raises:
+            optuna.TrialPruned: the pruner of a search holds the training for hopeless. Let it pass.
+        """
+        self._reports.report(self._metric.loss(by_task(score, self._metric, "score")), epoch)
 
     def trained(self, selection: Mapping[str, float], test: Mapping[str, float], extra: Mapping[str, Any]) -> Trained:
         """The record of this training."""
@@ -137,7 +156,7 @@ class Run:
             curve=self._curve,
             signal=None if verdict is None else dataclasses.asdict(verdict),
             extra=dict(extra),
-            **{"seconds": time.perf_counter() - self._began, **found},
+            **{"seconds": self.elapsed, **found},
         )
 
 

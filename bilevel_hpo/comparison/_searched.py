@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
+from optuna.pruners import BasePruner
+from optuna.trial import TrialState
 from torch import nn
 
 from bilevel_hpo.comparison._jobs import Job, Trained
 from bilevel_hpo.comparison._setting import Answer, Bundle, Setting, Trial
-from bilevel_hpo.search import Asked, Asking, Evaluated, Space, asking, best, seconds_of, space, trials
+from bilevel_hpo.search import Asked, Asking, Evaluated, Space, asking, best, epochs_used, seconds_of, space, trials
 from bilevel_hpo.weights import LossWeights, TransferRatios
 
 __all__ = ["Axes", "Grid", "Proposals", "SearchPlan", "Searched", "best_constant", "gp", "grid", "random", "tpe"]
@@ -36,7 +38,7 @@ class Axes:
     groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Name -> names that share one value."""
 
-    def space(self, weights: nn.Module) -> Space:
+    def space(self, weights: nn.Module, seed: int = 0) -> Space:
         """Of `weights`."""
         if not isinstance(weights, LossWeights | TransferRatios):
             raise TypeError(
@@ -48,6 +50,13 @@ class Axes:
         return space(
             weights, self.low, self.high, values=self.values, log=self.log, symmetric=self.symmetric, groups=groups
         )
+
+
+class Over(Protocol):
+    """Which λ a search goes over: `Axes`, or a frozen record of your own."""
+
+    def space(self, weights: nn.Module, seed: int = 0) -> Space:
+        """Of `weights`; it may differ by the seed."""
 
 
 class How(Protocol):
@@ -84,21 +93,30 @@ class Proposals:
     """What a sampler of Optuna proposes, from the results so far."""
 
     sampler: Literal["tpe", "gp", "random"]
-    trials: int
+    trials: int | None
     parallel: int
+    epochs: int | None = None
+    """Begin no training after so many epochs of all together."""
     """Proposals that are made at once; further ones when all of these have their scores."""
 
     def asking(self, space: Space, storage: str | Path, name: str, about: Mapping[str, Any], seed: int) -> Asking:
         """One after the other, or `parallel` together."""
         ask = getattr(asking, self.sampler)
         found: Asking = ask(
-            space, storage, name=name, about=about, seed=seed, trials=self.trials, parallel=self.parallel
+            space,
+            storage,
+            name=name,
+            about=about,
+            seed=seed,
+            trials=self.trials,
+            epochs=self.epochs,
+            parallel=self.parallel,
         )
         return found
 
     def points(self, space: Space) -> int:
-        """As many as were asked for."""
-        return self.trials
+        """As many as were asked for; 0 where the epochs decide."""
+        return self.trials or 0
 
 
 @dataclass(frozen=True)
@@ -112,9 +130,11 @@ class Searched:
     name: str
     title: str
     how: How
-    axes: Axes
+    axes: Over
     population: int = 1
     """Points that are trained in one, where the comparison has a function for that (`together`)."""
+    pruner: BasePruner | None = None
+    """Of Optuna: ends trainings that `Run.report` shows to be hopeless."""
 
     group: ClassVar[str] = "search"
 
@@ -134,9 +154,11 @@ class Searched:
 class SearchPlan:
     """The trainings of a search with one seed; its study remembers the scores of the points."""
 
+    remembers_trials = True
+
     def __init__(self, method: Searched, setting: Setting, seed: int) -> None:
         self._method, self._metric, self._seed = method, setting.metric, seed
-        self._space = method.axes.space(setting.weights)
+        self._space = method.axes.space(setting.weights, seed)
         name = f"{method.name}-seed{seed}"
         storage = setting.storage or setting.folder / f"{name}.journal"
         about = {**setting.about, "seed": seed}
@@ -165,26 +187,32 @@ class SearchPlan:
             self.answer = self._answer(result[0])
             return
         for one, trained in zip(job, result, strict=True):
-            epochs = {int(row["epoch"]): row["selection"] for row in trained.curve if "selection" in row}
-            found = Evaluated(self._metric.loss(trained.selection), trained.seconds, reports=epochs)
+            loss = self._metric.loss(trained.selection)
+            found = Evaluated(loss, trained.seconds, trained.reports, trained.pruned, trained.marks)
             self._search.finish(self._waiting.pop(one.number), found)
 
     def _job(self, number: int, params: Mapping[str, float], *, test: bool) -> Job:
         lambda_ = self._space.tensor(params).flatten().double().tolist()
-        return Job(self._method.name, self._seed, number, tuple(lambda_), test)
+        before = () if self._method.pruner is None or test else tuple(self._search.before)
+        return Job(self._method.name, self._seed, number, tuple(lambda_), test, before=before)
 
     def _answer(self, winner: Trained) -> Answer:
         sign = -1 if self._metric.higher_is_better else 1
-        done = trials(self._search.study)
+        study = self._search.study
+        done = trials(study)
         found = [
-            Trial(
-                trial.params, sign * trial.values[0] if math.isfinite(trial.values[0]) else math.nan, seconds_of(trial)
-            )
+            Trial(trial.params, _finite(sign * trial.values[0]), seconds_of(trial))
             for trial in done
+            if trial.state is TrialState.COMPLETE
         ]
-        seconds = sum(trial.seconds for trial in found)
-        per_training = winner.cpu_seconds / winner.seconds if winner.seconds else 1.0
-        return Answer(winner, len(found), seconds, seconds * per_training, winner.epochs * len(found), found)
+        seconds = sum(map(seconds_of, done))
+        cpu_seconds = seconds * winner.cpu_seconds / winner.seconds if winner.seconds else seconds
+        epochs = epochs_used(study) or winner.epochs * len(done)
+        return Answer(winner, len(done), seconds, cpu_seconds, epochs, found)
+
+
+def _finite(score: float) -> float:
+    return score if math.isfinite(score) else math.nan
 
 
 def grid(

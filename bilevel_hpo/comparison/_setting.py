@@ -40,6 +40,8 @@ class Answer:
     epochs: int
     trials: Sequence["Trial"] = ()
     """Of a search, in its order."""
+    note: str = ""
+    """What else is to be said."""
 
     def after(self, other: "Answer") -> "Answer":
         """This answer, with the cost of another that it needed."""
@@ -57,6 +59,8 @@ class MethodPlan(Plan[Bundle, list[Trained]], Protocol):
 
     answer: Answer | None
     """Once all have ended."""
+    remembers_trials: bool
+    """It keeps the scores of trainings without test scores itself, as a search does in its study."""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ class Single:
     name: str
     title: str = ""
     group: str = "own"
+    as_long_as: str = ""
+    """Name of a method whose seconds, with the same seed, the training is told: `run.options["seconds"]`."""
 
     def trainings(self, setting: Setting) -> int:
         """One."""
@@ -26,4 +28,6 @@ class Single:
 
     def plan(self, setting: Setting, seed: int) -> OneTraining:
         """Without a λ of its own."""
-        return OneTraining(self.name, seed)
+        if not self.as_long_as:
+            return OneTraining(self.name, seed)
+        return OneTraining(self.name, seed, as_long_as=lambda: setting.answers.get((self.as_long_as, seed)))

@@ -11,7 +11,7 @@ from typing import Any
 from bilevel_hpo.comparison._jobs import Job, Trained
 from bilevel_hpo.run_folder import RunError, differences, read_json, write_json
 
-__all__ = ["Store"]
+__all__ = ["Store", "read_trained"]
 
 
 class Store:
@@ -34,16 +34,11 @@ class Store:
         path = self._path(job)
         if not path.exists():
             return None
-        content = read_json(path)
-        if not isinstance(content, dict) or content.get("sha256") != _sum(content.get("trained"), content.get("job")):
-            raise RunError(f"{path} is damaged: its content does not have the checksum it was written with; delete it")
-        asked = self._asked(job)
-        if content["job"] != asked:
-            different = "; ".join(differences("", content["job"], asked))
+        asked, trained = _read(path)
+        if asked != self._asked(job):
+            different = "; ".join(differences("", asked, self._asked(job)))
             raise RunError(f"{path} is of another training: {different}. Choose another folder for a new run")
-        if content["trained"].keys() != {field.name for field in fields(Trained)}:
-            raise RunError(f"{path} was written by another version; repeat the run in another folder")
-        return Trained(**_with_nan(content["trained"]))
+        return trained
 
     def write(self, job: Job, trained: Trained) -> None:
         """Keep a record, whole or not at all."""
@@ -55,6 +50,24 @@ class Store:
 
     def _path(self, job: Job) -> Path:
         return self._folder / f"{job.name}.json"
+
+
+def read_trained(folder: Path, method: str, seed: int, number: int = 0) -> Trained:
+    """The record of one training in the `jobs` folder of a comparison.
+
+    Raises:
+        RunError: the file is missing or damaged.
+    """
+    return _read(folder / f"{Job(method, seed, number, None, test=True).name}.json")[1]
+
+
+def _read(path: Path) -> tuple[Any, Trained]:
+    content = read_json(path)
+    if not isinstance(content, dict) or content.get("sha256") != _sum(content.get("trained"), content.get("job")):
+        raise RunError(f"{path} is damaged: its content does not have the checksum it was written with; delete it")
+    if content["trained"].keys() != {field.name for field in fields(Trained)}:
+        raise RunError(f"{path} was written by another version; repeat the run in another folder")
+    return content["job"], Trained(**_with_nan(content["trained"]))
 
 
 _SCORES = ("selection", "test")
@@ -75,8 +88,9 @@ def _without_nan(x: Any) -> Any:
 
 def _with_nan(trained: dict[str, Any]) -> dict[str, Any]:
     """NaN where a number is missing among the scores and the rows of the curve."""
-    back = {name: _numbers(trained[name]) for name in _SCORES}
-    return trained | back | {"curve": [_numbers(row) for row in trained["curve"]]}
+    back: dict[str, Any] = {name: _numbers(trained[name]) for name in _SCORES}
+    back |= {"curve": [_numbers(row) for row in trained["curve"]]}
+    return trained | back | {"reports": {int(epoch): loss for epoch, loss in trained["reports"].items()}}
 
 
 def _numbers(row: Mapping[str, Any]) -> dict[str, float]:

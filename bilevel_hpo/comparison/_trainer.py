@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
+from optuna import TrialPruned
+from optuna.pruners import BasePruner
 from torch import nn
 
 from bilevel_hpo.comparison._fixed import FixedWeights
@@ -18,6 +20,7 @@ from bilevel_hpo.comparison._scores import Metric, Scores, by_task
 from bilevel_hpo.comparison._setting import Bundle
 from bilevel_hpo.errors import DivergedError, NonFiniteError
 from bilevel_hpo.learner import Weights
+from bilevel_hpo.search import Reports
 
 __all__ = ["Together", "Trainer", "Training"]
 
@@ -39,10 +42,17 @@ class Trainer:
     learned: Mapping[str, Learned]
     """The methods that learn λ, by name."""
     metric: Metric
+    pruners: Mapping[str, BasePruner]
+    """Of the searches that have one, by name."""
 
     def __call__(self, bundle: Bundle) -> list[Trained]:
         """The records of the trainings, in their order. One that diverges has a `failure` and no scores."""
-        runs, began = [self._run(job) for job in bundle], _cpu_seconds()
+        began, pruned = _cpu_seconds(), False
+        reports = [
+            Reports(self.pruners.get(job.method), job.number, job.before, f"{job.method}-seed{job.seed}")
+            for job in bundle
+        ]
+        runs = [self._run(job, own) for job, own in zip(bundle, reports, strict=True)]
         torch.manual_seed(bundle[0].seed)
         try:
             if len(runs) == 1 or self.together is None:
@@ -53,17 +63,33 @@ class Trainer:
         except (DivergedError, NonFiniteError) as error:
             if len(bundle) > 1:
                 raise
-            found = [Trained({}, failure=str(error))]
+            found = [Trained({}, seconds=runs[0].elapsed, failure=str(error))]
+        except TrialPruned:
+            if len(bundle) > 1:
+                raise
+            found, pruned = [Trained({}, seconds=runs[0].elapsed)], True
         spent = (_cpu_seconds() - began) / len(bundle)
-        return [replace(trained, cpu_seconds=spent) for trained in found]
+        return [
+            replace(trained, cpu_seconds=spent, pruned=pruned, reports=own.values, marks=own.marks())
+            for trained, own in zip(found, reports, strict=True)
+        ]
 
-    def _run(self, job: Job) -> Run:
+    def _run(self, job: Job, reports: Reports) -> Run:
         learned = self.learned.get(job.method) if job.lambda_ is None else None
         if job.lambda_ is not None:
             weights: nn.Module = FixedWeights(cast(Weights, self.weights), job.lambda_)
         else:
             weights = copy.deepcopy(self.weights) if learned is None else learned.start(self.weights)
-        return Run(job.seed, job.method, weights, learned, self.metric, wants_test=job.test, options=job.options)
+        return Run(
+            job.seed,
+            job.method,
+            weights,
+            learned,
+            self.metric,
+            wants_test=job.test,
+            options=job.options,
+            reports=reports,
+        )
 
     def _record(self, run: Run, scores: Scores | Trained) -> Trained:
         if isinstance(scores, Trained):

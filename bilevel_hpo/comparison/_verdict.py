@@ -1,41 +1,15 @@
 """What the outer steps of a training leave behind: a row each, and whether they say anything about λ."""
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 from bilevel_hpo.learner import BilevelLearner, OuterStep
-from bilevel_hpo.signal import MIN_STEPS, Signal
+from bilevel_hpo.signal import MIN_STEPS, Signal, Verdict
 
-__all__ = ["OUTER_STEP_COLUMNS", "Verdict", "outer_steps_of", "verdict_of"]
+__all__ = ["OUTER_STEP_COLUMNS", "outer_steps_of", "verdict_of"]
 
 OUTER_STEP_COLUMNS = tuple(OuterStep.__annotations__)
 """Of `outer_steps.csv`, behind method and seed: the scalars of `learner.history`."""
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What `learner.signal()` says of one training; plain numbers and words, for `results.json`."""
-
-    told: int
-    """λ that can be told from chance."""
-    tested: int
-    p: float
-    """Of all λ together."""
-    level: float
-    steps: int
-    """Outer steps looked at."""
-    more: list[str]
-    """Labels of the λ told from chance of which the training wants more; the surest first."""
-    less: list[str]
-    """Those of which it wants less."""
-    text: str
-    """The record in words."""
-
-    @property
-    def anything(self) -> bool:
-        """A λ can be told from chance, or all together can."""
-        return self.told > 0 or self.p <= self.level
 
 
 def outer_steps_of(learner: BilevelLearner) -> list[dict[str, Any]]:
@@ -70,7 +44,7 @@ def _verdict(said: Signal) -> Verdict:
         p=said.p,
         level=said.level,
         steps=said.steps,
-        more=more,
-        less=[label for label in said.labels if label not in more],
-        text=str(said),
+        more=tuple(more),
+        less=tuple(label for label in said.labels if label not in more),
+        effective_steps=said.effective_steps,
     )

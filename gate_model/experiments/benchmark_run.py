@@ -7,15 +7,41 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from bilevel_hpo.comparison import Trained, read_trained
 from bilevel_hpo.run_folder import RunError, read_json
 from gate_model.data.splits import Split
 from gate_model.data.table import PropertyTable
-from gate_model.experiments.leaderboard.jobs import Result, read_result
 from gate_model.experiments.leaderboard.splitting import split_of
 from gate_model.experiments.leaderboard.table import ENTRIES
 from gate_model.training import Settings
 
-__all__ = ["BenchmarkRun"]
+__all__ = ["BenchmarkRun", "Result"]
+
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """Numbers of one method and seed; T tasks."""
+
+    method: str
+    seed: int
+    test_rmse: Array
+    """Standardised labels, `[T]`; empty if the training failed."""
+    val_rmse: Array
+    """On the selection molecules, standardised labels, `[T]`."""
+    curve: Array
+    """RMSE on the selection molecules after every epoch, mean over tasks."""
+    lambda_: Array
+    """In units of the direct path `[1, T, T]`; `[0, T, T]` where the method has none."""
+    trajectory: Array
+    """`lambda_` at the start and after every epoch `[epochs + 1, T, T]`; `[0, T, T]` where none is learned."""
+    failure: str = ""
+    """Why there are no numbers."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +92,10 @@ class BenchmarkRun:
 
     def results(self, method: str) -> tuple[Result, ...]:
         """Of all seeds of one of `methods`, in their order; failed trainings are among them."""
-        return tuple(read_result(self.folder / "jobs", method, seed) for seed in self._seeds(method))
+        return tuple(
+            _result(method, seed, read_trained(self.folder / "jobs", method, seed), len(self.tasks))
+            for seed in self._seeds(method)
+        )
 
     def lacks(self, what: str, *, methods: Sequence[str] = (), seeds: int | None = None) -> RunError:
         """The error of a run without `what`; its message ends with the command that adds these methods or seeds."""
@@ -103,5 +132,18 @@ class BenchmarkRun:
 
     def _seeds(self, method: str) -> list[int]:
         """Of the jobs that have ended."""
-        files = (self.folder / "jobs").glob(f"{method}-seed*.json")
-        return sorted(int(file.stem.rpartition("-seed")[2]) for file in files)
+        files = (self.folder / "jobs").glob(f"{method}-seed*-0.json")
+        return sorted(int(file.stem.removesuffix("-0").rpartition("-seed")[2]) for file in files)
+
+
+def _result(method: str, seed: int, trained: Trained, tasks: int) -> Result:
+    return Result(
+        method,
+        seed,
+        np.array(list(trained.test.values())),
+        np.array(list(trained.selection.values())),
+        np.array([row["selection"] for row in trained.curve]),
+        np.array(trained.lambda_).reshape(-1, tasks, tasks),
+        np.array(trained.trajectory).reshape(-1, tasks, tasks),
+        trained.failure,
+    )

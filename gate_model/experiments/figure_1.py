@@ -1,7 +1,7 @@
 """Figure 1 of the paper in full, and a wider grid beside it: RMSE over the three symmetric λ of DS, HV and BP."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from itertools import combinations
 from pathlib import Path
 
@@ -9,14 +9,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bilevel_hpo.comparison import Answer, Method, Progress, Trained, run_methods
 from bilevel_hpo.plots import LandscapeFacts, landscape
-from bilevel_hpo.run_folder import read_json, replacing, write_csv, write_json
+from bilevel_hpo.run_folder import replacing, write_csv, write_json
 from gate_model.data.prepared import PreparedData
+from gate_model.experiments.compare import grid_of, single
 from gate_model.experiments.figure_1_findings import findings, paragraph
-from gate_model.experiments.outcome import Outcome, outcome
-from gate_model.experiments.search import run_search
+from gate_model.experiments.record import setting_of
+from gate_model.experiments.trainings import Trainings
 from gate_model.methods import LEARNED, pairs
-from gate_model.training import Settings, train
+from gate_model.training import Settings
 from gate_model.versions import versions
 
 __all__ = ["GRIDS", "TASKS", "figure_1", "write_figure_1"]
@@ -33,92 +35,75 @@ def figure_1(
     settings: Settings,
     *,
     population: int,
+    workers: int,
     command: str,
-    progress: Callable[[int, int], object] = lambda done, trainings: None,
+    progress: Progress = lambda done, total: None,
 ) -> None:
     """Train every point of both grids and every learned λ for every seed, and write the folder.
 
-    Each finished job is a file under `folder/jobs`, each grid point a line in a journal there; the same call goes on
-    from those.
+    Each finished training is kept under `folder/jobs`; the same call goes on from those.
 
     Args:
         folder: for the results.
         datasets: the three tasks, one split per seed.
         settings: of every training.
         population: grid points that are trained in one.
+        workers: processes.
         command: how to repeat it, for the results.
         progress: called with (trainings done, trainings in all).
     """
-    jobs = folder / "jobs"
-    cost = {name: len(values) ** 3 + 1 for name, values in GRIDS.items()} | dict.fromkeys(LEARNED, 1)
-    all_trainings, done = len(datasets) * sum(cost.values()), 0
-    outcomes: dict[str, list[Outcome]] = {name: [] for name in cost}
-    frames = []
-    for seed, data in datasets.items():
-        for name in cost:
-            file, points = jobs / f"{name}-seed{seed}.json", jobs / f"{name}-seed{seed}.csv"
-            if not file.exists() and name in GRIDS:
-                before = done
-                found, frame = run_search(
-                    "grid",
-                    data,
-                    settings,
-                    seed=seed,
-                    storage=jobs / f"{name}-seed{seed}.journal",
-                    values=GRIDS[name],
-                    trials=None,
-                    population=population,
-                    after_trial=lambda n, before=before: progress(before + n, all_trainings),  # type: ignore[misc]
-                )
-                write_csv(points, frame)
-                write_json(file, asdict(found))
-            elif not file.exists():
-                trained = train(data, LEARNED[name], settings, seed=seed)
-                write_json(file, asdict(outcome(data, LEARNED[name], trained, seed=seed)))
-            outcomes[name].append(Outcome(**read_json(file)))
-            if name in GRIDS:
-                frames.append(_points(pd.read_csv(points), name, outcomes[name][-1]))
-            done += cost[name]
-            progress(done, all_trainings)
+    grids = {name: replace(grid_of(values, population=population), name=name) for name, values in GRIDS.items()}
+    methods: list[Method] = [*grids.values(), *map(single, LEARNED.values())]
     data = next(iter(datasets.values()))
-    about = {
-        "command": command,
-        "molecules": len(data.table.smiles),
-        "split": data.split.sizes(),
-        "settings": asdict(settings),
-        "versions": versions(),
-    }
-    write_figure_1(folder, pd.concat(frames, ignore_index=True), outcomes, about)
+    about = {"molecules": len(data.table.smiles), "split": data.split.sizes(), "settings": asdict(settings)}
+    trainings = Trainings(datasets, settings, LEARNED)
+    answers = run_methods(
+        trainings,
+        methods,
+        list(datasets),
+        setting_of(folder, TASKS, about),
+        on=workers,
+        together=trainings.together,
+        progress=progress,
+    )
+    frames = [_points(answers[name, seed], name, seed) for name in GRIDS for seed in datasets]
+    learned = {name: {seed: answers[name, seed].trained for seed in datasets} for name in LEARNED}
+    about |= {"command": command, "versions": versions()}
+    write_figure_1(folder, pd.concat(frames, ignore_index=True), learned, about)
 
 
 def write_figure_1(
-    folder: Path, points: pd.DataFrame, outcomes: Mapping[str, Sequence[Outcome]], about: Mapping[str, object]
+    folder: Path, points: pd.DataFrame, learned: Mapping[str, Mapping[int, Trained]], about: Mapping[str, object]
 ) -> None:
     """`points.csv`, `learned.csv`, `findings.json`, `findings.md` and the two landscapes.
 
     Args:
         folder: where to.
         points: columns grid, seed, one per λ, val_rmse, test_rmse (of winners only), seconds.
-        outcomes: of grids (the winner) and learned λ, by name, one per seed.
+        learned: the trainings that learned λ, by method and seed.
         about: data, settings and command.
     """
     names = pairs(TASKS)
-    learned = pd.DataFrame(
+    table = pd.DataFrame(
         [
-            {"method": name, "seed": each.seed}
+            {"method": name, "seed": seed}
             | dict(zip(names, _symmetric(each.lambda_), strict=True))
-            | {"val_rmse": np.mean(each.val_rmse), "test_rmse": np.mean(each.test_rmse), "seconds": each.wall_s}
-            for name in LEARNED
-            for each in outcomes[name]
+            | {"val_rmse": _mean(each.selection), "test_rmse": _mean(each.test), "seconds": each.seconds}
+            for name, runs in learned.items()
+            for seed, each in runs.items()
         ]
     )
-    facts = findings(points, learned, names)
+    facts = findings(points, table, names)
     write_csv(folder / "points.csv", points)
-    write_csv(folder / "learned.csv", learned)
+    write_csv(folder / "learned.csv", table)
     write_json(folder / "findings.json", {**about, **facts})
     with replacing(folder / "findings.md") as file:
         file.write(f"{paragraph(facts)}\n".encode())
-    paths = [(name, np.array([_symmetric(m) for m in each.trajectory])) for name in LEARNED for each in outcomes[name]]
+    paths = [
+        (name, np.array([_symmetric(lambda_) for lambda_ in each.trajectory]))
+        for name, runs in learned.items()
+        for each in runs.values()
+    ]
     for name in GRIDS:
         with replacing(folder / f"{name}.html") as file:
             file.write(_landscape(points[points["grid"] == name], names, paths).encode())
@@ -140,15 +125,22 @@ def _landscape(points: pd.DataFrame, names: Sequence[str], paths: Sequence[tuple
     return page
 
 
-def _points(frame: pd.DataFrame, grid: str, winner: Outcome) -> pd.DataFrame:
+def _points(answer: Answer, grid: str, seed: int) -> pd.DataFrame:
     """Rows of `points.csv` of one grid and seed."""
+    rows = [{**trial.params, "val_rmse": trial.selection, "seconds": trial.seconds} for trial in answer.trials]
+    frame = pd.DataFrame(rows)
     best = frame.index == frame["val_rmse"].idxmin()
-    test = np.where(best, np.mean(winner.test_rmse), np.nan)
-    kept = frame[["seed", *pairs(TASKS), "val_rmse"]].assign(test_rmse=test, seconds=frame["wall_s"])
-    kept.insert(0, "grid", grid)
-    return kept
+    frame.insert(len(frame.columns) - 1, "test_rmse", np.where(best, _mean(answer.trained.test), np.nan))
+    frame.insert(0, "seed", seed)
+    frame.insert(0, "grid", grid)
+    return frame
 
 
-def _symmetric(lambda_: Sequence[Sequence[float]]) -> list[float]:
-    """The mean of both directions of each pair."""
-    return [(lambda_[t][s] + lambda_[s][t]) / 2 for t, s in combinations(range(len(TASKS)), 2)]
+def _mean(scores: Mapping[str, float]) -> float:
+    return float(np.mean(list(scores.values())))
+
+
+def _symmetric(lambda_: Sequence[float]) -> list[float]:
+    """The mean of both directions of each pair, from λ `[T²]`."""
+    T = len(TASKS)
+    return [(lambda_[T * t + s] + lambda_[T * s + t]) / 2 for t, s in combinations(range(T), 2)]

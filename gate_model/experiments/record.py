@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bilevel_hpo import TransferRatios
-from bilevel_hpo import comparison
+from bilevel_hpo import TransferRatios, comparison
 from bilevel_hpo.comparison import Answer, Answers, Metric, Setting, Trained, write_record
 from bilevel_hpo.run_folder import write_csv
 from gate_model import training
@@ -23,6 +22,8 @@ __all__ = ["RMSE", "SPLIT_METHOD", "record_of", "setting_of", "write_run"]
 SPLIT_METHOD = "scaffold; acyclic molecules one group each; one split per seed"
 RMSE = Metric("RMSE")
 """On standardised labels."""
+CONTROL = "lambda=0"
+"""No transfer: the method that all others are held against, where it is one of them."""
 
 
 def record_of(data: PreparedData, method: Method, trained: training.Trained, *, test: bool = True) -> Trained:
@@ -69,23 +70,24 @@ def write_run(
     setting: Setting,
     *,
     command: str,
-    search: Mapping[str, Any] | None = None,
+    more: Mapping[str, Any] | None = None,
 ) -> None:
     """`results.json` and the tables of a run folder.
 
     Args:
         folder: of the run.
-        kind: "training" or "comparison".
+        kind: "training", "comparison" or "leaderboard".
         datasets: one per seed, all of the same tasks.
         methods: in the order in which they are shown.
         answers: of all methods and seeds.
         setting: of the comparison.
         command: how to repeat it.
-        search: what is to be said of the searches.
+        more: further entries of results.json.
     """
     data = next(iter(datasets.values()))
     table = data.table
     facts = {
+        **(more or {}),
         "kind": kind,
         "task_info": {
             task.abbreviation: {
@@ -100,11 +102,12 @@ def write_run(
         "data": {"source": table.source, "molecules": len(table.smiles), "set_aside": len(table.set_aside)},
         "split": data.split.sizes() | {"method": SPLIT_METHOD},
         "command": command,
-        **({} if search is None else {"search": search}),
     }
+    facts |= {"control": CONTROL} if any(method.name == CONTROL for method in methods) else {}
     seeds = list(datasets)
     write_record(folder, methods, seeds, answers, setting, facts=facts, of_method=_in_units(data), packages=PACKAGES)
-    write_csv(folder / "predictions.csv", _predictions(datasets, answers))
+    if kind != "leaderboard":
+        write_csv(folder / "predictions.csv", _predictions(datasets, answers))
     write_csv(folder / "set_aside.csv", table.set_aside)
 
 

@@ -25,14 +25,10 @@ class Assignment:
     data: PreparedData
     settings: Settings
     seed: int
-    folder: Path
-    """For what a method must keep to go on after an interruption."""
     python: Path | None = None
     """The interpreter that has chemprop."""
     seconds: float | None = None
     """How long the training may take, for a method with a time limit."""
-    tick: Callable[[], object] = lambda: None
-    """Called after every training but the last."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +41,8 @@ class Answer:
     training_runs: int = 1
     lambda_: Tensor | None = None
     """In units of the direct path `[T, T]`, where the method has such."""
-    curve: list[float] = field(default_factory=list)
-    """RMSE on the selection molecules after every epoch."""
+    curve: list[dict[str, float]] = field(default_factory=list)
+    """A row per epoch: epoch, seconds, train_loss, and selection, the RMSE on the selection molecules."""
     trajectory: Tensor | None = None
     """`lambda_` at the start and after every epoch `[epochs + 1, T, T]`, where the method learns it."""
 
@@ -55,7 +51,7 @@ class Runner(Protocol):
     """How a method is run."""
 
     def __call__(self, assignment: Assignment) -> Answer:
-        """Train, choose, and hand back a way to predict; ValueError if the training diverged."""
+        """Train, choose, and hand back a way to predict; DivergedError if the training diverged."""
 
 
 def of_model(data: PreparedData, model: nn.Module) -> Predict:

@@ -35,13 +35,12 @@ class GateTraining:
         """λ as it is at the end, and on the way if it is learned."""
         data, settings = assignment.data, replace(assignment.settings, **self.changes)
         trained = train(data, self.method, settings, seed=assignment.seed)
-        curve = [row["val_rmse"] for row in trained.history]
         learned = isinstance(self.method, Learned)
         return Answer(
             of_model(data, trained.model),
             trained.seconds,
             lambda_=relative(trained.ratios),
-            curve=curve,
+            curve=trained.history,
             trajectory=torch.stack([relative(step) for step in trained.trajectory]) if learned else None,
         )
 
@@ -59,8 +58,7 @@ class WeightedByRule:
         """Without λ: the rule weights targets."""
         settings = replace(assignment.settings, relative_losses=False)
         trained = train_weighted(assignment.data, self.rule, settings, seed=assignment.seed)
-        curve = [row["val_rmse"] for row in trained.history]
-        return Answer(of_model(assignment.data, trained.model), trained.seconds, curve=curve)
+        return Answer(of_model(assignment.data, trained.model), trained.seconds, curve=trained.history)
 
 
 @dataclass(frozen=True)
@@ -82,8 +80,6 @@ class SingleTasks:
             trained = train(alone, Constant("single", "", 0.0), replace(settings, epochs=epochs), seed=assignment.seed)
             models.append(of_model(data, trained.model))
             seconds += trained.seconds
-            if column:
-                assignment.tick()
         return Answer(columns(models), seconds, training_runs=len(models))
 
 

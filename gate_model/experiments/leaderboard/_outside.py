@@ -53,8 +53,6 @@ class Trees:
             model.fit(x[rows[some]], y[some, column])
             seconds += time.perf_counter() - started
             models.append(model)
-            if column:
-                assignment.tick()
 
         def predict(of: Any) -> Predict:
             return lambda rows: np.asarray(of.predict(x[rows]), dtype=float)[:, None]

@@ -1,8 +1,7 @@
 """The leaderboard from the results of all jobs: tables as data, and as a page."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from importlib.metadata import distributions
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +9,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bilevel_hpo.run_folder import replacing, write_csv, write_json
-from gate_model.experiments.leaderboard.jobs import Result
-from gate_model.experiments.leaderboard.paired import Paired, paired
-from gate_model.experiments.leaderboard.table import ENTRIES, UNIFORM, UNIFORM_VALUES
-from gate_model.versions import versions
+from bilevel_hpo.comparison import Answer, Answers
+from bilevel_hpo.run_folder import replacing, write_csv
+from bilevel_hpo.statistics import paired
+from gate_model.experiments.leaderboard.table import ENTRIES, UNIFORM
 
-__all__ = ["REFERENCES", "Row", "best_uniform", "rows_of", "write_board"]
+__all__ = ["REFERENCES", "Row", "rows_of", "write_board"]
 
 REFERENCES = (
     "lambda=1-plain",
@@ -30,6 +28,8 @@ REFERENCES = (
 )
 """What every method is compared with."""
 _SAME_COST = 1.10
+_NUMBERS = ("ratio", "ratio_std", "geometric", "wins", "tasks", "p_tasks", "effect", "p_pairs", "wins_pairs", "pairs")
+"""Of `bilevel_hpo.statistics.Paired`, in comparisons.csv."""
 
 
 @dataclass(frozen=True)
@@ -53,79 +53,31 @@ class Row:
     note: str = ""
 
 
-def rows_of(results: Sequence[Result], names: Sequence[str]) -> list[Row]:
+def rows_of(names: Sequence[str], answers: Answers) -> list[Row]:
     """One row for each name, best mean RMSE first; a method that failed for every seed comes last."""
-    by_method: dict[str, list[Result]] = {}
-    for result in sorted(results, key=lambda result: result.seed):
-        by_method.setdefault(result.method, []).append(result)
-    rows = [
-        best_uniform(by_method) if name == UNIFORM else _row(by_method[name], ENTRIES[name].title) for name in names
-    ]
+    rows = [_row(name, {seed: answer for (of, seed), answer in answers.items() if of == name}) for name in names]
     return sorted(rows, key=lambda row: float(row.test.mean()) if row.seeds else np.inf)
 
 
-def best_uniform(by_method: dict[str, list[Result]]) -> Row:
-    """For each seed the constant λ with the best RMSE on its selection molecules; all trainings are counted."""
-    chosen, seconds, cpu = [], [], []
-    tried = [by_method[f"lambda={value:g}"] for value in UNIFORM_VALUES]
-    for runs in zip(*tried, strict=True):
-        chosen.append(min((run for run in runs if not run.failure), key=lambda run: float(np.mean(run.val_rmse))))
-        seconds.append(sum(run.seconds for run in runs))
-        cpu.append(sum(run.cpu_seconds for run in runs))
-    row = _row(chosen, f"best uniform λ of {len(tried)}, chosen on selection molecules")
-    return Row(
-        UNIFORM,
-        row.title,
-        row.group,
-        row.seeds,
-        row.test,
-        row.units,
-        float(np.mean(seconds)),
-        float(np.mean(cpu)),
-        len(tried),
-        note="chosen: " + ", ".join(run.method.removeprefix("lambda=") for run in chosen),
-    )
-
-
 def write_board(folder: Path, rows: Sequence[Row], facts: dict[str, Any]) -> None:
-    """leaderboard.csv, comparisons.csv, per_task.csv, results.json and leaderboard.md.
+    """leaderboard.csv, comparisons.csv, per_task.csv and leaderboard.md.
 
     Args:
         folder: where they go.
         rows: of `rows_of`.
-        facts: of the run: `tasks`, `units` (by task), and whatever else results.json should hold.
+        facts: of the run: `tasks`, `units` (by task), molecules, split, fraction and epochs.
     """
     tasks = list(facts["tasks"])
     compared = comparisons(rows)
     write_csv(folder / "leaderboard.csv", _leaderboard(rows, compared))
     write_csv(folder / "comparisons.csv", compared)
     write_csv(folder / "per_task.csv", _per_task(rows, tasks, facts["units"]))
-    methods = [
-        {
-            "name": row.method,
-            "title": row.title,
-            "group": row.group,
-            "seeds": list(row.seeds),
-            "test_rmse": {task: row.test[:, column].tolist() for column, task in enumerate(tasks)} if row.seeds else {},
-            "test_rmse_units": {task: row.units[:, c].tolist() for c, task in enumerate(tasks)} if row.seeds else {},
-            "wall_s": row.seconds,
-            "cpu_s": row.cpu_seconds,
-            "training_runs": row.training_runs,
-            "failures": list(row.failures),
-            "note": row.note,
-        }
-        for row in rows
-    ]
-    write_json(
-        folder / "results.json",
-        {"kind": "leaderboard", **facts, "methods": methods, "versions": versions() | _installed()},
-    )
     with replacing(folder / "leaderboard.md") as file:
         file.write(_page(rows, compared, facts).encode())
 
 
 def comparisons(rows: Sequence[Row]) -> pd.DataFrame:
-    """Every method against every reference, and against the best of those that cost no more: fields of `Paired`."""
+    """Every method against every reference, and against the best of those that cost no more: numbers of `Paired`."""
     known = {row.method: row for row in rows if row.seeds}
     found = []
     for row in known.values():
@@ -138,30 +90,27 @@ def comparisons(rows: Sequence[Row]) -> pd.DataFrame:
             seeds = [seed for seed in row.seeds if seed in other.seeds]
             if seeds:
                 result = paired(_of(row, seeds), _of(other, seeds))
-                found.append({"method": row.method, "against": kind, "reference": other.method} | asdict(result))
-    columns = ["method", "against", "reference", *Paired.__annotations__]
-    return pd.DataFrame(found, columns=columns)
+                names = {"method": row.method, "against": kind, "reference": other.method}
+                found.append(names | {number: getattr(result, number) for number in _NUMBERS})
+    return pd.DataFrame(found, columns=["method", "against", "reference", *_NUMBERS])
 
 
-def _installed() -> dict[str, str]:
-    """Versions of the optional packages behind a row, where they are."""
-    names = {one.metadata["Name"]: one.version for one in distributions()}
-    return {package: names[package] for package in ("scikit-learn", "lightgbm") if package in names}
-
-
-def _row(runs: Sequence[Result], title: str) -> Row:
-    good = [run for run in runs if not run.failure]
+def _row(name: str, answers: Mapping[int, Answer]) -> Row:
+    good = {seed: answer for seed, answer in answers.items() if not answer.trained.failure}
+    entry, several = ENTRIES[name], list(good.values())
+    chosen = ", ".join(answer.note.removeprefix("lambda=") for answer in several if answer.note)
     return Row(
-        runs[0].method,
-        title,
-        ENTRIES[runs[0].method].group,
-        tuple(run.seed for run in good),
-        np.array([run.test_rmse for run in good]),
-        np.array([run.test_rmse_units for run in good]),
-        float(np.mean([run.seconds for run in good])) if good else 0.0,
-        float(np.mean([run.cpu_seconds for run in good])) if good else 0.0,
-        runs[0].training_runs,
-        tuple(f"seed {run.seed}: {run.failure}" for run in runs if run.failure),
+        name,
+        entry.title,
+        entry.group,
+        tuple(good),
+        np.array([list(answer.trained.test.values()) for answer in several]),
+        np.array([answer.trained.extra["test_units"] for answer in several]),
+        float(np.mean([answer.seconds for answer in several])) if good else 0.0,
+        float(np.mean([answer.cpu_seconds for answer in several])) if good else 0.0,
+        next(iter(answers.values())).training_runs,
+        tuple(f"seed {seed}: {answer.trained.failure}" for seed, answer in answers.items() if answer.trained.failure),
+        f"chosen: {chosen}" if chosen else "",
     )
 
 

@@ -1,9 +1,13 @@
 """The methods of the leaderboard by name; docs/leaderboard.md says what each is and where it comes from."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Literal
 
+from bilevel_hpo import comparison
+from bilevel_hpo.comparison import BestOf, Single
+from gate_model.data.prepared import PreparedData
 from gate_model.experiments.leaderboard._answer import Runner
 from gate_model.experiments.leaderboard._gate import GateTraining, SingleTasks, WeightedByRule
 from gate_model.experiments.leaderboard._learners import (
@@ -14,16 +18,17 @@ from gate_model.experiments.leaderboard._learners import (
     LiteralSum,
 )
 from gate_model.experiments.leaderboard._outside import Chemprop, Trees, extra_trees, lightgbm
-from gate_model.experiments.leaderboard._search import TpeSearch
+from gate_model.experiments.leaderboard.by_labels import tpe_by_labels
 from gate_model.methods import LEARNED, Constant, Method
 from gate_model.weighting import Decay, DynamicWeightAverage, GradNorm, PCGrad, Uncertainty
 
-__all__ = ["ENTRIES", "UNIFORM", "UNIFORM_VALUES", "Entry", "entries_of"]
+__all__ = ["ENTRIES", "UNIFORM", "UNIFORM_VALUES", "Entry", "entries_of", "methods_of"]
 
 Group = Literal["learned", "constant", "weighting", "search", "outside"]
 
 UNIFORM = "uniform"
-"""The row of the best uniform λ: no method of its own, but a choice among the constant ones."""
+"""The row of the best uniform λ: no training of its own, but a choice among the constant ones."""
+TPE, TRIALS = "tpe", 20
 UNIFORM_VALUES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
 
 
@@ -34,11 +39,10 @@ class Entry:
     name: str
     title: str
     group: Group
-    run: Runner
-    waits_for: str | None = None
+    run: Runner | None
+    """None for one that trains nothing of its own kind: a search, and the best of others."""
+    waits_for: str = ""
     """The method whose seconds are its time limit."""
-    trainings: int | None = 1
-    """As the progress bar counts them; None: one for each task."""
     needs: str | None = None
     """A module that is not installed with the rest."""
 
@@ -110,12 +114,11 @@ _ALL = [
     ),
     Entry("gradnorm-0", "GradNorm, λ = 0", "weighting", WeightedByRule(partial(GradNorm, lambda_=0.0))),
     Entry("pcgrad-0", "PCGrad, λ = 0", "weighting", WeightedByRule(partial(PCGrad, lambda_=0.0))),
-    Entry("tpe", "TPE, 20 trainings, λ by the targets' number of labels", "search", TpeSearch(20), trainings=21),
-    Entry("single", "single-task networks", "outside", SingleTasks(), trainings=None),
-    Entry(
-        "extra-trees", "ExtraTrees per task", "outside", Trees(extra_trees), trainings=None, needs="sklearn.ensemble"
-    ),
-    Entry("lightgbm", "LightGBM per task", "outside", Trees(lightgbm), trainings=None, needs="lightgbm"),
+    Entry(UNIFORM, "best uniform λ of 8, chosen on selection molecules", "search", None),
+    Entry(TPE, f"TPE, {TRIALS} trainings, λ by the targets' number of labels", "search", None),
+    Entry("single", "single-task networks", "outside", SingleTasks()),
+    Entry("extra-trees", "ExtraTrees per task", "outside", Trees(extra_trees), needs="sklearn.ensemble"),
+    Entry("lightgbm", "LightGBM per task", "outside", Trees(lightgbm), needs="lightgbm"),
     Entry("chemprop", "chemprop multi-task, as many epochs", "outside", Chemprop()),
     Entry(
         "chemprop-timed", "chemprop multi-task, as many seconds", "outside", Chemprop(timed=True), waits_for="lambda=1"
@@ -126,20 +129,31 @@ ENTRIES = {entry.name: entry for entry in _ALL}
 
 
 def entries_of(names: list[str]) -> list[Entry]:
-    """The methods to run for these rows, in the order of the table; the row `uniform` needs one per value.
+    """The rows of these names, in the order of the table; the row `uniform` needs one per value.
 
     Raises:
         ValueError: a name that is not known, or a time limit whose measure is not among the rows.
     """
-    unknown = [name for name in names if name not in ENTRIES and name != UNIFORM]
+    unknown = [name for name in names if name not in ENTRIES]
     if unknown:
-        raise ValueError(
-            f"--methods: no method is called {', '.join(unknown)}; known are {UNIFORM}, {', '.join(ENTRIES)}"
-        )
+        raise ValueError(f"--methods: no method is called {', '.join(unknown)}; known are {', '.join(ENTRIES)}")
     wanted = set(names)
     if UNIFORM in wanted:
         wanted |= {f"lambda={value:g}" for value in UNIFORM_VALUES}
-    for entry in (ENTRIES[name] for name in wanted if name != UNIFORM):
-        if entry.waits_for is not None and entry.waits_for not in wanted:
+    for entry in (ENTRIES[name] for name in wanted):
+        if entry.waits_for and entry.waits_for not in wanted:
             raise ValueError(f"--methods: {entry.name} trains as long as {entry.waits_for} did; name that too")
     return [entry for entry in ENTRIES.values() if entry.name in wanted]
+
+
+def methods_of(entries: Sequence[Entry], datasets: Mapping[int, PreparedData]) -> list[comparison.Method]:
+    """The same as methods of a comparison on these data, one set per seed."""
+    return [_method(entry, datasets) for entry in entries]
+
+
+def _method(entry: Entry, datasets: Mapping[int, PreparedData]) -> comparison.Method:
+    if entry.name == TPE:
+        return tpe_by_labels(TPE, entry.title, TRIALS, datasets)
+    if entry.name == UNIFORM:
+        return BestOf(tuple(f"lambda={value:g}" for value in UNIFORM_VALUES), UNIFORM, entry.title)
+    return Single(entry.name, entry.title, entry.group, entry.waits_for)

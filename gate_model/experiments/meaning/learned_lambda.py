@@ -71,7 +71,7 @@ def _learned(run: BenchmarkRun, method: str) -> LearnedLambda:
     good = [result for result in results if not result.failure]
     if len(good) < 2:
         raise run.lacks(f"a second seed with λ of {method}", seeds=len(results) + 2 - len(good))
-    values = np.array([result.lambda_ for result in good], dtype=np.float64)
+    values = np.stack([result.lambda_[0] for result in good])
     return LearnedLambda(
         method,
         tuple(result.seed for result in good),

@@ -4,45 +4,28 @@ gain[t, s] = log RMSE of t without s − log RMSE of t with all, on the selectio
 source is removed for all targets at once, λ[·, s] = 0; its own direct path stays, and so do the weights of the others.
 """
 
-from collections.abc import Callable, Mapping
-from concurrent.futures import FIRST_COMPLETED, wait
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bilevel_hpo.run_folder import read_json, write_json
+from bilevel_hpo.comparison import Answer, Bundle, Job, Progress, Setting, Trained, run_methods
 from gate_model.data.prepared import PreparedData
-from gate_model.experiments.workers import count_training, worker_pool
-from gate_model.methods import Constant
-from gate_model.population import train_population
-from gate_model.training import Settings, predict, rmse
+from gate_model.experiments.record import setting_of
+from gate_model.experiments.trainings import Trainings
+from gate_model.training import Settings
 
-__all__ = ["Removal", "gains", "train_removals", "without"]
+__all__ = ["Removals", "gains", "train_removals", "without"]
 
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Removal:
-    """How the trainings are done."""
-
-    settings: Settings
-    population: int
-    """Trainings that are done as one."""
-    workers: int
-
-    def parts(self, n_tasks: int) -> list[list[int | None]]:
-        """Sources that are removed (None: none) in each population of one seed."""
-        removed = [None, *range(n_tasks)]
-        return [removed[start : start + self.population] for start in range(0, n_tasks + 1, self.population)]
-
-
-def without(source: int | None, tasks: tuple[str, ...]) -> Constant:
-    """λ = 1, but 0 from one source."""
-    values = tuple(tuple(float(t == s or s != source) for s in range(len(tasks))) for t in range(len(tasks)))
-    return Constant("all sources" if source is None else f"without {tasks[source]}", "", values)
+def without(source: int | None, tasks: Sequence[str]) -> tuple[float, ...]:
+    """λ = 1 `[T²]`, but 0 from one source."""
+    T = len(tasks)
+    return tuple(float(t == s or s != source) for t in range(T) for s in range(T))
 
 
 def gains(rmse_with_all: Array, rmse_without: Array) -> Array:
@@ -55,62 +38,86 @@ def gains(rmse_with_all: Array, rmse_without: Array) -> Array:
     return np.log(rmse_without).transpose(0, 2, 1) - np.log(rmse_with_all)[:, :, None]
 
 
+@dataclass(frozen=True)
+class Removals:
+    """As a method of a comparison: T + 1 trainings, some of them done as one."""
+
+    tasks: tuple[str, ...]
+    population: int
+    """Trainings that are done as one."""
+    name: str = "removal"
+    title: str = "λ = 1 without one source"
+    group: str = "constant"
+
+    def trainings(self, setting: Setting) -> int:
+        """With all sources, and without each."""
+        return len(self.tasks) + 1
+
+    def plan(self, setting: Setting, seed: int) -> "_Plan":
+        """In bundles."""
+        return _Plan(self, seed)
+
+
+class _Plan:
+    """All trainings of a seed; `extra` of the answer has their RMSE."""
+
+    remembers_trials = False
+
+    def __init__(self, removals: Removals, seed: int) -> None:
+        removed = [None, *range(len(removals.tasks))]
+        jobs = [
+            Job(removals.name, seed, number, without(source, removals.tasks), test=False)
+            for number, source in enumerate(removed)
+        ]
+        self._left = [tuple(jobs[at : at + removals.population]) for at in range(0, len(jobs), removals.population)]
+        self._found: dict[int, list[float]] = {}
+        self._wanted = len(jobs)
+        self.answer: Answer | None = None
+
+    def start(self) -> Sequence[Bundle]:
+        """All, once."""
+        bundles, self._left = self._left, []
+        return bundles
+
+    def finish(self, job: Bundle, result: list[Trained]) -> None:
+        """Keep the RMSE; the answer when all are there."""
+        for each, trained in zip(job, result, strict=True):
+            self._found[each.number] = list(trained.selection.values())
+        if len(self._found) == self._wanted:
+            rows = [self._found[number] for number in range(self._wanted)]
+            self.answer = Answer(replace(result[0], extra={"rmse": rows}), self._wanted, 0.0, 0.0, 0)
+
+
 def train_removals(
     folder: Path,
     datasets: Mapping[int, PreparedData],
-    removal: Removal,
+    settings: Settings,
     *,
-    progress: Callable[[int, int], object] = lambda done, total: None,
+    population: int,
+    workers: int,
+    progress: Progress = lambda done, total: None,
 ) -> Array:
     """RMSE on the selection molecules `[S, 1 + T, targets]`, standardised labels: with all sources, then without each.
 
-    Every population that is done is a file in `folder`, and is not trained again.
+    Every training that is done is a file in `folder/jobs`, and is not done again.
 
     Args:
-        folder: of those files.
+        folder: of the run.
         datasets: one per seed, all of the same tasks.
-        removal: how to train.
+        settings: of the trainings.
+        population: trainings that are done as one.
+        workers: processes.
         progress: called with trainings done and trainings in all.
     """
-    n_tasks = len(next(iter(datasets.values())).abbreviations)
-    parts = removal.parts(n_tasks)
-    jobs = [(seed, part) for seed in datasets for part in range(len(parts))]
-    todo = [job for job in jobs if not _file(folder, *job).exists()]
-    total, before = (sum(len(parts[part]) for _, part in some) for some in (jobs, [j for j in jobs if j not in todo]))
-    with worker_pool(removal.workers, _keep, (folder, datasets, removal), done=before) as (pool, trainings):
-        progress(before, total)
-        pending = {pool.submit(_job, *job) for job in todo}
-        while pending:
-            finished, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
-            for future in finished:
-                future.result()
-            progress(trainings(), total)
-    found = [[row for part in range(len(parts)) for row in read_json(_file(folder, seed, part))] for seed in datasets]
-    return np.array(found, dtype=np.float64)
-
-
-def _file(folder: Path, seed: int, part: int) -> Path:
-    return folder / f"seed{seed}-part{part}.json"
-
-
-class _Worker:
-    """What a worker process keeps from its start."""
-
-    folder: Path
-    datasets: Mapping[int, PreparedData]
-    removal: Removal
-
-
-def _keep(folder: Path, datasets: Mapping[int, PreparedData], removal: Removal) -> None:
-    _Worker.folder, _Worker.datasets, _Worker.removal = folder, datasets, removal
-
-
-def _job(seed: int, part: int) -> None:
-    data, removal = _Worker.datasets[seed], _Worker.removal
-    removed = removal.parts(len(data.abbreviations))[part]
-    methods = [without(source, data.abbreviations) for source in removed]
-    x, labels = data.some(data.split.selection)
-    trained = train_population(data, methods, removal.settings, seed=seed)
-    write_json(_file(_Worker.folder, seed, part), [rmse(predict(each.model, x), labels).tolist() for each in trained])
-    for _ in trained:
-        count_training()
+    tasks = next(iter(datasets.values())).abbreviations
+    trainings, removals = Trainings(datasets, settings), Removals(tasks, population)
+    answers = run_methods(
+        trainings,
+        [removals],
+        list(datasets),
+        setting_of(folder, tasks, asdict(settings)),
+        on=workers,
+        together=trainings.together,
+        progress=progress,
+    )
+    return np.array([answers[removals.name, seed].trained.extra["rmse"] for seed in datasets], dtype=np.float64)

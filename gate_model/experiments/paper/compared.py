@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from bilevel_hpo.plots import PALETTE
 from bilevel_hpo.run_folder import RunError
-from gate_model.experiments.benchmark_run import BenchmarkRun
-from gate_model.experiments.leaderboard.jobs import Result
+from gate_model.experiments.benchmark_run import BenchmarkRun, Result
 
 __all__ = ["COLOURS", "NAMES", "PAPER_COLOUR", "Compared", "compared"]
 

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from bilevel_hpo.plots import TEMPLATE
 from bilevel_hpo.run_folder import RunError
 from gate_model.experiments.analysis import Analysis
-from gate_model.experiments.leaderboard.jobs import job_file
 from gate_model.experiments.paper.compared import COLOURS, NAMES, PAPER_COLOUR, Compared, compared
 
 __all__ = ["discussion"]
@@ -91,14 +90,7 @@ def summary(pairs: pd.DataFrame) -> pd.DataFrame:
 
 def _paths(run: Compared, method: str) -> Sequence[NDArray[np.float64]]:
     """λ `[epochs + 1, T, T]` of each seed."""
-    for result in run.results[method]:
-        if not result.trajectory:
-            raise RunError(
-                f"{job_file(run.run.folder / 'jobs', method, result.seed)} has no λ after every epoch (`trajectory`): "
-                f"it was written before these were kept. Delete the files of {', '.join(run.results)} in that folder "
-                "and repeat `gate benchmark` with --resume"
-            )
-    return [np.array(result.trajectory) for result in run.results[method]]
+    return [result.trajectory for result in run.results[method]]
 
 
 def _epochs(run: Compared) -> int:

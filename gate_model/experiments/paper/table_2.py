@@ -10,8 +10,8 @@ from plotly.subplots import make_subplots
 from scipy import stats
 
 from bilevel_hpo.plots import TEMPLATE, as_label
+from bilevel_hpo.statistics import paired
 from gate_model.experiments.analysis import Analysis
-from gate_model.experiments.leaderboard.paired import paired
 from gate_model.experiments.paper.compared import COLOURS, NAMES, PAPER_COLOUR, Compared, compared
 from gate_model.experiments.paper.published import AVERAGE, CORRELATED, IMPROVED, published
 
@@ -117,7 +117,7 @@ def _row(data: str, method: str, against: str, rmse: Array, reference: Array) ->
         "ratio_of_means": float(rmse.mean() / reference.mean()),
         "median_ratio": float(np.median(rmse.mean(0) / reference.mean(0))),
         "mean_ratio": found.ratio,
-        "std": found.ratio_std if len(rmse) > 1 else np.nan,
+        "std": found.ratio_std,
         "p": found.p_tasks,
     }
 

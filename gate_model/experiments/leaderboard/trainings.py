@@ -1,0 +1,71 @@
+"""The training function of `gate benchmark`: the method of a run's name is trained, and judged."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bilevel_hpo.comparison import Run, Trained
+from gate_model.data.prepared import PreparedData
+from gate_model.experiments.leaderboard._answer import Answer, Assignment
+from gate_model.experiments.leaderboard._gate import GateTraining
+from gate_model.experiments.leaderboard.table import ENTRIES
+from gate_model.methods import Constant
+from gate_model.training import Settings, rmse
+
+__all__ = ["BenchmarkTrainings"]
+
+
+@dataclass(frozen=True)
+class BenchmarkTrainings:
+    """What all methods have in common.
+
+    Args:
+        datasets: one per seed.
+        settings: of the trainings inside GATE; the names of methods say how theirs differ.
+        python: the interpreter that has chemprop.
+    """
+
+    datasets: Mapping[int, PreparedData]
+    settings: Settings
+    python: Path | None = None
+
+    def __call__(self, run: Run) -> Trained:
+        """Train, and look at the test molecules if they are wanted."""
+        data, entry = self.datasets[run.seed], ENTRIES[run.method]
+        runner = entry.run
+        if runner is None:  # a search: λ is that of a point
+            lambda_: Any = run.weights().tolist()
+            runner = GateTraining(Constant(run.method, "", tuple(tuple(row) for row in lambda_)))
+        answer = runner(Assignment(data, self.settings, run.seed, self.python, run.options.get("seconds")))
+        return _scored(data, answer, test=run.wants_test)
+
+
+def _scored(data: PreparedData, answer: Answer, *, test: bool) -> Trained:
+    def score(rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        return rmse(answer.predict(rows), data.labels[rows])
+
+    def by_task(values: NDArray[np.float64]) -> dict[str, float]:
+        return dict(zip(data.abbreviations, values.tolist(), strict=True))
+
+    found = score(data.split.test) if test else None
+    return Trained(
+        by_task(score(data.split.selection)),
+        {} if found is None else by_task(found),
+        seconds=answer.seconds,
+        epochs=len(answer.curve),
+        training_runs=answer.training_runs,
+        lambda_=_rounded(answer.lambda_, 5),
+        trajectory=_rounded(answer.trajectory, 4),
+        curve=answer.curve,
+        extra={} if found is None else {"test_units": (found * data.standardizer.std).tolist()},
+    )
+
+
+def _rounded(lambda_: Tensor | None, digits: int) -> list[Any]:
+    """λ `[..., T, T]` as `[..., T²]`."""
+    return [] if lambda_ is None else np.round(lambda_.double().flatten(-2).numpy(), digits).tolist()
