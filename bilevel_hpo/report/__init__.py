@@ -10,7 +10,6 @@ from bilevel_hpo.report._lambda import LambdaFacts
 from bilevel_hpo.report._page import write_report
 from bilevel_hpo.report._parts import Cell, Column, Fold, Gallery, PageFigure, PageTable, Section, Soft
 from bilevel_hpo.report._tables import task_table
-from bilevel_hpo.report._verdict import Verdict
 from bilevel_hpo.report._words import label, plus_minus, seconds, titled
 
 __all__ = [
@@ -27,7 +26,6 @@ __all__ = [
     "ReportFacts",
     "Section",
     "Soft",
-    "Verdict",
     "check",
     "label",
     "numbers",

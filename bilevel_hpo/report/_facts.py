@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from bilevel_hpo.report._files import ReportError, RunFiles, check, numbers, read_run
 from bilevel_hpo.report._lambda import LambdaFacts, lambda_facts
-from bilevel_hpo.report._verdict import Verdict, verdicts_of
+from bilevel_hpo.report._verdict import verdicts_of
+from bilevel_hpo.signal import Verdict
 from bilevel_hpo.statistics import Paired, Scale, mean_over_tasks, paired, scale_of
 
 __all__ = ["MethodFacts", "Metric", "ReportFacts", "decimals", "per_task", "report_facts"]

@@ -94,9 +94,15 @@ def read_results(path: Path) -> dict[str, Any]:
     _refuse_older(results, path)
     check(results, _KEYS, str(path))
     check(results["metric"], {"name": str, "higher_is_better": bool}, f"{path}: metric")
+    _check_methods(results, path)
     tasks = results["tasks"]
     if not tasks or not all(isinstance(task, str) for task in tasks) or len(set(tasks)) < len(tasks):
         raise ReportError(f"{path}: tasks is {tasks!r}; at least one name, none of them twice, is wanted")
+    _check_optional(results, str(path))
+    return results
+
+
+def _check_methods(results: dict[str, Any], path: Path) -> None:
     if not results["methods"]:
         raise ReportError(f"{path}: methods is empty; at least one is wanted")
     names = []
@@ -112,8 +118,6 @@ def read_results(path: Path) -> dict[str, Any]:
         raise ReportError(f"{path}: methods are called {names}; different names are wanted")
     if not any(method["seeds"] for method in results["methods"]):
         raise ReportError(f"{path}: every method failed, the first with: {results['methods'][0]['failures'][0]}")
-    _check_optional(results, str(path))
-    return results
 
 
 def _refuse_older(results: dict[str, Any], path: Path) -> None:

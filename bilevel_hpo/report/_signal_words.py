@@ -4,9 +4,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from bilevel_hpo.report._facts import MethodFacts, ReportFacts
-from bilevel_hpo.report._verdict import Verdict
 from bilevel_hpo.report._words import count, listed, titled
-from bilevel_hpo.signal import conclusion
+from bilevel_hpo.signal import Verdict, conclusion
 
 __all__ = ["precision_words", "signal_words"]
 

@@ -1,37 +1,12 @@
 """What a training's hypergradients said about λ, as the record keeps it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from bilevel_hpo.report._files import ReportError, check
+from bilevel_hpo.signal import Verdict
 
-__all__ = ["Verdict", "verdicts_of"]
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """Of one training."""
-
-    told: int
-    """λ that can be told from chance."""
-    tested: int
-    p: float
-    """Of all λ together."""
-    level: float
-    steps: int
-    """Outer steps looked at."""
-    more: tuple[str, ...]
-    """Labels of the λ told from chance of which the training wants more; the surest first."""
-    less: tuple[str, ...]
-    """Those of which it wants less."""
-    effective_steps: float | None = None
-    """Independent outer steps; None in a record from before this was kept."""
-
-    @property
-    def anything(self) -> bool:
-        """A λ can be told from chance, or all together can."""
-        return self.told > 0 or self.p <= self.level
+__all__ = ["verdicts_of"]
 
 
 _KEYS: Mapping[str, type | tuple[type, ...]] = {
