@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from bilevel_hpo.batches import MicroBatches, StepBatches
 from bilevel_hpo.constraints import Box, Budget, Constraint, Positive
-from bilevel_hpo.errors import NonFiniteError, NonFiniteWarning, UncertifiedWarning, UnsupportedError
+from bilevel_hpo.errors import DivergedError, NonFiniteError, NonFiniteWarning, UncertifiedWarning, UnsupportedError
 from bilevel_hpo.hypergradients import (
     ConjugateGradient,
     Direct,
@@ -43,6 +43,7 @@ __all__ = [
     "ConjugateGradient",
     "Constraint",
     "Direct",
+    "DivergedError",
     "Epoch",
     "FiniteDifference",
     "Hypergradient",
