@@ -12,7 +12,7 @@ class DivergedError(ArithmeticError):
 
 
 class NonFiniteError(ArithmeticError):
-    """Too many outer steps in a row were left out, see `NonFiniteWarning`; the message names the batches of the last."""
+    """Too many outer steps in a row were left out, see `NonFiniteWarning`; the message names the last one's batches."""
 
 
 class NonFiniteWarning(RuntimeWarning):

@@ -44,7 +44,8 @@ def test_training_stops_after_too_many_in_a_row_and_names_the_batches():
     val = [VAL[0], (*VAL[1], float("nan"))]
     learner.fit(TRAIN, val[:1], epochs=1, outer_every=1)
     before = learner.weights().detach().clone()
-    message = r"outer step 8 \(epoch 2, train batch 3, validation batch 1\) is not finite in 3 of 3.*L_val = nan.*makes 3 in a row"
+    place = r"outer step 8 \(epoch 2, train batch 3, validation batch 1\)"
+    message = rf"{place} is not finite in 3 of 3.*L_val = nan.*makes 3 in a row"
     with pytest.warns(NonFiniteWarning) as warned, pytest.raises(NonFiniteError, match=message):
         learner.fit(TRAIN, val[1:], epochs=2, outer_every=1)
     assert len(warned) == 2
