@@ -152,3 +152,28 @@ def test_all_numbers_can_be_written_to_json():
     plain = {f.name: getattr(paired(MINE, THEIRS), f.name) for f in dataclasses.fields(paired(MINE, THEIRS))}
     kept = {name: value for name, value in plain.items() if not isinstance(value, np.ndarray)}
     assert {type(value) for value in kept.values()} <= {float, int, str, bool}
+
+
+def test_five_tasks_by_hand():
+    """One seed: the method is better on four tasks; the signed ranks of the log ratios are −5 −4 −3 −2 +1."""
+    reference = np.ones((1, 5))
+    method = np.exp(np.array([[-0.5, -0.4, -0.3, -0.2, 0.1]]))
+    found = paired(method, reference)
+    assert (found.wins, found.tasks) == (4, 5)
+    assert found.effect == pytest.approx(13 / 15)
+    # Of the 32 sign patterns those with a sum of positive ranks of at most 1 are 2; two-sided 4/32.
+    assert found.p_tasks == pytest.approx(4 / 32)
+    assert found.ratio == pytest.approx(method.mean())
+
+
+def test_seeds_are_averaged_before_tasks_are_tested():
+    reference = np.array([[1.0, 1.0, 2.0], [1.0, 2.0, 2.0]])
+    method = np.array([[0.5, 1.2, 2.0], [0.9, 1.0, 3.0]])
+    found = paired(method, reference)
+    ratios = np.array([[0.5, 1.2, 1.0], [0.9, 0.5, 1.5]])
+    assert found.ratio == pytest.approx(ratios.mean())
+    assert found.ratio_std == pytest.approx(np.std([0.9, 2.9 / 3], ddof=1))
+    assert found.geometric == pytest.approx(np.prod(ratios) ** (1 / 6))
+    assert found.wins == 2
+    assert (found.wins_pairs, found.pairs) == (3, 6)
+    assert found.effect == pytest.approx(rank_biserial(np.log(ratios).mean(0)))
