@@ -1,13 +1,12 @@
 """Learn the loss weights of a multi-task model by gradient, from validation loss, in one training run.
 
-`plots` and `search` are imported when they are first used, as `bilevel_hpo.plots` or by `from bilevel_hpo import
-plots`: a gradient needs neither plotly nor Optuna. They are not in `__all__`, because `from bilevel_hpo import *` would
-import them at once.
+`plots`, `search`, `comparison` and `compare` are imported when they are first used, as `bilevel_hpo.plots` or by `from
+bilevel_hpo import plots`: a gradient needs neither plotly nor Optuna. They are not in `__all__`, because `from
+bilevel_hpo import *` would import them at once.
 """
 
 import importlib
-from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bilevel_hpo.batches import MicroBatches, StepBatches
 from bilevel_hpo.constraints import Box, Budget, Constraint, Positive
@@ -28,8 +27,10 @@ from bilevel_hpo.problem import BilevelProblem, Certificate, ClipNorm, ClipValue
 from bilevel_hpo.weights import LossWeights, TransferRatios, WeightsDict
 
 if TYPE_CHECKING:
+    from bilevel_hpo import comparison as comparison
     from bilevel_hpo import plots as plots
     from bilevel_hpo import search as search
+    from bilevel_hpo.comparison import compare as compare
 
 __all__ = [
     "ActiveSet",
@@ -66,14 +67,16 @@ __all__ = [
     "conjugate_gradient",
 ]
 
-_LAZY = ("plots", "search")
+_LAZY = ("comparison", "plots", "search")
 
 
-def __getattr__(name: str) -> ModuleType:
+def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return importlib.import_module(f"{__name__}.{name}")
+    if name == "compare":
+        return importlib.import_module(f"{__name__}.comparison").compare
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY})
+    return sorted({*globals(), *_LAZY, "compare"})
