@@ -18,9 +18,11 @@ DRAWN = "() => [...document.querySelectorAll('[data-figure]')].every((place) => 
 SCROLL = """async () => {
     for (const place of document.querySelectorAll("[data-figure]")) {
         place.scrollIntoView({ behavior: "instant" });
-        await new Promise((then) => setTimeout(then, 20));
+        const frame = () => new Promise((then) => requestAnimationFrame(then));
+        for (let left = 2000; left && !place.querySelector(".main-svg"); left--) await frame();
     }
 }"""
+"""Stays at each figure until it is drawn: on a busy machine a place that is passed quickly is never seen."""
 
 
 def installed() -> str:
