@@ -55,9 +55,10 @@ class Accumulation:
     @contextlib.contextmanager
     def one_step(self) -> Iterator[None]:
         """Inside, the learner steps with the optimizer. UnsupportedError where its wrapper takes no step."""
-        before = self._taken()
+        count = step_count(unwrapped(self._optimizer)) if self._wrapped else None
+        before = 0 if count is None else count.steps
         yield
-        if self._wrapped and self._count is not None and self._taken() == before:
+        if count is not None and count.steps == before:
             raise UnsupportedError(f"{self._says()} took no step when its step() was called. {_ADVICE}")
 
     def check(self, batch: Any) -> None:

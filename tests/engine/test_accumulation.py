@@ -9,7 +9,7 @@ import torch
 
 from bilevel_hpo import BilevelLearner, Budget, Direct, LossWeights, MicroBatches, Unrolled, UnsupportedError
 from bilevel_hpo.optimizers import rule_for
-from tests.engine.problems import batch, net, plain, weighted
+from tests.engine.problems import batch, named, net, plain, weighted
 
 NAMES = ["a", "b", "c"]
 TRAIN = [batch(i) for i in range(6)]
@@ -26,7 +26,8 @@ kinds = pytest.mark.parametrize("kind", KINDS)
 
 def learner_of(optimizer: Any, model: torch.nn.Module, **options: Any) -> BilevelLearner:
     weights = LossWeights(NAMES, constraint=Budget()).double()
-    return BilevelLearner(model, optimizer, weights, train_loss=weighted, val_loss=plain, **options)
+    val_loss = options.pop("val_loss", plain)
+    return BilevelLearner(model, optimizer, weights, train_loss=weighted, val_loss=val_loss, **options)
 
 
 def made(kind: str, **options: Any) -> BilevelLearner:
@@ -159,9 +160,8 @@ Silent.__name__ = "AcceleratedOptimizer"
 @pytest.mark.parametrize("estimator", [None, Unrolled(1), Direct()], ids=repr)
 def test_no_lambda_moves_for_a_step_that_a_wrapper_leaves_out(estimator):
     model = net()
-    learner = learner_of(Silent(torch.optim.Adam(model.parameters(), lr=0.02)), model, hypergradient=estimator)
-    if isinstance(estimator, Direct):
-        learner.val_loss = learner._problem._losses["val_loss"] = weighted
+    optimizer = Silent(torch.optim.Adam(model.parameters(), lr=0.02))
+    learner = learner_of(optimizer, model, hypergradient=estimator, val_loss=named)
     lambda_, theta = learner.weights().detach().clone(), [p.detach().clone() for p in model.parameters()]
     with pytest.raises(UnsupportedError, match=r"AcceleratedOptimizer around inner optimizer Adam.*MicroBatches"):
         learner.step(TRAIN[0], VAL)

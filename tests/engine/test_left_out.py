@@ -71,16 +71,17 @@ def test_a_training_loss_that_is_nan_moves_no_lambda(call):
     assert not torch.equal(learner.weights(), before)
 
 
-def half(make, constraint=None, **options):
+def half(make, constraint=None, active=None):
+    """λ in float16, θ in float32; a third entry of a validation batch scales its loss."""
     weights, model = LossWeights(NAMES, init=0.5, constraint=constraint).half(), net().float()
     return BilevelLearner(
         model,
         torch.optim.SGD(model.parameters(), lr=0.1),
         weights,
         train_loss=lambda m, w, d: weighted(m, w.float(), [x.float() for x in d]),
-        val_loss=lambda m, w, d: plain(m, w, [x.float() for x in d]).float() * options.get("scale", 1.0),
+        val_loss=lambda m, w, d: plain(m, w, [x.float() for x in d[:2]]).float() * (d[2] if len(d) > 2 else 1.0),
         outer_optimizer=make(weights.parameters()),
-        active=options.get("active"),
+        active=active,
     )
 
 
@@ -88,10 +89,10 @@ def half(make, constraint=None, **options):
 @pytest.mark.parametrize("constraint", [None, Box(0, 1), Budget(1.5)], ids=repr)
 def test_a_step_that_makes_lambda_nan_is_undone(constraint, active):
     """g² underflows in float16, and so does Adam's eps: the step is g/0."""
-    learner = half(lambda p: torch.optim.Adam(p, lr=0.02), constraint, scale=1e-3, active=active)
+    learner = half(lambda p: torch.optim.Adam(p, lr=0.02), constraint, active=active)
     before = learner.weights.raw.detach().clone()
     with pytest.warns(NonFiniteWarning, match=r"outer_optimizer Adam made λ NaN or infinite in outer step 1.*float16"):
-        learner.step(TRAIN[0], VAL)  # a Box would make a bound of an infinite λ
+        learner.step(TRAIN[0], (*VAL, 1e-3))  # a Box would make a bound of an infinite λ
     assert torch.equal(learner.weights.raw, before)
     assert not learner.outer_optimizer.state
     assert (learner.outer_steps, learner.skipped) == (0, 1)
@@ -112,20 +113,19 @@ def test_the_state_of_the_optimizer_is_that_of_before():
     raw = learner.weights.raw.detach().clone()
     momentum = learner.outer_optimizer.state[learner.weights.raw]["momentum_buffer"].clone()
     learner.outer_optimizer.param_groups[0]["lr"] = 6e4
-    learner._problem._losses["val_loss"] = lambda m, w, d: 1e3 * plain(m, w, [x.float() for x in d]).float()
     with pytest.warns(NonFiniteWarning, match="was undone"):
-        learner.step(TRAIN[1], VAL)
+        learner.step(TRAIN[1], (*VAL, 1e3))
     assert torch.equal(learner.weights.raw, raw)
     assert torch.equal(learner.outer_optimizer.state[learner.weights.raw]["momentum_buffer"], momentum)
     assert learner.outer_optimizer.param_groups[0]["lr"] == 6e4
 
 
 def test_an_eps_that_the_precision_has_lets_lambda_move():
-    learner = half(lambda p: torch.optim.Adam(p, lr=0.02, eps=1e-4), scale=1e-3)
+    learner = half(lambda p: torch.optim.Adam(p, lr=0.02, eps=1e-4))
     before = learner.weights().detach().clone()
     with warnings.catch_warnings():
         warnings.simplefilter("error", NonFiniteWarning)
-        learner.step(TRAIN[0], VAL)
+        learner.step(TRAIN[0], (*VAL, 1e-3))
     assert not torch.equal(learner.weights(), before)
 
 
