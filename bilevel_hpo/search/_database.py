@@ -1,8 +1,5 @@
 """A study in a database, by its URL. Apart from the rest because SQLAlchemy takes long to import and few need it."""
 
-import os
-import time
-
 import optuna
 from optuna.storages import RDBStorage
 from sqlalchemy import exc
@@ -23,23 +20,18 @@ def read_url(text: str) -> URL:
     return url.set(drivername="postgresql+psycopg") if url.drivername in ("postgresql", "postgres") else url
 
 
-def open_database(url: URL, tries: int = 5) -> RDBStorage:
+def open_database(url: URL) -> RDBStorage:
     """Optuna's storage in a database; ValueError, without its password, if it does not answer."""
     text = url.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
-    while True:
-        tries -= 1
-        try:
-            return RDBStorage(text, engine_kwargs={"pool_pre_ping": True})
-        except ImportError as error:
-            raise ImportError(
-                f"no driver for {url.drivername} is installed; for PostgreSQL: pip install 'bilevel-hpo[postgresql]'"
-            ) from error
-        # Workers that start together find no tables, and all but one fail to make them.
-        except (exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-            if not tries:
-                reason = str(error.__cause__ or error).strip().splitlines()[0]
-                raise ValueError(f"storage {url.set(query={}).render_as_string()}: {reason}") from error
-        time.sleep(0.2 + os.getpid() % 7 / 10)
+    try:
+        return RDBStorage(text, engine_kwargs={"pool_pre_ping": True})
+    except ImportError as error:
+        raise ImportError(
+            f"no driver for {url.drivername} is installed; for PostgreSQL: pip install 'bilevel-hpo[postgresql]'"
+        ) from error
+    except (exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        reason = str(error.__cause__ or error).strip().splitlines()[0]
+        raise ValueError(f"storage {url.set(query={}).render_as_string()}: {reason}") from error
 
 
 def is_connection_lost(error: BaseException) -> bool:

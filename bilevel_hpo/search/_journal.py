@@ -35,7 +35,7 @@ def hold_journal(path: Path) -> BaseFileLock:
         ValueError: another process has the journal, or a line of it is damaged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(f"{path}.driver", timeout=0, thread_local=False, is_singleton=True)
+    lock = FileLock(f"{path.resolve()}.driver", timeout=0, thread_local=False, is_singleton=True)
     try:
         lock.acquire()
     except Timeout:

@@ -3,13 +3,13 @@
 import json
 import uuid
 from collections.abc import Mapping
-from typing import Any
 
 import optuna
 from optuna.distributions import FloatDistribution
 from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
+from bilevel_hpo.run_folder import differences
 from bilevel_hpo.search._records import start_for, warm_start
 from bilevel_hpo.search._storage import Storage, hold_storage, open_storage, patiently
 from bilevel_hpo.search._trial import SLOT, Asked, Evaluated, is_searched, made_trial
@@ -118,20 +118,8 @@ def _check_question(study: optuna.Study, question: Mapping[str, object]) -> None
     if "question" not in study.user_attrs:
         study.set_user_attr("question", wanted)
     asked = study.user_attrs["question"]
-    if asked != wanted:
-        began, now = _difference(asked, wanted)
+    different = "; ".join(differences("", asked, wanted))
+    if different:
         raise ValueError(
-            f"study {study.study_name!r} in this storage was begun with {began}, now {now} is asked; "
-            "use another file or name"
+            f"study {study.study_name!r} in this storage was begun otherwise: {different}; use another file or name"
         )
-
-
-def _difference(one: dict[str, Any], other: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What is not the same in both, and no more."""
-    left: dict[str, Any] = {}
-    right: dict[str, Any] = {}
-    for key in {**one, **other}:
-        a, b = one.get(key), other.get(key)
-        if a != b:
-            left[key], right[key] = _difference(a, b) if isinstance(a, dict) and isinstance(b, dict) else (a, b)
-    return left, right

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -92,6 +93,20 @@ def test_a_driver_killed_again_and_again_at_any_instant(tmp_path: Path) -> None:
     assert deaths, (tmp_path / "log").read_text()
     search_worker.run("tpe", str(storage), tmp_path, on=1)
     check("tpe", str(storage), tmp_path, again=deaths)
+
+
+def test_a_worker_killed_in_mid_trial_loses_nothing(tmp_path: Path) -> None:
+    def objective(point: search.Point) -> float:
+        with (tmp_path / f"{point['a']}").open("a") as file:
+            file.write("begun\n")
+        if point["a"] == 2.0 and len((tmp_path / "2.0").read_text().split()) == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return point["a"] ** 2
+
+    study = search.grid(objective, {"a": [0.0, 1.0, 2.0, 3.0, 4.0]}, on=2)
+    assert [trial.value for trial in search.trials(study)] == [0.0, 1.0, 4.0, 9.0, 16.0]
+    assert len(study.trials) == 5
+    assert len((tmp_path / "2.0").read_text().split()) == 2
 
 
 @pytest.mark.skipif(
