@@ -60,7 +60,7 @@ def test_the_adapter_uses_public_names_of_the_engine(path):
             continue
         assert module in PUBLIC_MODULES, f"{module} is private to the engine"
         if module == "bilevel_hpo":
-            assert set(names) <= {*bilevel_hpo.__all__, "plots", "search"}
+            assert set(names) <= {*bilevel_hpo.__all__, "comparison", "plots", "search"}
         else:
             assert not [name for name in names if name.startswith("_")]
 

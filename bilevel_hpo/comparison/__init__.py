@@ -1,17 +1,20 @@
 """Learned λ against constant and searched λ, for any model: one training function, one folder, one report."""
 
 from bilevel_hpo.comparison._answers import Answers, On, Progress, run_methods
+from bilevel_hpo.comparison._axes import Axes
 from bilevel_hpo.comparison._best_of import BestOf
 from bilevel_hpo.comparison._compare import Comparison, compare, default_methods, equal
 from bilevel_hpo.comparison._constant import Constant, Frozen
 from bilevel_hpo.comparison._fixed import FixedWeights
+from bilevel_hpo.comparison._how import Grid, Proposals
 from bilevel_hpo.comparison._jobs import Job, Trained
 from bilevel_hpo.comparison._learned import Learned
 from bilevel_hpo.comparison._plans import OneTraining
 from bilevel_hpo.comparison._record import write_record
 from bilevel_hpo.comparison._run import Run
 from bilevel_hpo.comparison._scores import Metric, Scores
-from bilevel_hpo.comparison._searched import Axes, Grid, Proposals, Searched, best_constant, gp, grid, random, tpe
+from bilevel_hpo.comparison._searched import Searched
+from bilevel_hpo.comparison._searches import best_constant, gp, grid, random, tpe
 from bilevel_hpo.comparison._setting import Answer, Bundle, Method, MethodPlan, Setting, Trial
 from bilevel_hpo.comparison._single import Single
 from bilevel_hpo.comparison._store import read_trained

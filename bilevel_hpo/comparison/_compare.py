@@ -21,7 +21,7 @@ from bilevel_hpo.comparison._describe import described
 from bilevel_hpo.comparison._learned import Learned
 from bilevel_hpo.comparison._record import write_record
 from bilevel_hpo.comparison._scores import Metric
-from bilevel_hpo.comparison._searched import best_constant, grid, tpe
+from bilevel_hpo.comparison._searches import best_constant, grid, tpe
 from bilevel_hpo.comparison._setting import Method, Setting
 from bilevel_hpo.comparison._trainer import Together, Training
 from bilevel_hpo.constraints import Box

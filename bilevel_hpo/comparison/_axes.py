@@ -1,0 +1,49 @@
+"""Which λ a search goes over."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from torch import nn
+
+from bilevel_hpo.search import Space, space
+from bilevel_hpo.weights import LossWeights, TransferRatios
+
+__all__ = ["Axes", "Over"]
+
+
+class Over(Protocol):
+    """Which λ a search goes over: `Axes`, or a frozen record of your own."""
+
+    def space(self, weights: nn.Module, seed: int = 0) -> Space:
+        """Of `weights`; it may differ by the seed."""
+
+
+@dataclass(frozen=True)
+class Axes:
+    """Which λ are searched, and where; see `bilevel_hpo.search.space`."""
+
+    low: float = 0.0
+    high: float = 1.0
+    values: tuple[float, ...] = ()
+    """Of a grid, instead of low and high."""
+    log: bool = False
+    symmetric: bool = False
+    """Of transfer ratios: λ_{s→t} = λ_{t→s}."""
+    shared: bool = False
+    """One value for all λ."""
+    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Name -> names that share one value."""
+
+    def space(self, weights: nn.Module, seed: int = 0) -> Space:
+        """Of `weights`."""
+        if not isinstance(weights, LossWeights | TransferRatios):
+            raise TypeError(
+                f"searches know the λ of LossWeights and TransferRatios; weights are a {type(weights).__name__}. Leave "
+                "the searches out, or give λ names: LossWeights([...])"
+            )
+        names = weights.names if isinstance(weights, LossWeights) else (*weights.targets, *weights.sources)
+        groups = {"all": tuple(dict.fromkeys(names))} if self.shared else self.groups
+        return space(
+            weights, self.low, self.high, values=self.values, log=self.log, symmetric=self.symmetric, groups=groups
+        )
