@@ -8,7 +8,7 @@ from scipy import stats
 
 from bilevel_hpo.report._facts import MethodFacts, ReportFacts, decimals
 from bilevel_hpo.report._lambda import LambdaFacts, sample_std
-from bilevel_hpo.report._words import plus_minus
+from bilevel_hpo.report._words import capital, plus_minus
 
 __all__ = ["FEW", "agreement", "chose", "lambda_words", "least", "strongest"]
 
@@ -34,7 +34,7 @@ def lambda_words(facts: ReportFacts, method: MethodFacts) -> str:
     if method.group == "search" and lambda_.tied:
         each = ", ".join(f"{value:{_digits(lambda_)}}" for value in lambda_.values[:, 0])
         pairs = "one λ for all pairs" if lambda_.targets else "one λ for all"
-        return f"{pairs[0].upper()}{pairs[1:]}: {each}{' (one for each seed)' if several else ''}."
+        return f"{capital(pairs)}: {each}{' (one for each seed)' if several else ''}."
     if method.group == "search" and lambda_.symmetric and len(lambda_.targets) <= _PAIRS:
         return f"λ{several}: {_symmetric(lambda_)}."
     direction = "source → target" if lambda_.targets else ""

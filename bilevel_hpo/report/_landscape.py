@@ -11,26 +11,41 @@ from bilevel_hpo.report._facts import MethodFacts, ReportFacts
 from bilevel_hpo.report._lambda_figures import histories
 from bilevel_hpo.report._words import label
 
-__all__ = ["MOST_DRAWN", "learned_paths", "levelled_trials", "search_landscape"]
+__all__ = ["MOST_DRAWN", "drawn_axes", "learned_paths", "levelled_trials", "search_landscape"]
 
 MOST_DRAWN = 6
 """λ of a search that can be drawn in slices."""
+_SAME_SUM = 1e-5
+"""Relative; λ are written in the precision that they were trained in."""
+
+
+def drawn_axes(facts: ReportFacts) -> tuple[str, ...]:
+    """λ of the search that can be chosen: all, or all but the last where they have the same sum in every trial.
+
+    λ of a budget have: the last is what the others leave, and there is a dimension less to draw.
+    """
+    trials, axes = facts.files.trials, facts.parameters
+    if trials is None or len(axes) < 2 or len(trials) < 2:
+        return axes
+    total = trials[list(axes)].sum(axis=1).to_numpy()
+    return axes[:-1] if np.ptp(total) <= _SAME_SUM * abs(total[0]) else axes
 
 
 def search_landscape(facts: ReportFacts) -> LandscapeFacts | None:
     """Trials of all searches over two to six λ; None if the search had another number, or no trials."""
     trials = facts.files.trials
-    if trials is None or not np.isfinite(trials["selection"]).any() or not 2 <= len(facts.parameters) <= MOST_DRAWN:
+    axes = drawn_axes(facts)
+    if trials is None or not np.isfinite(trials["selection"]).any() or not 2 <= len(axes) <= MOST_DRAWN:
         return None
     paths, names = [], []
     for method in facts.methods:
         if method.group == "learned":
-            for path in learned_paths(facts, method):
+            for path in learned_paths(facts, method, axes):
                 paths.append(path)
                 names.append(method.name)
     return LandscapeFacts.from_frame(
         levelled_trials(trials),
-        facts.parameters,
+        axes,
         "level",
         group="kind",
         seconds="wall_s",
@@ -52,8 +67,8 @@ def levelled_trials(trials: pd.DataFrame) -> pd.DataFrame:
     return trials.assign(level=_levels(trials), kind=trials["method"].map(label))
 
 
-def learned_paths(facts: ReportFacts, method: MethodFacts) -> Sequence[NDArray[np.float64]]:
-    """λ of a learned method over the epochs on the axes of the search, `[epochs + 1, axes]` per seed.
+def learned_paths(facts: ReportFacts, method: MethodFacts, axes: Sequence[str]) -> Sequence[NDArray[np.float64]]:
+    """λ of a learned method over the epochs on axes of the search, `[epochs + 1, axes]` per seed.
 
     An axis is a λ by its label, `source->target`, or `a|b`: the mean of both directions. No path where an axis is
     none of these.
@@ -61,7 +76,7 @@ def learned_paths(facts: ReportFacts, method: MethodFacts) -> Sequence[NDArray[n
     paths = []
     for _, rows in histories(facts, method).groupby("seed"):
         wide = rows.pivot_table(index="epoch", columns="name", values="lambda")
-        columns = [_on_axis(axis, wide) for axis in facts.parameters]
+        columns = [_on_axis(axis, wide) for axis in axes]
         found = [column for column in columns if column is not None and np.isfinite(column).all()]
         if len(found) == len(columns):
             paths.append(np.stack(found, axis=1))

@@ -8,8 +8,9 @@ import plotly.graph_objects as go
 
 from bilevel_hpo import plots
 from bilevel_hpo.report._facts import ReportFacts
-from bilevel_hpo.report._landscape import levelled_trials, search_landscape
+from bilevel_hpo.report._landscape import drawn_axes, learned_paths, levelled_trials, search_landscape
 from bilevel_hpo.report._parts import PageFigure
+from bilevel_hpo.report._words import capital, label
 
 __all__ = ["over_one_lambda", "search_figures"]
 
@@ -24,8 +25,9 @@ def search_figures(facts: ReportFacts) -> Iterator[PageFigure]:
     trials = facts.files.trials
     if trials is None or not np.isfinite(trials["selection"]).any():
         return
-    if len(facts.parameters) == 1:
-        yield _one(facts, trials)
+    axes = drawn_axes(facts)
+    if len(axes) == 1:
+        yield _one(facts, trials, axes[0])
         return
     found = search_landscape(facts)
     if found is None:
@@ -35,7 +37,9 @@ def search_figures(facts: ReportFacts) -> Iterator[PageFigure]:
     for kind, row in found.best.items():
         at = ", ".join(f"{name} {value:.2g}" for name, value in zip(found.params, found.points[row], strict=True))
         best.append(f"best of {kind}: {metric} {found.values[row]:{facts.digits}} at λ {at}")
-    notes = (_LEVELS if found.counts.max() > 1 else "") + (_paths(facts) if found.trajectories else "")
+    notes = (
+        _left_over(facts) + (_LEVELS if found.counts.max() > 1 else "") + (_paths(facts) if found.trajectories else "")
+    )
     symmetric = "symmetric " if _symmetric(facts) else ""
     if P <= 3:
         yield PageFigure(
@@ -82,8 +86,8 @@ def over_one_lambda(trials: pd.DataFrame, parameter: str) -> pd.DataFrame:
     return frame.reset_index().rename(columns={parameter: "lambda"})
 
 
-def _one(facts: ReportFacts, trials: pd.DataFrame) -> PageFigure:
-    metric, parameter = facts.metric, facts.parameters[0]
+def _one(facts: ReportFacts, trials: pd.DataFrame, parameter: str) -> PageFigure:
+    metric = facts.metric
     table = over_one_lambda(trials, parameter)
     figure = go.Figure(layout={"template": plots.TEMPLATE})
     for index, (kind, rows) in enumerate(table.groupby("kind")):
@@ -116,9 +120,43 @@ def _one(facts: ReportFacts, trials: pd.DataFrame) -> PageFigure:
     figure.update_yaxes(title_text=plots.as_text(f"{metric.name}, selection"))
     several = int(trials["seed"].nunique())
     note = (facts.files.results.get("search") or {}).get("note", "")
+    learned = _learned_ends(figure, facts, table, parameter)
     caption = (
         f"Each point is one choice of λ ({parameter}); {metric.name} on the selection data.{f' {note}' if note else ''}"
     )
     if several > 1 and (table["n"] > 1).any():
         caption += f"{_LEVELS} Bars: ± one standard deviation over {several} seeds."
-    return PageFigure("landscape", f"{metric.name} over λ", caption, figure, table, 400)
+    if learned:
+        caption += " Upright lines: where each learned λ ended, one for each seed; their height says nothing."
+    return PageFigure(
+        "landscape", f"{capital(metric.name)} over λ", f"{caption}{_left_over(facts)}", figure, table, 400
+    )
+
+
+def _learned_ends(figure: go.Figure, facts: ReportFacts, table: pd.DataFrame, parameter: str) -> bool:
+    """Draw the last λ of each learned method; whether there was one."""
+    low, high = float(table["mean"].min()), float(table["mean"].max())
+    learned = [(each, learned_paths(facts, each, [parameter])) for each in facts.methods if each.group == "learned"]
+    learned = [(method, paths) for method, paths in learned if len(paths)]
+    for index, (method, paths) in enumerate(learned):
+        ends = [float(path[-1, 0]) for path in paths]
+        figure.add_scatter(
+            x=np.repeat(ends, 3),
+            y=[low, high, None] * len(ends),
+            mode="lines",
+            name=plots.as_label(label(method.name)),
+            line={"color": plots.PALETTE[3 - index % 2], "width": 1.5},
+            hovertext=np.repeat([f"{plots.as_hover(label(method.name))}: λ = {end:.3g}" for end in ends], 3),
+            hoverinfo="text",
+        )
+    return bool(learned)
+
+
+def _left_over(facts: ReportFacts) -> str:
+    """What is said of a λ that is not drawn."""
+    left = [axis for axis in facts.parameters if axis not in drawn_axes(facts)]
+    return (
+        f" λ {left[0]} is not drawn: it is what the others leave of their sum, which is the same in all."
+        if left
+        else ""
+    )

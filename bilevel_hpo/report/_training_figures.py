@@ -32,7 +32,8 @@ def validation(facts: ReportFacts) -> Iterator[PageFigure]:
     figure.update_yaxes(range=heights, tickformat=".3~f" if heights[1] - heights[0] > 0.005 else None)
     yield PageFigure("validation-epoch", "Over epochs", what + cut, figure, over_epochs.to_frame(), 380)
 
-    timed = long[np.isfinite(long["seconds"])]
+    single = [label(method.name) for method in facts.methods if method.training_runs == 1]
+    timed = long[np.isfinite(long["seconds"]) & long["method"].isin(single)]
     if timed.empty:
         return
     searches = _searches(facts)
@@ -42,6 +43,8 @@ def validation(facts: ReportFacts) -> Iterator[PageFigure]:
     if searches is not None:
         figure.update_xaxes(type="log")
         caption += " Searches: best training so far, one after the other; the axis of seconds is logarithmic."
+    if long["method"].nunique() > timed["method"].nunique():
+        caption += " Methods of several trainings have no curve of their own here."
     over_seconds = plots.convergence_facts(timed, x="seconds", searches=searches, maximize=upwards)
     yield PageFigure("validation-seconds", "Over seconds", caption + cut, figure, over_seconds.to_frame(), 380)
 

@@ -34,9 +34,11 @@ def label(name: str) -> str:
 
 
 def titled(method: MethodFacts) -> str:
-    """The title as part of a sentence: "learned: X" becomes "learned λ (X)"."""
+    """The title as part of a sentence: "learned: X" becomes "learned λ (X)", "learned X" becomes "λ learned X"."""
     kind, colon, rest = method.title.partition(": ")
-    return f"learned λ ({rest})" if colon and kind == "learned" else method.title
+    if colon and kind == "learned":
+        return f"learned λ ({rest})"
+    return f"λ {method.title}" if method.title.startswith("learned ") else method.title
 
 
 def plus_minus(mean: float, spread: float, digits: str = ".4f") -> str:
@@ -118,8 +120,8 @@ def count(number: int, noun: str) -> str:
 
 
 def capital(text: str) -> str:
-    """The first letter in upper case, the others as they are."""
-    return text[:1].upper() + text[1:]
+    """The first letter in upper case, the others as they are; λ stays λ."""
+    return text if text.startswith("λ") else text[:1].upper() + text[1:]
 
 
 def listed(words: Sequence[str]) -> str:

@@ -19,13 +19,14 @@ from bilevel_hpo.report._differences import difference_facts
 from bilevel_hpo.report._facts import decimals
 from bilevel_hpo.report._lambda_words import agreement, lambda_words
 from bilevel_hpo.report._landscape import learned_paths, search_landscape
-from bilevel_hpo.report._search_figures import over_one_lambda
+from bilevel_hpo.report._search_figures import over_one_lambda, search_figures
 from bilevel_hpo.report._training_figures import validation
 from bilevel_hpo.report._vector_figures import vector_facts
 from bilevel_hpo.report._words import percent, plus_minus, seconds
 
 HOSTILE = ("<script>alert(1)</script>", '"><img src=x onerror=alert(2)>', "a<b>&lt;{{ 7*7 }}")
 DSBP = ("DS", "HV", "BP")
+SHARES = [(0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (0.2, 0.3), (0.3, 0.2)]
 MATRIX: dict[str, Any] = {
     "labels": DSBP,
     "tasks": DSBP,
@@ -248,6 +249,20 @@ class TestAnswer:
     def test_seconds(self, value: float, text: str) -> None:
         assert seconds(value) == text
 
+    @pytest.mark.parametrize(
+        ("title", "sentence"),
+        [
+            ("learned: one step", "Learned λ (one step)"),
+            ("learned in one training", "λ learned in one training"),
+            ("λ of another", "λ of another"),
+            ("grid search", "Grid search"),
+        ],
+    )
+    def test_titles_in_sentences(self, tmp_path: Path, title: str, sentence: str) -> None:
+        results = write_folder(tmp_path, methods=("learned",))
+        results["methods"][0]["title"] = title
+        assert said(change(tmp_path, results)).startswith(f"{sentence}: test accuracy")
+
     def test_percent(self) -> None:
         assert (percent(-0.0516), percent(0.002)) == ("5.2 % lower", "0.2 % higher")
 
@@ -399,7 +414,7 @@ class TestSearch:
     def test_learned_paths_on_the_axes_of_a_matrix(self, tmp_path: Path, axis: str) -> None:
         write_folder(tmp_path, **MATRIX | {"axes": [axis, "DS|BP"]})
         facts = report_facts(tmp_path)
-        path = learned_paths(facts, facts.methods[0])[1]
+        path = learned_paths(facts, facts.methods[0], facts.parameters)[1]
         history = pd.read_csv(tmp_path / "ratios_history.csv")
         last = history[(history.seed == 1) & (history.epoch == 6)].set_index(["source", "target"])["lambda"]
         there, back = last["DS", "HV"], last["HV", "DS"]
@@ -426,6 +441,26 @@ class TestSearch:
         write_folder(tmp_path, list("abcdefg"), seeds=(0,), axes=axes, methods=tuple(TITLES))
         page = Page(write_report(tmp_path))
         assert {"landscape", "slices"} & set(page.figures) == figures
+
+    def test_lambda_of_one_sum_have_a_dimension_less(self, tmp_path: Path) -> None:
+        rows = [("grid", s, i, a, b, 1 - a - b, 0.9 - a * b, 1.0) for s in (0, 1) for i, (a, b) in enumerate(SHARES)]
+        found = search_landscape(self.trials(tmp_path / "three", ["a", "b", "c"], rows))
+        assert found.params == ("a", "b")
+        assert "λ c is not drawn" in Page(write_report(tmp_path / "three")).text
+        rows = [("grid", 0, i, a, 1 - a, 0.9 - a, 1.0) for i, a in enumerate((0.0, 0.5, 1.0))]
+        facts = self.trials(tmp_path / "two", ["a", "b"], rows, labels=("a", "b"))
+        assert search_landscape(facts) is None
+        traces = {trace.name: trace for trace in next(search_figures(facts)).figure.data}
+        np.testing.assert_array_equal(traces["grid"].x, [0.0, 0.5, 1.0])
+        ends = [path[-1, 0] for path in learned_paths(facts, facts.methods[0], ["a"])]
+        np.testing.assert_allclose(traces["learned"].x[::3], ends)
+
+    def test_a_method_of_several_trainings_has_no_curve_over_seconds(self, tmp_path: Path) -> None:
+        results = write_folder(tmp_path)
+        results["methods"][1]["training_runs"] = 8
+        tables = {figure.id: figure.table for figure in validation(report_facts(change(tmp_path, results)))}
+        assert "λ = 1" in set(tables["validation-epoch"]["method"])
+        assert "λ = 1" not in set(tables["validation-seconds"]["method"])
 
     def test_trials_of_one_lambda(self) -> None:
         rows = [("grid", 0, 0, 0.0, 1.0, 5.0), ("grid", 0, 1, 1.0, 3.0, 5.0), ("grid", 1, 0, 0.0, 10.0, 7.0)]
