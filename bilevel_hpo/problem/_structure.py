@@ -41,7 +41,9 @@ class Structure:
         return list(parts)
 
     def flatten(self, lambda_: Lambda) -> Tensor:
-        """λ as one vector `[N]`."""
+        """λ as one vector `[N]`; a dict in the order of its first call, whatever its order is now."""
+        if self._keys is not None and isinstance(lambda_, dict) and set(lambda_) == set(self._keys):
+            lambda_ = {key: lambda_[key] for key in self._keys}
         parts = [part.reshape(-1) for part in self.parts(lambda_)]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 

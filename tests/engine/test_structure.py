@@ -176,3 +176,10 @@ def test_a_hundred_thousand_lambda_cost_as_many_passes_as_one(estimator):
     stepped = theta - rate * gradients.sum(0)
     v = 2 * x_val.T @ (x_val @ stepped - y_val[:, 0]) / 50
     close(g, -rate * gradients @ v, 1e-6)
+
+
+def test_a_dict_in_another_order_is_the_same_lambda():
+    first = {"a": torch.tensor([1.0, 2.0]), "b": torch.tensor([3.0])}
+    structure = Structure(first)
+    again = dict(reversed(first.items()))
+    assert structure.flatten(again).tolist() == structure.flatten(first).tolist() == [1.0, 2.0, 3.0]
