@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import optuna
 import pytest
-from optuna.pruners import HyperbandPruner, MedianPruner, PatientPruner, SuccessiveHalvingPruner
+from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, PatientPruner, SuccessiveHalvingPruner
 from optuna.samplers import GPSampler, RandomSampler, TPESampler
 from optuna.trial import TrialState, create_trial
 
@@ -184,3 +184,22 @@ def test_a_pruner_decides_the_same_elsewhere_and_after_an_interruption(tmp_path,
         )
     ]
     assert found[0] == found[1] == found[2]
+
+
+class OddNumbers(BasePruner):
+    """Ends every trial with an odd number, and remembers what it saw."""
+
+    def __init__(self):
+        self.seen = []
+
+    def prune(self, study, trial):
+        self.seen.append(trial.number)
+        return trial.number % 2 == 1
+
+
+def test_a_pruner_sees_the_place_in_the_search_and_is_left_as_it_was():
+    pruner = OddNumbers()
+    study = search.grid(trained, SPACE, pruner=pruner, parallel=5)
+    pruned = [trial.user_attrs["slot"] for trial in search.trials(study) if trial.state is TrialState.PRUNED]
+    assert pruned == [1, 3, 5, 7, 9, 11]
+    assert pruner.seen == []
