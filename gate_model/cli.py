@@ -22,6 +22,7 @@ from gate_model.cli_options import (
     DEFAULT,
     DEFAULT_VALUES,
     AtLeastOption,
+    DaskOption,
     DataOption,
     DerivedOption,
     DeviceOption,
@@ -195,6 +196,7 @@ def compare_command(
     values: ValuesOption = DEFAULT_VALUES,
     epochs: EpochsOption = DEFAULT.epochs,
     workers: WorkersOption = CORES,
+    dask: DaskOption = None,
     resume: ResumeOption = False,
 ) -> None:
     """Learned λ, constant λ, grid and TPE side by side: same data, splits, seeds and epochs; one report."""
@@ -211,7 +213,7 @@ def compare_command(
     if shared:
         console.print(f"a λ for each pair of {len(names)} tasks is too many: grid and TPE search one for all")
     datasets = {each: prepare_shown(table, each) for each in used}
-    compared(out, datasets, methods, settings, config, on=workers)
+    compared(out, datasets, methods, settings, config, on=dask or workers)
     report_shown(out)
 
 
@@ -250,7 +252,7 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         app(standalone_mode=True)
-    except (DataError, ValueError, TypeError, TimeoutError, DivergedError, NonFiniteError, WorkersLostError) as error:
+    except (DataError, ValueError, TypeError, OSError, DivergedError, NonFiniteError, WorkersLostError) as error:
         console.print("[bold red]error:[/bold red]", end=" ")
         console.print(str(error), markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)

@@ -15,6 +15,7 @@ from gate_model.cli_options import (
     CORES,
     DEFAULT,
     AtLeastOption,
+    DaskOption,
     DataOption,
     DerivedOption,
     EpochsOption,
@@ -35,7 +36,7 @@ from gate_model.experiments.leaderboard.board import rows_of, write_board
 from gate_model.experiments.leaderboard.splitting import split_of
 from gate_model.experiments.leaderboard.table import ENTRIES, entries_of, methods_of
 from gate_model.experiments.leaderboard.trainings import BenchmarkTrainings
-from gate_model.experiments.record import setting_of, write_run
+from gate_model.experiments.record import SPLIT_METHOD, setting_of, write_run
 from gate_model.training import SETTINGS
 
 __all__ = ["benchmark"]
@@ -48,6 +49,9 @@ class SplitKind(StrEnum):
 
     scaffold = "scaffold"
     random = "random"
+
+
+_SPLITS = {SplitKind.scaffold: SPLIT_METHOD, SplitKind.random: "random; one split per seed"}
 
 
 def benchmark(
@@ -68,6 +72,7 @@ def benchmark(
     embedding: Annotated[Reader, typer.Option(help="What reads the molecules in GATE.")] = Reader.fingerprint,
     epochs: EpochsOption = DEFAULT.epochs,
     workers: WorkersOption = CORES,
+    dask: DaskOption = None,
     python: Annotated[Path | None, typer.Option(help="An interpreter that can import chemprop 2.3.")] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in --out; rows and seeds may differ.")
@@ -99,7 +104,7 @@ def benchmark(
             rows,
             list(datasets),
             setting,
-            on=workers,
+            on=dask or workers,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     facts = {
@@ -112,7 +117,9 @@ def benchmark(
         },
         "sizes": next(iter(datasets.values())).split.sizes(),
     }
-    write_run(out, "leaderboard", datasets, rows, answers, setting, command=command_typed(), more=facts)
+    write_run(
+        out, "leaderboard", datasets, rows, answers, setting, command=command_typed(), split=_SPLITS[split], more=facts
+    )
     write_board(out, rows_of(names, answers), facts)
     console.print((out / "leaderboard.md").read_text(encoding="utf-8"), markup=False, highlight=False, soft_wrap=True)
     report_shown(out)

@@ -10,7 +10,7 @@ import typer
 from bilevel_hpo.run_folder import locked, open_folder
 from gate_model.cli_analysis import AnalysisOption, RunArgument, write_shown
 from gate_model.cli_experiments_lambda import add_commands
-from gate_model.cli_options import CORES, DEFAULT, EpochsOption, OutOption, ResumeOption, WorkersOption
+from gate_model.cli_options import CORES, DEFAULT, DaskOption, EpochsOption, OutOption, ResumeOption, WorkersOption
 from gate_model.cli_run import command_typed, console, prepare_shown, progress_bar
 from gate_model.data.chemicals_table import load_chemicals
 from gate_model.experiments.analysis import Analysis, check_folder
@@ -40,6 +40,7 @@ def figure_1_command(
     epochs: EpochsOption = DEFAULT.epochs,
     population: Annotated[int, typer.Option(min=1, help="Grid points that are trained in one.")] = 25,
     workers: WorkersOption = CORES,
+    dask: DaskOption = None,
     resume: ResumeOption = False,
 ) -> None:
     """RMSE over symmetric λ of DS, HV and BP: the paper's 125 points, 125 from 0 to 3, and learned λ among them."""
@@ -56,7 +57,7 @@ def figure_1_command(
             datasets,
             settings,
             population=population,
-            workers=workers,
+            on=dask or workers,
             command=command_typed(),
             progress=lambda done, trainings: bar.update(task, completed=done, total=trainings),
         )

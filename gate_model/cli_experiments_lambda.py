@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from bilevel_hpo.run_folder import locked, open_folder
 from gate_model.cli_analysis import AnalysisOption, RunArgument, write_shown
 from gate_model.cli_data import load_table
-from gate_model.cli_options import CORES, OutOption, ResumeOption, WorkersOption
+from gate_model.cli_options import CORES, DaskOption, OutOption, ResumeOption, WorkersOption
 from gate_model.cli_run import command_typed, prepare_shown, progress_bar
 from gate_model.data.table import PropertyTable
 from gate_model.experiments.analysis import check_folder
@@ -45,6 +45,7 @@ def removal(
     seeds: Annotated[int, typer.Option(min=2, help="The first so many seeds of the run.")] = 3,
     population: Annotated[int, typer.Option(min=1, help="Trainings that are done as one; memory grows.")] = 4,
     workers: WorkersOption = CORES,
+    dask: DaskOption = None,
     resume: ResumeOption = False,
 ) -> None:
     """Does learned λ agree with what a source is worth? Trains λ = 1 with every source removed in turn."""
@@ -66,7 +67,7 @@ def removal(
             datasets,
             settings,
             population=population,
-            workers=workers,
+            on=dask or workers,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     labels = _labels(benchmark, table, learned)

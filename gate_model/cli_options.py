@@ -1,7 +1,9 @@
 """Options that several commands of `gate` have."""
 
 import os
+import re
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +17,7 @@ __all__ = [
     "DEFAULT",
     "DEFAULT_VALUES",
     "AtLeastOption",
+    "DaskOption",
     "DataOption",
     "DerivedOption",
     "DeviceOption",
@@ -94,6 +97,29 @@ EpochsOption = Annotated[int, typer.Option(min=1, help="Epochs of each training.
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")]
 ValuesOption = Annotated[str, typer.Option(help="Values of each λ, comma-separated.")]
 WorkersOption = Annotated[int, typer.Option(min=1, help="Trainings at a time, one thread each.")]
+
+
+def _is_scheduler(address: str | None) -> str | None:
+    """Before any work."""
+    if address is None:
+        return None
+    if not re.fullmatch(r"\w+://.+", address):
+        raise typer.BadParameter(f"{address!r}: the address of a Dask scheduler is wanted, such as tcp://10.0.0.1:8786")
+    if find_spec("distributed") is None:
+        raise typer.BadParameter("Dask is not installed: pip install 'bilevel-hpo[dask]'")
+    return address
+
+
+DaskOption = Annotated[
+    str | None,
+    typer.Option(
+        "--dask",
+        metavar="ADDRESS",
+        callback=_is_scheduler,
+        help="Of a Dask scheduler, tcp://host:8786: train on its workers, not on this machine (--workers then counts "
+        "for nothing).",
+    ),
+]
 
 
 def as_numbers(option: str, text: str) -> tuple[float, ...]:

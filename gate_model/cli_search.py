@@ -9,13 +9,14 @@ import torch
 import typer
 from optuna.pruners import MedianPruner
 
-from bilevel_hpo.comparison import Proposals, Searched
+from bilevel_hpo.comparison import On, Proposals, Searched
 from bilevel_hpo.search import without_password
 from gate_model.cli_data import load_table
 from gate_model.cli_options import (
     DEFAULT,
     DEFAULT_VALUES,
     AtLeastOption,
+    DaskOption,
     DataOption,
     DerivedOption,
     DeviceOption,
@@ -70,6 +71,7 @@ def grid(
         typer.Option(min=1, help=f"Points to train in one, which is quicker. Default: {POPULATION}; 1 with --prune."),
     ] = None,
     workers: WorkersOption = 1,
+    dask: DaskOption = None,
     device: DeviceOption = "auto",
     resume: ResumeOption = False,
 ) -> None:
@@ -83,7 +85,8 @@ def grid(
     check_size(table.abbreviations, axis)
     method = replace(grid_of(axis, population=population), pruner=_pruner(epochs, prune=prune))
     about = {"values": list(axis), "population": population, "prune": prune}
-    _run(method, out, data, table, at_least, seed, Settings(epochs=epochs), about, storage, workers, where, resume)
+    on = dask or workers
+    _run(method, out, data, table, at_least, seed, Settings(epochs=epochs), about, storage, on, where, resume)
 
 
 def tpe(
@@ -105,6 +108,7 @@ def tpe(
     seed: SeedOption = 0,
     storage: StorageOption = None,
     prune: PruneOption = False,
+    dask: DaskOption = None,
     device: DeviceOption = "auto",
     resume: ResumeOption = False,
 ) -> None:
@@ -118,7 +122,8 @@ def tpe(
     method = replace(found, pruner=_pruner(epochs, prune=prune))
     length = {"epochs": epoch_budget} if epoch_budget else {"trials": trials}
     about = {"values": list(axis), "prune": prune, "length": length}
-    _run(method, out, data, table, at_least, seed, Settings(epochs=epochs), about, storage, 1, where, resume)
+    on = dask or 1
+    _run(method, out, data, table, at_least, seed, Settings(epochs=epochs), about, storage, on, where, resume)
 
 
 def _pruner(epochs: int, *, prune: bool) -> MedianPruner | None:
@@ -135,7 +140,7 @@ def _run(
     settings: Settings,
     about: Mapping[str, Any],
     storage: str | None,
-    workers: int,
+    on: On,
     device: torch.device,
     resume: bool,
 ) -> None:
@@ -143,4 +148,4 @@ def _run(
     shown = None if storage is None else without_password(storage)
     open_run(out, method.name, data, table, at_least, resume=resume, storage=shown, **config)
     prepared = prepare_shown(table, seed)
-    finish(out, compared(out, {seed: prepared}, [method], settings, config, on=workers, storage=storage, device=device))
+    finish(out, compared(out, {seed: prepared}, [method], settings, config, on=on, storage=storage, device=device))

@@ -11,7 +11,7 @@ from torch import Tensor
 from bilevel_hpo import Box, Budget, Direct, Hypergradient, OneStep, TransferRatios
 from gate_model.losses import DirectPathLoss, PathLoss, TrainLoss
 
-__all__ = ["LEARNED", "SHARED", "Constant", "Learned", "Method", "pairs", "relative", "symmetric_matrix"]
+__all__ = ["LEARNED", "SHARED", "Constant", "Learned", "Method", "pairs", "relative"]
 
 
 @dataclass(frozen=True)
@@ -103,9 +103,3 @@ SHARED = "all pairs"
 def pairs(tasks: Sequence[str]) -> list[str]:
     """Names of the symmetric λ, one per unordered pair: `"DS|HV"`."""
     return [f"{a}|{b}" for a, b in combinations(tasks, 2)]
-
-
-def symmetric_matrix(tasks: Sequence[str], values: Mapping[str, float]) -> tuple[tuple[float, ...], ...]:
-    """λ `[targets][sources]` from one value per unordered pair; diagonal 1."""
-    of = {frozenset(pair): values[name] for pair, name in zip(combinations(tasks, 2), pairs(tasks), strict=True)}
-    return tuple(tuple(1.0 if t == s else of[frozenset((t, s))] for s in tasks) for t in tasks)

@@ -63,6 +63,13 @@ class BenchmarkRun:
             raise RunError(f"{self._config}: settings of another version: {', '.join(sorted(different))}")
         if not (self.folder / "results.json").exists():
             raise RunError(f"{self.folder}: its `gate benchmark` has not finished; repeat the command with --resume")
+        about = read_json(self.folder / "results.json")
+        if any("test_rmse" in method for method in about["methods"]):
+            version = about.get("versions", {}).get("bilevel-hpo", "of an earlier version")
+            raise RunError(
+                f"{self.folder} was written by bilevel-hpo {version} in a format that is no longer read; run it again "
+                f"into a new folder: {about['command']}"
+            )
 
     @cached_property
     def config(self) -> dict[str, Any]:

@@ -1,18 +1,23 @@
 """The methods of `gate compare`, and the searches of `gate grid` and `gate tpe`."""
 
 from collections.abc import Sequence
-from itertools import combinations
+from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
+import torch
+from torch import nn
 
-from bilevel_hpo import comparison
+from bilevel_hpo import TransferRatios, comparison
 from bilevel_hpo.comparison import Searched, Single
-from gate_model.methods import LEARNED, Constant, Learned, Method
+from bilevel_hpo.search import Axis, Space
+from gate_model.methods import LEARNED, SHARED, Constant, Learned, Method, pairs
 
 __all__ = [
     "GRID_VALUES",
     "MAX_POINTS",
     "METHODS",
+    "AllPairs",
     "check_size",
     "grid_of",
     "shared_values",
@@ -39,34 +44,49 @@ def single(method: Method) -> Single:
     return Single(method.name, method.title, "learned" if isinstance(method, Learned) else "constant")
 
 
+@dataclass(frozen=True)
+class AllPairs:
+    """One λ for all pairs of tasks, as the axis of a search.
+
+    Args:
+        values: of a grid; TPE goes from the smallest to the largest.
+    """
+
+    values: tuple[float, ...]
+
+    def space(self, weights: nn.Module, seed: int = 0) -> Space:
+        """The direct paths stay."""
+        ratios = cast(TransferRatios, weights)
+        axis = Axis(min(self.values), max(self.values), values=self.values)
+        return Space({SHARED: axis}, ratios, torch.where(ratios.direct, -1, 0))
+
+
 def grid_of(values: Sequence[float], *, shared: bool = False, population: int = 1) -> Searched:
     """Every point over a symmetric λ for each pair of tasks, or over one λ for all."""
-    title = f"grid search over {_OVER[shared]}"
-    if shared:
-        return comparison.best_constant(values, "grid", title, population=population)
-    return comparison.grid(values, "grid", title, symmetric=True, population=population)
+    found = comparison.grid(values, "grid", f"grid search over {_OVER[shared]}", symmetric=True, population=population)
+    return replace(found, axes=AllPairs(tuple(values))) if shared else found
 
 
 def tpe_of(values: Sequence[float], trials: int, *, shared: bool = False) -> Searched:
     """TPE between the smallest and the largest value, over the same λ."""
-    title = f"TPE search over {_OVER[shared]}"
-    return comparison.tpe(trials, min(values), max(values), "tpe", title, symmetric=not shared, shared=shared)
+    found = comparison.tpe(trials, min(values), max(values), "tpe", f"TPE search over {_OVER[shared]}", symmetric=True)
+    return replace(found, axes=AllPairs(tuple(values))) if shared else found
 
 
 def too_many(tasks: Sequence[str], values: Sequence[float]) -> bool:
     """Would a grid of `values` over a λ for each pair have more than `MAX_POINTS` points?"""
-    return bool(len(values) ** _pairs(tasks) > MAX_POINTS)
+    return bool(len(values) ** len(pairs(tasks)) > MAX_POINTS)
 
 
 def check_size(tasks: Sequence[str], values: Sequence[float]) -> int:
     """Number of points of the grid; ValueError if nobody would wait for it."""
     if too_many(tasks, values):
         raise ValueError(
-            f"a grid of {len(values)} values over the {_pairs(tasks)} pairs of {len(tasks)} tasks has "
-            f"{len(values)}^{_pairs(tasks)} points, more than {MAX_POINTS}: name fewer tasks or values, or learn λ "
+            f"a grid of {len(values)} values over the {len(pairs(tasks))} pairs of {len(tasks)} tasks has "
+            f"{len(values)}^{len(pairs(tasks))} points, more than {MAX_POINTS}: name fewer tasks or values, or learn λ "
             "in one training with `gate learn`"
         )
-    return int(len(values) ** _pairs(tasks))
+    return int(len(values) ** len(pairs(tasks)))
 
 
 def shared_values(values: Sequence[float]) -> tuple[float, ...]:
@@ -74,7 +94,3 @@ def shared_values(values: Sequence[float]) -> tuple[float, ...]:
     if len(values) >= 8:
         return tuple(values)
     return tuple(np.linspace(min(values), max(values), 9).round(12).tolist())
-
-
-def _pairs(tasks: Sequence[str]) -> int:
-    return len(list(combinations(tasks, 2)))

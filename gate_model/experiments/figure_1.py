@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bilevel_hpo.comparison import Answer, Method, Progress, Trained, run_methods
+from bilevel_hpo import DivergedError
+from bilevel_hpo.comparison import Answer, Method, On, Progress, Trained, run_methods
 from bilevel_hpo.plots import LandscapeFacts, landscape
 from bilevel_hpo.run_folder import replacing, write_csv, write_json
 from gate_model.data.prepared import PreparedData
@@ -35,7 +36,7 @@ def figure_1(
     settings: Settings,
     *,
     population: int,
-    workers: int,
+    on: On,
     command: str,
     progress: Progress = lambda done, total: None,
 ) -> None:
@@ -48,9 +49,12 @@ def figure_1(
         datasets: the three tasks, one split per seed.
         settings: of every training.
         population: grid points that are trained in one.
-        workers: processes.
+        on: where to train, see `bilevel_hpo.jobs.workers`.
         command: how to repeat it, for the results.
         progress: called with (trainings done, trainings in all).
+
+    Raises:
+        DivergedError: a training did.
     """
     grids = {name: replace(grid_of(values, population=population), name=name) for name, values in GRIDS.items()}
     methods: list[Method] = [*grids.values(), *map(single, LEARNED.values())]
@@ -62,10 +66,15 @@ def figure_1(
         methods,
         list(datasets),
         setting_of(folder, TASKS, about),
-        on=workers,
+        on=on,
         together=trainings.together,
         progress=progress,
     )
+    failed = [
+        f"{name}, seed {seed}: {one.trained.failure}" for (name, seed), one in answers.items() if one.trained.failure
+    ]
+    if failed:
+        raise DivergedError("; ".join(failed))
     frames = [_points(answers[name, seed], name, seed) for name in GRIDS for seed in datasets]
     learned = {name: {seed: answers[name, seed].trained for seed in datasets} for name in LEARNED}
     about |= {"command": command, "versions": versions()}

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from bilevel_hpo.comparison import Answer, Answers, Metric, Setting, Trained, wr
 from bilevel_hpo.run_folder import write_csv
 from gate_model import training
 from gate_model.data.prepared import PreparedData
+from gate_model.experiments.compare import AllPairs
 from gate_model.methods import Learned, Method, relative
 from gate_model.training import predict, rmse
 from gate_model.versions import PACKAGES
@@ -24,6 +26,19 @@ RMSE = Metric("RMSE")
 """On standardised labels."""
 CONTROL = "lambda=0"
 """No transfer: the method that all others are held against, where it is one of them."""
+_NOTES: Mapping[str, Any] = {
+    "metric": {"name": RMSE.name, "higher_is_better": RMSE.higher_is_better, "note": "standardised labels"},
+    "lambda_note": "in units of the direct path",
+}
+"""For the report."""
+_CONTROL_NOTE = (
+    "λ = 0 is the control: no task teaches another through the mapping loss. Only what beats it has gained from "
+    "transfer; beating λ = 1 alone does not show that."
+)
+_NO_CONTROL = "No control was run (λ = 0); this folder cannot tell whether transfer helped. See gate compare."
+_SHARED_NOTE = "A λ for each pair would have been too many for a search."
+_OUTSIDE = ("scikit-learn", "lightgbm")
+"""Packages behind rows of the leaderboard, whose versions are noted where they are installed."""
 
 
 def record_of(data: PreparedData, method: Method, trained: training.Trained, *, test: bool = True) -> Trained:
@@ -70,6 +85,7 @@ def write_run(
     setting: Setting,
     *,
     command: str,
+    split: str = SPLIT_METHOD,
     more: Mapping[str, Any] | None = None,
 ) -> None:
     """`results.json` and the tables of a run folder.
@@ -82,12 +98,14 @@ def write_run(
         answers: of all methods and seeds.
         setting: of the comparison.
         command: how to repeat it.
+        split: how the molecules were split, in words.
         more: further entries of results.json.
     """
     data = next(iter(datasets.values()))
     table = data.table
     facts = {
         **(more or {}),
+        **_NOTES,
         "kind": kind,
         "task_info": {
             task.abbreviation: {
@@ -100,12 +118,14 @@ def write_run(
             for column, task in enumerate(table.tasks)
         },
         "data": {"source": table.source, "molecules": len(table.smiles), "set_aside": len(table.set_aside)},
-        "split": data.split.sizes() | {"method": SPLIT_METHOD},
+        "split": data.split.sizes() | {"method": split},
         "command": command,
     }
-    facts |= {"control": CONTROL} if any(method.name == CONTROL for method in methods) else {}
-    seeds = list(datasets)
-    write_record(folder, methods, seeds, answers, setting, facts=facts, of_method=_in_units(data), packages=PACKAGES)
+    has_control = any(method.name == CONTROL for method in methods)
+    facts |= {"control": CONTROL, "control_note": _CONTROL_NOTE} if has_control else {"control_note": _NO_CONTROL}
+    facts |= _searched(methods)
+    seeds, packages = list(datasets), [*PACKAGES, *(_installed(_OUTSIDE) if kind == "leaderboard" else ())]
+    write_record(folder, methods, seeds, answers, setting, facts=facts, of_method=_in_units(data), packages=packages)
     if kind != "leaderboard":
         write_csv(folder / "predictions.csv", _predictions(datasets, answers))
     write_csv(folder / "set_aside.csv", table.set_aside)
@@ -115,6 +135,19 @@ def _scores(data: PreparedData, trained: training.Trained, rows: Any) -> tuple[d
     x, labels = data.some(rows)
     predicted = predict(trained.model, x)
     return dict(zip(data.abbreviations, rmse(predicted, labels).tolist(), strict=True)), predicted
+
+
+def _searched(methods: Sequence[comparison.Method]) -> dict[str, Any]:
+    """What the report says of the axes of grid and TPE, if these are among the methods."""
+    axes = [method.axes for method in methods if isinstance(method, comparison.Searched)]
+    if any(isinstance(each, AllPairs) for each in axes):
+        return {"search": {"symmetric": True, "note": _SHARED_NOTE}}
+    return {"search": {"symmetric": True}} if any(isinstance(each, comparison.Axes) for each in axes) else {}
+
+
+def _installed(packages: Sequence[str]) -> list[str]:
+    known = {one.metadata["Name"] for one in distributions()}
+    return [package for package in packages if package in known]
 
 
 def _in_units(data: PreparedData) -> Any:

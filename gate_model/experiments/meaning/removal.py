@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bilevel_hpo.comparison import Answer, Bundle, Job, Progress, Setting, Trained, run_methods
+from bilevel_hpo import DivergedError
+from bilevel_hpo.comparison import Answer, Bundle, Job, On, Progress, Setting, Trained, run_methods
 from gate_model.data.prepared import PreparedData
 from gate_model.experiments.record import setting_of
 from gate_model.experiments.trainings import Trainings
@@ -82,6 +83,8 @@ class _Plan:
     def finish(self, job: Bundle, result: list[Trained]) -> None:
         """Keep the RMSE; the answer when all are there."""
         for each, trained in zip(job, result, strict=True):
+            if trained.failure:
+                raise DivergedError(trained.failure)
             self._found[each.number] = list(trained.selection.values())
         if len(self._found) == self._wanted:
             rows = [self._found[number] for number in range(self._wanted)]
@@ -94,7 +97,7 @@ def train_removals(
     settings: Settings,
     *,
     population: int,
-    workers: int,
+    on: On,
     progress: Progress = lambda done, total: None,
 ) -> Array:
     """RMSE on the selection molecules `[S, 1 + T, targets]`, standardised labels: with all sources, then without each.
@@ -106,7 +109,7 @@ def train_removals(
         datasets: one per seed, all of the same tasks.
         settings: of the trainings.
         population: trainings that are done as one.
-        workers: processes.
+        on: where to train, see `bilevel_hpo.jobs.workers`.
         progress: called with trainings done and trainings in all.
     """
     tasks = next(iter(datasets.values())).abbreviations
@@ -116,7 +119,7 @@ def train_removals(
         [removals],
         list(datasets),
         setting_of(folder, tasks, asdict(settings)),
-        on=workers,
+        on=on,
         together=trainings.together,
         progress=progress,
     )
