@@ -462,6 +462,14 @@ class TestSearch:
         assert "λ = 1" in set(tables["validation-epoch"]["method"])
         assert "λ = 1" not in set(tables["validation-seconds"]["method"])
 
+    def test_four_searches_and_eight_curves_can_be_told_apart(self, tmp_path: Path) -> None:
+        write_folder(tmp_path, ("a", "b"), methods=tuple(TITLES))
+        facts = report_facts(tmp_path)
+        keys = {t.name: t.marker.symbol for t in next(search_figures(facts)).figure.data if t.showlegend}
+        assert len({keys[name] for name in ("grid", "TPE", "GP", "random")}) == 4
+        lines = [t.line for t in list(validation(facts))[1].figure.data if t.line.dash]
+        assert len({(line.color, line.dash) for line in lines}) == len(lines) == 8
+
     def test_trials_of_one_lambda(self) -> None:
         rows = [("grid", 0, 0, 0.0, 1.0, 5.0), ("grid", 0, 1, 1.0, 3.0, 5.0), ("grid", 1, 0, 0.0, 10.0, 7.0)]
         rows += [("grid", 1, 1, 1.0, 14.0, 7.0), ("tpe", 1, 0, 0.5, 11.0, 1.0)]
