@@ -99,7 +99,7 @@ def differences(data: PreparedData, n: int, settings: Settings) -> dict[str, flo
         both = [rmse(predict(each.model, x), labels) for each in (alone, member)]
         new = {
             "weights": max(float((a - b).abs().max()) for a, b in states),
-            "validation_curve": max(abs(a["val_rmse"] - b["val_rmse"]) for a, b in curves),
+            "validation_curve": max(abs(a["selection"] - b["selection"]) for a, b in curves),
             "test_rmse": float(abs(both[0] - both[1]).max()),
         }
         found = {key: max(value, new[key]) for key, value in found.items()}

@@ -82,7 +82,7 @@ def made_up(rng: np.random.Generator, data: PreparedData, name: str, seed: int) 
     rmse = 0.28 * rng.uniform(0.7, 1.3, T) * (1 + rng.normal(0, 0.02, T))
     curve = 0.28 + 0.7 * np.exp(-np.arange(1, EPOCHS + 1) / 5) + rng.normal(0, 0.002, EPOCHS)
     epochs = [
-        {"epoch": epoch, "seconds": 3.0 * epoch, "train_loss": value, "val_rmse": value}
+        {"epoch": epoch, "seconds": 3.0 * epoch, "train_loss": value, "selection": value}
         for epoch, value in enumerate(curve.tolist(), start=1)
     ]
     predictions = np.nan_to_num(data.table.labels[test]) + rng.normal(0, 3, (len(test), T))

@@ -46,7 +46,7 @@ def child(learned: bool, epochs: int, threads: int) -> None:
     def show(report: EpochReport) -> None:
         nonlocal before
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
-        say({"seconds": report.seconds - before, "rss_mb": resident_mb(), "peak_mb": peak, "rmse": report.val_rmse})
+        say({"seconds": report.seconds - before, "rss_mb": resident_mb(), "peak_mb": peak, "rmse": report.selection})
         before = report.seconds
 
     method = LEARNED["budget"] if learned else Constant("constant_1", "constant", 1.0)

@@ -10,7 +10,8 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from bilevel_hpo.comparison import Answers, Method, On, run_methods
+from bilevel_hpo.comparison import Answers, Method, run_methods
+from bilevel_hpo.jobs import On
 from bilevel_hpo.run_folder import locked, open_folder
 from bilevel_hpo.search import without_password
 from gate_model.data.inputs import Embedding

@@ -9,7 +9,8 @@ import torch
 import typer
 from optuna.pruners import MedianPruner
 
-from bilevel_hpo.comparison import On, Proposals, Searched
+from bilevel_hpo.comparison import Proposals, Searched
+from bilevel_hpo.jobs import On
 from bilevel_hpo.search import without_password
 from gate_model.cli_data import load_table
 from gate_model.cli_options import (

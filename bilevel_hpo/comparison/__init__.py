@@ -1,6 +1,6 @@
 """Learned λ against constant and searched λ, for any model: one training function, one folder, one report."""
 
-from bilevel_hpo.comparison._answers import Answers, On, Progress, run_methods
+from bilevel_hpo.comparison._answers import Answers, Progress, run_methods
 from bilevel_hpo.comparison._axes import Axes
 from bilevel_hpo.comparison._best_of import BestOf
 from bilevel_hpo.comparison._compare import Comparison, compare, default_methods, equal
@@ -38,7 +38,6 @@ __all__ = [
     "Method",
     "MethodPlan",
     "Metric",
-    "On",
     "OneTraining",
     "Progress",
     "Proposals",

@@ -2,8 +2,6 @@
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
-from typing import Any
 
 from bilevel_hpo.comparison._describe import described
 from bilevel_hpo.comparison._jobs import Trained
@@ -12,15 +10,12 @@ from bilevel_hpo.comparison._searched import Searched
 from bilevel_hpo.comparison._setting import Answer, Bundle, Method, MethodPlan, Setting
 from bilevel_hpo.comparison._store import Store
 from bilevel_hpo.comparison._trainer import Together, Trainer, Training
-from bilevel_hpo.jobs import drive, workers
+from bilevel_hpo.jobs import On, drive, workers
 
-__all__ = ["Answers", "On", "Progress", "run_methods"]
+__all__ = ["Answers", "Progress", "run_methods"]
 
 Answers = dict[tuple[str, int], Answer]
 """By method and seed, in the order of methods, then seeds."""
-
-On = int | str | Executor | Any
-"""Where trainings run, see `bilevel_hpo.jobs.workers`."""
 
 Progress = Callable[[int, int], object]
 """Called with the trainings that are done, and those that there are in all."""

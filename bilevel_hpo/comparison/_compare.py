@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from bilevel_hpo.comparison._answers import Answers, On, Progress, run_methods
+from bilevel_hpo.comparison._answers import Answers, Progress, run_methods
 from bilevel_hpo.comparison._constant import Constant, Frozen
 from bilevel_hpo.comparison._describe import described
 from bilevel_hpo.comparison._learned import Learned
@@ -25,7 +25,7 @@ from bilevel_hpo.comparison._searches import best_constant, grid, tpe
 from bilevel_hpo.comparison._setting import Method, Setting
 from bilevel_hpo.comparison._trainer import Together, Training
 from bilevel_hpo.constraints import Box
-from bilevel_hpo.report import write_report
+from bilevel_hpo.jobs import On
 from bilevel_hpo.run_folder import locked, open_folder
 from bilevel_hpo.weights import LossWeights, TransferRatios
 
@@ -124,6 +124,8 @@ def compare(
         known: dict[str, Any] = {"command": shlex.join(sys.argv), "control": _control(methods)}
         known |= {} if test_share is None else {"split": {"test_share": test_share}}
         write_record(folder, methods, seeds, answers, setting, facts=known)
+        from bilevel_hpo.report import write_report  # noqa: PLC0415  plotly and templates: workers need neither
+
         write_report(folder)
     return Comparison(folder, answers, _table(methods, seeds, answers, metric))
 

@@ -95,12 +95,20 @@ class SearchPlan:
         before = () if self._method.pruner is None or test else tuple(self._search.before)
         return Job(self._method.name, self._seed, number, tuple(lambda_), test, before=before)
 
+    def _shown(self, params: Mapping[str, float]) -> Mapping[str, float]:
+        """λ on each axis as it entered the loss: shares that sum to the total of a `Budget`."""
+        weights, index = self._space.weights, self._space.index
+        if weights is None or index is None or not weights.constraint.couples:
+            return params
+        lambda_ = self._space.tensor(params).double()
+        return {name: float(lambda_[index == number].mean()) for number, name in enumerate(self._space.axes)}
+
     def _answer(self, winner: Trained) -> Answer:
         sign = -1 if self._metric.higher_is_better else 1
         study = self._search.study
         done = trials(study)
         found = [
-            Trial(trial.params, _finite(sign * trial.values[0]), seconds_of(trial))
+            Trial(self._shown(trial.params), _finite(sign * trial.values[0]), seconds_of(trial))
             for trial in done
             if trial.state is TrialState.COMPLETE
         ]

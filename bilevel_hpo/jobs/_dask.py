@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import distributed
 
-from bilevel_hpo.jobs._remote import Shipped, call_shipped, ship, use_one_thread
+from bilevel_hpo.jobs._remote import Shipped, call, keep_in_one_thread, ship
 from bilevel_hpo.jobs._workers import Workers, WorkersLostError
 
 __all__ = ["Dask"]
@@ -149,7 +149,8 @@ def _call(plugin: str, job: Any) -> Any:
             "thread each (dask worker --nworkers N --nthreads 1, LocalCluster(n_workers=N, threads_per_worker=1))"
         )
     try:
-        use_one_thread()
-        return call_shipped(distributed.get_worker().plugins[plugin].shipped, job)
+        shipped = distributed.get_worker().plugins[plugin].shipped
+        keep_in_one_thread(shipped)
+        return call(shipped.key, job)
     finally:
         _busy.release()

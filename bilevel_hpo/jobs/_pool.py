@@ -9,6 +9,11 @@ from typing import Generic, TypeVar
 
 from loky.process_executor import TerminatedWorkerError
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
 from bilevel_hpo.jobs._process import Process
 from bilevel_hpo.jobs._remote import ship
 from bilevel_hpo.jobs._workers import Workers, WorkersLostError
@@ -19,6 +24,7 @@ J = TypeVar("J")
 R = TypeVar("R")
 
 _ATTEMPTS = 3
+_FILES = 10  # that a process keeps open in the driver: pipes, ends of queues
 _logger = logging.getLogger(__name__)
 
 
@@ -38,6 +44,7 @@ class Pool(Workers[J, R]):
     """
 
     def __init__(self, function: Callable[[J], R], count: int) -> None:
+        _allow_files(256 + _FILES * count)
         self.slots = count
         self._shipped = ship(function)
         self._parent, self._life = Pipe(duplex=False)  # the processes read one end; the other is open while this lives
@@ -85,3 +92,13 @@ class Pool(Workers[J, R]):
         future = process.submit(job)
         self._attempts[future] = _Attempt(job, number, process)
         return future
+
+
+def _allow_files(wanted: int) -> None:
+    """Many systems let a program open 1,024 files, or 256, unless it asks for more."""
+    if resource is None:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))

@@ -6,12 +6,13 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from typing import Any
 
 import loky
 
-from bilevel_hpo.jobs._remote import Shipped, call, keep, use_one_thread
+from bilevel_hpo.jobs._remote import Shipped, call, keep_in_one_thread
 
 __all__ = ["Process"]
 
@@ -30,7 +31,7 @@ class Process:
         self._key = shipped.key
         self._executor = loky.ProcessPoolExecutor(1, initializer=_start, initargs=(parent,), env=_ONE_THREAD)
         with _interrupts_wait():
-            self._kept = self._executor.submit(keep, shipped)
+            self._kept = self._executor.submit(keep_in_one_thread, shipped)
 
     def submit(self, job: Any) -> Future[Any]:
         """Begin a job."""
@@ -49,7 +50,6 @@ class Process:
 def _start(parent: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the driver, which ends this process
     threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
-    use_one_thread()
 
 
 def _end_with_parent(parent: Connection) -> None:
@@ -64,6 +64,7 @@ def _interrupts_wait() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
+    resource_tracker.ensure_running()  # it unblocks SIGINT when it starts, so let it start before
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

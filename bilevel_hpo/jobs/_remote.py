@@ -1,6 +1,8 @@
 """What happens where a job runs: its function arrives as bytes, becomes a function once in each process, is called."""
 
 import hashlib
+import logging
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from platform import node
@@ -10,7 +12,7 @@ from typing import Any
 import cloudpickle
 import torch
 
-__all__ = ["Shipped", "call", "call_shipped", "keep", "ship", "use_one_thread"]
+__all__ = ["Shipped", "call", "call_shipped", "keep", "keep_in_one_thread", "ship"]
 
 _KEPT = 4  # functions in a process that serves several drivers, or one driver for long
 
@@ -28,7 +30,12 @@ class Shipped:
 
 def ship(function: Callable[[Any], Any]) -> Shipped:
     """The function with all that it refers to and that cannot be imported: closures, notebook cells, their data."""
-    pickled = cloudpickle.dumps(function)
+    try:
+        pickled = cloudpickle.dumps(function)
+    except Exception as error:
+        raise TypeError(
+            f"the function of the jobs cannot be pickled for other processes, with all that it refers to: {error}"
+        ) from error
     return Shipped(hashlib.sha256(pickled).hexdigest(), pickled)
 
 
@@ -42,6 +49,14 @@ def keep(shipped: Shipped) -> None:
             _functions[shipped.key] = function
 
 
+def keep_in_one_thread(shipped: Shipped) -> None:
+    """The same in a process that shares its machine with others of its kind; Optuna keeps its news to itself there."""
+    torch.set_num_threads(1)
+    keep(shipped)
+    if "optuna" in sys.modules:
+        sys.modules["optuna"].logging.set_verbosity(logging.WARNING)
+
+
 def call(key: str, job: Any) -> Any:
     """The result of a job of a function that is kept."""
     return _functions[key](job)
@@ -51,14 +66,6 @@ def call_shipped(shipped: Shipped, job: Any) -> Any:
     """The result of a job, wherever it is: the function comes along."""
     keep(shipped)
     return call(shipped.key, job)
-
-
-def use_one_thread() -> None:
-    """For a process that shares its machine with others of its kind; news of Optuna stay away too."""
-    torch.set_num_threads(1)
-    import optuna  # noqa: PLC0415  half a second, which the driver need not spend
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 def _unpickled(shipped: Shipped) -> Callable[[Any], Any]:

@@ -32,8 +32,12 @@ from bilevel_hpo.comparison import (
     tpe,
 )
 
-TRAIN, VALIDATION, SELECTION = 200, 200, 200
-FEATURES = [f"pixel {number}" for number in range(64)] + [f"product {number}" for number in range(2080)]
+TRAIN, VALIDATION, SELECTION, TEST = 200, 200, 200, 1197
+GROUPS = {
+    "pixels": [f"pixel {number}" for number in range(64)],
+    "products": [f"product {number}" for number in range(2080)],
+}
+FEATURES = GROUPS["pixels"] + GROUPS["products"]
 VALUES = (1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0)
 
 
@@ -57,8 +61,7 @@ def data(seed: int) -> Data:
     x = torch.cat([pixels / 16, pixels[:, first] * pixels[:, second] / 256], dim=1)[order]
     spread = x.std(0)
     x = (x - x.mean(0)) / (spread + 0.1 * spread.mean())
-    sizes = [TRAIN, VALIDATION, SELECTION, len(y) - TRAIN - VALIDATION - SELECTION]
-    return Data(x, y[order], *torch.arange(len(y)).split(sizes))
+    return Data(x, y[order], *torch.arange(len(y)).split([TRAIN, VALIDATION, SELECTION, TEST]))
 
 
 def network() -> nn.Linear:
@@ -68,7 +71,7 @@ def network() -> nn.Linear:
     return model
 
 
-def training(run: Run, epochs: int = 200) -> Scores:
+def training(run: Run, epochs: int = 20) -> Scores:
     """One training with the decays of `run`."""
     d, model = data(run.seed), network()
     rows = torch.cat([d.train, d.validation]) if run.method.endswith("+validation") else d.train
@@ -85,7 +88,7 @@ def training(run: Run, epochs: int = 200) -> Scores:
 
     optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9)
     learner = run.learner(model, optimizer, train_loss=train_loss, val_loss=val_loss)
-    run.fit(learner, [rows], [d.validation], epochs, score=lambda: loss(d.selection))
+    run.fit(learner, [rows] * 10, [d.validation], epochs, score=lambda: loss(d.selection))
     return Scores(selection=loss(d.selection), test=lambda: loss(d.test))
 
 
@@ -94,15 +97,13 @@ def main(out: Path, seeds: int = 5, workers: int | None = None, quick: bool = Fa
     decays = LossWeights(FEATURES, init=0.01, constraint=Positive()).double()
     methods = [Learned(outer_lr=0.1, outer_every=2, warm_up=0.1), Frozen(), Frozen(name="frozen+validation")]
     methods += [Constant(0.01), Constant(0.01, "start+validation")]
-    values, trials, log = (
-        (0.003, 0.01) if quick else VALUES,
-        3 if quick else 27,
-        {"low": 1e-4, "high": 1.0, "log": True},
-    )
-    groups = {"pixels": FEATURES[:64], "products": FEATURES[64:]}
-    methods += [best_constant(values), best_constant(values, "uniform+validation"), tpe(trials, **log, shared=True)]
-    methods += [tpe(trials, **log, groups=groups, name="tpe-2"), random(3 if quick else 9, **log)]
-    return compare(training, decays, methods, out=out, seeds=seeds, metric=Metric("log loss"), on=workers)
+    values, trials = (VALUES[3:5], 1) if quick else (VALUES, 19)
+    methods += [best_constant(values), best_constant(values, "uniform+validation")]
+    methods += [tpe(trials, 1e-4, 1.0, log=True, shared=True)]
+    methods += [tpe(trials, 1e-4, 1.0, "tpe-groups", log=True, groups=GROUPS)]
+    methods += [random(1 if quick else 9, 1e-4, 1.0, log=True)]
+    metric, share = Metric("log loss"), TEST / (TRAIN + VALIDATION)
+    return compare(training, decays, methods, out=out, seeds=seeds, metric=metric, test_share=share, on=workers)
 
 
 if __name__ == "__main__":

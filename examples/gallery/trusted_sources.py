@@ -48,7 +48,8 @@ TABLES = {
     "Wikidata": "WIKIDATA",
     "Joback (computed)": "JOBACK",
 }
-CURATED, VALIDATION, SELECTION, OF_EACH = 150, 150, 150, 400
+CURATED, VALIDATION, SELECTION, TEST, OF_EACH = 150, 150, 150, 1050, 400
+TEST_SHARE = TEST / (CURATED + VALIDATION + 5 * OF_EACH)
 
 
 class Table(NamedTuple):
@@ -150,10 +151,12 @@ def main(out: Path, seeds: int = 5, workers: int | None = None, quick: bool = Fa
     methods = [Learned(outer_lr=0.1, outer_every=2, warm_up=0.05), Frozen(), equal(weights)]
     shares = {"curated": [6.0] + [0.0] * 5, "tabulated": [1.2] * 5 + [0.0]}
     methods += [Constant(lambda_, name + more) for name, lambda_ in shares.items() for more in ("", "+validation")]
-    trials, groups = 3 if quick else 27, {"collected": list(TABLES)[1:5]}
-    methods += [Frozen(name="frozen+validation"), grid((0.0, 1.0) if quick else (0.0, 0.5, 1.0), groups=groups)]
-    methods += [tpe(trials), random(trials), tpe(3, name="tpe-3"), random(3, name="random-3")]
-    return compare(training, weights, methods, out=out, seeds=seeds, metric=Metric("RMSE"), on=workers)
+    values, trials = ((1.0,), 1) if quick else ((0.0, 0.5, 1.0), 19)
+    methods += [Frozen(name="frozen+validation"), grid(values, groups={"collected": list(TABLES)[1:5]})]
+    methods += [tpe(trials), random(trials), tpe(3, name="tpe-3")]
+    return compare(
+        training, weights, methods, out=out, seeds=seeds, metric=Metric("RMSE"), test_share=TEST_SHARE, on=workers
+    )
 
 
 if __name__ == "__main__":

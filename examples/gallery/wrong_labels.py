@@ -87,7 +87,8 @@ def main(out: Path, seeds: int = 5, workers: int | None = None, quick: bool = Fa
     methods = [Learned(outer_lr=0.1, outer_every=2, warm_up=0.1), Frozen(), Frozen(name="frozen+both")]
     methods += [Constant(1.0, "equal"), Constant(1.0, "clean"), Constant(1.0, "both")]
     methods += [tpe(1 if quick else 9), random(1 if quick else 9)]
-    return compare(training, weights, methods, out=out, seeds=seeds, metric=Metric("accuracy", True), on=workers)
+    metric, share = Metric("accuracy", higher_is_better=True), TEST / (EXAMPLES + CLEAN)
+    return compare(training, weights, methods, out=out, seeds=seeds, metric=metric, test_share=share, on=workers)
 
 
 def auc(weights: Sequence[float], seed: int) -> float:

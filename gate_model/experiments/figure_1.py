@@ -10,7 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bilevel_hpo import DivergedError
-from bilevel_hpo.comparison import Answer, Method, On, Progress, Trained, run_methods
+from bilevel_hpo.comparison import Answer, Method, Progress, Trained, run_methods
+from bilevel_hpo.jobs import On
 from bilevel_hpo.plots import LandscapeFacts, landscape
 from bilevel_hpo.run_folder import replacing, write_csv, write_json
 from gate_model.data.prepared import PreparedData

@@ -260,6 +260,9 @@ def test_a_grid_on_a_budget_has_no_point_twice(tmp_path: Path) -> None:
     compare(accurate, on_budget, [grid((0.0, 0.5, 1.0))], out=tmp_path, seeds=1, on=1, progress=False)
     found = method(results(tmp_path), "grid")
     assert found["training_runs"] == 19
+    shares = pd.read_csv(tmp_path / "trials.csv")[["a", "b", "c"]]
+    assert shares.sum(axis=1).tolist() == pytest.approx([1.0] * 19)
+    assert len(shares.round(6).drop_duplicates()) == 19
     assert found["lambda"]["per_seed"] == [pytest.approx([0.0, 1.0, 0.0])]
 
 

@@ -55,6 +55,12 @@ def test_a_run_is_read_by_method_and_seed(run: Path) -> None:
     assert found.methods == ("budget", "lambda=1")
     assert found.learned == ("budget",)
     assert [each.seed for each in found.results("lambda=1")] == [0, 1]
+    one = found.results("budget")[1]
+    assert (one.lambda_.shape, one.trajectory.shape, one.curve.shape) == ((1, 3, 3), (2, 3, 3), (1,))
+    np.testing.assert_allclose(one.trajectory[-1], one.lambda_[0], atol=1e-4)
+    assert one.val_rmse.mean() == pytest.approx(one.curve[-1])
+    recorded = json.loads((run / "results.json").read_text(encoding="utf-8"))["methods"][0]
+    assert (recorded["name"], [recorded["test"][task][1] for task in TASKS]) == ("budget", one.test_rmse.tolist())
     assert found.settings == Settings(epochs=1)
     table = read_csv(run.parent / "my.csv", smiles_column="structure")
     assert found.checked(table) is table
@@ -107,6 +113,19 @@ def test_what_is_no_finished_run_of_this_version_is_refused(tmp_path: Path) -> N
 
 def test_a_damaged_result_is_named(tmp_path: Path) -> None:
     folder = write_benchmark(tmp_path, [result("budget", 0, [0.1, 0.2, 0.3])])
-    write_json(folder / "jobs" / "budget-seed0.json", {"method": "budget", "rmse": 1})
-    with pytest.raises(RunError, match=r"budget-seed0\.json is no result"):
+    path = folder / "jobs" / "budget-seed0-0.json"
+    path.write_text(path.read_text().replace("0.2", "0.3"))
+    with pytest.raises(RunError, match=r"budget-seed0-0\.json is damaged: .*checksum"):
         BenchmarkRun(folder).results("budget")
+    write_json(path, {"method": "budget", "rmse": 1})
+    with pytest.raises(RunError, match=r"budget-seed0-0\.json is damaged"):
+        BenchmarkRun(folder).results("budget")
+
+
+def test_a_run_of_an_earlier_version_is_named(tmp_path: Path) -> None:
+    folder = write_benchmark(tmp_path, [result("budget", 0, [0.1, 0.2, 0.3])])
+    edited(folder, "results.json", methods=[{"name": "budget", "test_rmse": {}}], versions={"bilevel-hpo": "0.0.9"})
+    with pytest.raises(
+        RunError, match=r"by bilevel-hpo 0\.0\.9 in a format that is no longer read; .*: gate benchmark"
+    ):
+        BenchmarkRun(folder)

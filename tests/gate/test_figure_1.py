@@ -9,12 +9,16 @@ import pandas as pd
 import pytest
 import torch
 
+from bilevel_hpo import DivergedError
+from bilevel_hpo.comparison import run_methods
 from bilevel_hpo.run_folder import read_json
 from gate_model.data.prepared import PreparedData, prepare
 from gate_model.experiments import figure_1 as module
 from gate_model.experiments.figure_1 import figure_1
 from gate_model.experiments.figure_1_findings import findings, paragraph
-from gate_model.experiments.search import run_search
+from gate_model.experiments.compare import grid_of
+from gate_model.experiments.record import setting_of
+from gate_model.experiments.trainings import Trainings
 from gate_model.methods import LEARNED
 from gate_model.training import Settings, train
 
@@ -83,13 +87,15 @@ def test_a_run_is_resumed_and_looks_at_test_molecules_for_winners_only(
     datasets = {0: small_data, 1: prepare(small_data.table, seed=1)}
     seen: list[tuple[int, int]] = []
     for folder in (tmp_path / "whole", tmp_path / "stopped"):
-        figure_1(folder, datasets, SHORT, population=3, command="c", progress=lambda *counts: seen.append(counts))
+        figure_1(folder, datasets, SHORT, population=3, on=1, command="c", progress=lambda *counts: seen.append(counts))
     assert seen[-1] == (2 * (9 + 9 + 2), 40)
     for path in (tmp_path / "stopped").glob("*.csv"):
         path.unlink()
-    for path in (tmp_path / "stopped" / "jobs").glob("a-seed1.*"):
+    lost = [*(tmp_path / "stopped" / "jobs").glob("a-seed1*")]
+    assert {path.name for path in lost} >= {"a-seed1.journal", "a-seed1-8.json"}
+    for path in lost:
         path.unlink()
-    figure_1(tmp_path / "stopped", datasets, SHORT, population=3, command="c")
+    figure_1(tmp_path / "stopped", datasets, SHORT, population=3, on=1, command="c")
     points = pd.read_csv(tmp_path / "whole" / "points.csv")
     again = pd.read_csv(tmp_path / "stopped" / "points.csv")
     pd.testing.assert_frame_equal(points.drop(columns="seconds"), again.drop(columns="seconds"))
@@ -103,21 +109,26 @@ def test_a_run_is_resumed_and_looks_at_test_molecules_for_winners_only(
 
 
 def test_a_grid_in_populations_finds_what_one_by_one_finds(small_data: PreparedData, tmp_path: Path) -> None:
-    found = []
+    trainings, found = Trainings({0: small_data}, replace(SHORT, epochs=3)), []
     for population in (1, 3):
-        searched = run_search(
-            "grid",
-            small_data,
-            replace(SHORT, epochs=3),
-            seed=0,
-            storage=tmp_path / f"{population}.journal",
-            values=(0.0, 1.0),
-            trials=None,
-            population=population,
-        )
-        assert searched is not None
-        found.append(searched)
-    (alone, one), (together, three) = found
-    assert together.lambda_ == alone.lambda_
-    assert together.test_rmse == pytest.approx(alone.test_rmse)
-    pd.testing.assert_frame_equal(one.drop(columns="wall_s"), three.drop(columns="wall_s"), atol=1e-5)
+        grid = grid_of((0.0, 1.0), population=population)
+        setting = setting_of(tmp_path / f"{population}", small_data.abbreviations, {})
+        found.append(run_methods(trainings, [grid], [0], setting, together=trainings.together)["grid", 0])
+    alone, together = found
+    assert together.trained.lambda_ == alone.trained.lambda_
+    assert together.trained.test == pytest.approx(alone.trained.test)
+    assert [trial.params for trial in together.trials] == [trial.params for trial in alone.trials]
+    assert [t.selection for t in together.trials] == pytest.approx([t.selection for t in alone.trials], abs=1e-5)
+
+
+def test_a_training_that_diverges_ends_the_figure(
+    small_data: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "GRIDS", {"a": (0.2, 1.0)})
+    for population, message in (
+        (8, "grid diverged in epoch 1"),
+        (1, "budget, seed 0: the training diverged in epoch 1"),
+    ):
+        with pytest.raises(DivergedError, match=message):
+            wild = replace(SHORT, lr=1e30)
+            figure_1(tmp_path / f"{population}", {0: small_data}, wild, population=population, on=1, command="c")

@@ -1,7 +1,6 @@
 """The paper's tables, Figure 3 and Discussion, repeated: numbers worked by hand, bad input, and a whole small run."""
 
 import importlib.util
-import json
 from itertools import combinations
 from pathlib import Path
 
@@ -9,23 +8,26 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from finished_benchmark import TASKS, failed, result, write_benchmark
+from finished_benchmark import TASKS, failed, finish, result, write_benchmark
 from scipy import stats
 from typer.testing import CliRunner
 
-from bilevel_hpo.run_folder import RunError, write_json
+from bilevel_hpo.comparison import read_trained, run_methods
+from bilevel_hpo.run_folder import RunError
 from gate_model.cli import app
 from gate_model.data.prepared import PreparedData, prepare
 from gate_model.data.tasks import CATALOGUE
 from gate_model.experiments.analysis import check_folder
-from gate_model.experiments.leaderboard.jobs import job_file, read_result, run_job
-from gate_model.experiments.leaderboard.table import ENTRIES
+from gate_model.experiments.benchmark_run import BenchmarkRun
+from gate_model.experiments.leaderboard.table import entries_of, methods_of
+from gate_model.experiments.leaderboard.trainings import BenchmarkTrainings
 from gate_model.experiments.paper.compared import compared
 from gate_model.experiments.paper.discussion import discussion
 from gate_model.experiments.paper.figure_3 import figure_3
 from gate_model.experiments.paper.published import AVERAGE, IMPROVED, published
 from gate_model.experiments.paper.table_1 import table_1
 from gate_model.experiments.paper.table_2 import table_2
+from gate_model.experiments.record import setting_of
 from gate_model.training import Settings
 
 NEEDED = ("lambda=1-plain", "direct", "lambda=0-plain", "budget", "lambda=0")
@@ -246,16 +248,6 @@ def test_a_lambda_that_never_moved_has_no_shares(tmp_path: Path) -> None:
 # Bad input
 
 
-def test_files_from_before_the_way_of_lambda_was_kept_are_named(tmp_path: Path) -> None:
-    run = by_hand(tmp_path, "budget", "direct")
-    for file in (run / "jobs").iterdir():
-        old = json.loads(file.read_text())
-        del old["trajectory"]
-        write_json(file, old)
-    with pytest.raises(RunError, match=r"direct-seed0\.json has no λ after every epoch.*files of direct, budget in"):
-        discussion(run)
-
-
 def test_a_missing_method_is_named(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"lacks direct, lambda=0-plain, lambda=0; this adds it"):
         table_1(by_hand(tmp_path / "a", "lambda=1-plain", "budget"))
@@ -295,20 +287,20 @@ def test_commands_read_a_benchmark(small_data: PreparedData, tmp_path: Path, mon
     real = importlib.util.find_spec  # without kaleido there is no PNG, whatever is installed here
     monkeypatch.setattr("importlib.util.find_spec", lambda name, *of: None if name == "kaleido" else real(name, *of))
     settings = Settings(epochs=2, embedding_hidden=32, d=16, k=8, hidden=16)
-    run, results = tmp_path / "run", []
-    for seed, data in enumerate((small_data, prepare(small_data.table, seed=1))):
-        for method in (*NEEDED, "free"):
-            results.append(run_job(ENTRIES[method], data, settings, seed=seed, folder=run / "jobs"))
-            assert read_result(run / "jobs", method, seed) == results[-1]
-            path = np.array(results[-1].trajectory)
+    run, datasets, names = tmp_path / "run", {0: small_data, 1: prepare(small_data.table, seed=1)}, [*NEEDED, "free"]
+    methods = methods_of(entries_of(names), datasets)
+    run_methods(BenchmarkTrainings(datasets, settings), methods, [0, 1], setting_of(run, ("DS", "HV", "BP"), {}))
+    finish(run, names, ("DS", "HV", "BP"), epochs=2)
+    for method in names:
+        for found in BenchmarkRun(run).results(method):
+            path = found.trajectory
             if method.startswith("lambda"):
                 assert len(path) == 0, "nothing is learned"
             else:
                 assert path.shape == (3, 3, 3)
                 off = ~np.eye(3, dtype=bool)
                 assert path[0][off] == pytest.approx(0.25 if method == "budget" else 1), "a fifth of the budget, or 1"
-                assert path[2] == pytest.approx(np.array(results[-1].lambda_), abs=1e-4)
-    write_benchmark(run, results, ("DS", "HV", "BP"))
+                assert path[2] == pytest.approx(found.lambda_[0], abs=1e-4)
     files = {
         "table-1": ["table_1.csv"],
         "table-2": ["table_2.csv", "improvements.csv"],
@@ -328,6 +320,6 @@ def test_commands_read_a_benchmark(small_data: PreparedData, tmp_path: Path, mon
         assert " ".join(told.split())[:200] in " ".join(done.stderr.split())
         assert all(len(pd.read_csv(out / table)) for table in tables)
     tested = pd.read_csv(tmp_path / "table-1" / "table_1.csv").set_index("task")
-    stored = [json.loads(job_file(run / "jobs", "budget", seed).read_text())["test_rmse"] for seed in (0, 1)]
+    stored = [list(read_trained(run / "jobs", "budget", seed).test.values()) for seed in (0, 1)]
     assert tested["budget"].tolist() == pytest.approx(np.mean(stored, axis=0))
     assert len(TASKS) == len(tested)

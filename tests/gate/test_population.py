@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from bilevel_hpo import DivergedError
 from gate_model.data.batches import LabelledMolecules
 from gate_model.data.prepared import PreparedData, prepare
 from gate_model.data.table import PropertyTable
@@ -86,5 +87,5 @@ def test_what_a_population_cannot_do_is_refused(small_data: PreparedData) -> Non
         train_population(small_data, [], SHORT, seed=0)
     with pytest.raises(ValueError, match="'bfloat16': a population trains in float32"):
         train_population(small_data, METHODS, replace(SHORT, precision="bfloat16"), seed=0)
-    with pytest.raises(ValueError, match=r"lambda=0 diverged in epoch \d+ .*lr=1e\+30"):
+    with pytest.raises(DivergedError, match=r"lambda=0 diverged in epoch \d+ .*lr=1e\+30"):
         train_population(small_data, METHODS, replace(SHORT, lr=1e30), seed=0)

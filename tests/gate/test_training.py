@@ -1,20 +1,24 @@
 import gc
 import math
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from bilevel_hpo import Direct, OneStep
+from bilevel_hpo import Direct, DivergedError, OneStep, TransferRatios
+from bilevel_hpo.comparison import Answer, Progress, Searched, run_methods
 from bilevel_hpo.run_folder import RunError
 from gate_model import mapping
 from gate_model.checkpoints import Checkpoints
 from gate_model.data.prepared import PreparedData
-from gate_model.experiments.search import check_size, run_search, shared_values, too_many
+from gate_model.experiments.compare import check_size, grid_of, shared_values, too_many, tpe_of
+from gate_model.experiments.record import setting_of
+from gate_model.experiments.trainings import Trainings
 from gate_model.live import describe
-from gate_model.methods import LEARNED, SHARED, Constant, Method, pairs, relative, symmetric_matrix
+from gate_model.methods import LEARNED, SHARED, Constant, Method, pairs, relative
 from gate_model.schedules import scheduler
 from gate_model.training import EpochReport, Settings, Trained, predict, resolve_device, rmse, train
 
@@ -102,7 +106,7 @@ def test_early_stopping_keeps_the_best_model_and_its_lambda(small_data: Prepared
     settings = Settings(epochs=40, lr=0.02, patience=3)
     method = replace(LEARNED["budget"], warm_up=0.0)
     stopped = train(small_data, method, settings, seed=0)
-    scores = [row["val_rmse"] for row in stopped.history]
+    scores = [row["selection"] for row in stopped.history]
     best = int(np.argmin(scores))
     assert stopped.epoch == best + 1
     assert len(scores) == best + 1 + 3 < 40
@@ -112,14 +116,14 @@ def test_early_stopping_keeps_the_best_model_and_its_lambda(small_data: Prepared
     assert torch.equal(stopped.ratios, stopped.trajectory[best + 1])
     assert not torch.equal(stopped.ratios, stopped.trajectory[-1])
     whole = train(small_data, method, replace(settings, patience=None, epochs=40), seed=0)
-    assert [row["val_rmse"] for row in whole.history][: len(scores)] == scores, "stopping changes nothing before"
+    assert [row["selection"] for row in whole.history][: len(scores)] == scores, "stopping changes nothing before"
     assert whole.epoch == 40
     with pytest.raises(ValueError, match="patience=0"):
         train(small_data, method, replace(settings, patience=0), seed=0)
 
 
 def test_a_training_that_diverges_says_so(small_data: PreparedData) -> None:
-    with pytest.raises(ValueError, match=r"diverged in epoch \d+ .*lr=1e\+30"):
+    with pytest.raises(DivergedError, match=r"diverged in epoch \d+ .*lr=1e\+30"):
         train(small_data, Constant("lambda=1", "", 1.0), replace(SHORT, lr=1e30), seed=0)
 
 
@@ -233,7 +237,7 @@ def test_reports_tell_lambda_and_learning_rate(small_data: PreparedData) -> None
     assert (reports[-1].lambda_min, reports[-1].lambda_max) == (float(last.min()), float(last.max()))
     assert reports[-1].lambda_small == 0
     assert reports[0].lr > reports[1].lr > reports[3].lr == pytest.approx(0, abs=1e-12)
-    assert describe(replace(reports[-1], val_rmse=0.25, lambda_small=0.5, lr=0.001)).startswith("RMSE 0.250 · λ ")
+    assert describe(replace(reports[-1], selection=0.25, lambda_small=0.5, lr=0.001)).startswith("RMSE 0.250 · λ ")
     assert describe(replace(reports[-1], lambda_small=0.5, lr=0.001)).endswith("50% below 0.1) · lr 1.0e-03")
     zero: list[EpochReport] = []
     train(small_data, Constant("lambda=0", "", 0.0), Settings(epochs=1), seed=0, progress=zero.append)
@@ -255,32 +259,43 @@ def test_training_learns(small_data: PreparedData) -> None:
     assert rmse(predict(trained.model, x), labels).mean() < 0.8, "predicting the mean has RMSE of about 1"
 
 
+def searched(data: PreparedData, folder: Path, method: Searched, progress: Progress = lambda *_: None) -> Answer:
+    """The answer of a search with seed 0 and trainings of one epoch; its studies and winners are kept in `folder`."""
+    trainings, setting = Trainings({0: data}, Settings(epochs=1)), setting_of(folder, data.abbreviations, {})
+    return run_methods(trainings, [method], [0], setting, progress=progress)[method.name, 0]
+
+
 def test_grid_resumes_from_its_journal_and_chooses_the_winner_on_selection(
     small_data: PreparedData, tmp_path: Path
 ) -> None:
-    def kill(done: int) -> None:
+    counts: list[tuple[int, int]] = []
+
+    def kill(done: int, total: int) -> None:
         if done == 3:
             raise KilledError
 
-    settings = Settings(epochs=1)
-    arguments = {"seed": 0, "values": (0.0, 1.0), "trials": 8}
-    found, whole = run_search("grid", small_data, settings, storage=tmp_path / "a", **arguments)
+    grid = grid_of((0.0, 1.0))
+    whole = searched(small_data, tmp_path / "a", grid)
     with pytest.raises(KilledError):
-        run_search("grid", small_data, settings, storage=tmp_path / "b", after_trial=kill, **arguments)
-    again, resumed = run_search("grid", small_data, settings, storage=tmp_path / "b", **arguments)
-    columns = [*pairs(TASKS), "val_rmse"]
-    assert whole[columns].equals(resumed[columns])
-    assert len(whole) == 8
-    assert found.test_rmse == again.test_rmse
-    assert found.training_runs == 8
-    best = whole.loc[whole["val_rmse"].idxmin()]
-    assert found.lambda_[0][1] == best["DS|HV"]
-    assert np.mean(found.val_rmse) == pytest.approx(best["val_rmse"], abs=0)
+        searched(small_data, tmp_path / "b", grid, kill)
+    resumed = searched(small_data, tmp_path / "b", grid, lambda *both: counts.append(both))
+    assert counts[-1] == (9, 9)
+    assert len(counts) == 1 + 1 + 6, "none, the three that are there, and one after each of the others"
+    assert [trial.params for trial in whole.trials] == [
+        dict(zip(pairs(TASKS), point, strict=True)) for point in product((0.0, 1.0), repeat=3)
+    ]
+    assert [(t.params, t.selection) for t in whole.trials] == [(t.params, t.selection) for t in resumed.trials]
+    assert whole.trained.test == resumed.trained.test
+    assert (whole.training_runs, whole.epochs) == (8, 8)
+    best = min(whole.trials, key=lambda trial: trial.selection)
+    assert whole.trained.lambda_[1] == whole.trained.lambda_[3] == best.params["DS|HV"]
+    assert np.mean(list(whole.trained.selection.values())) == pytest.approx(best.selection, abs=0)
 
 
 def test_symmetric_matrix_and_relative_units() -> None:
-    matrix = symmetric_matrix(TASKS, {"DS|HV": 0.2, "DS|BP": 0.6, "HV|BP": 1.0})
-    assert matrix == ((1.0, 0.2, 0.6), (0.2, 1.0, 1.0), (0.6, 1.0, 1.0))
+    space = grid_of((0.0, 1.0)).axes.space(TransferRatios(TASKS))
+    matrix = space.tensor({"DS|HV": 0.2, "DS|BP": 0.6, "HV|BP": 1.0})
+    torch.testing.assert_close(matrix, torch.tensor([[1.0, 0.2, 0.6], [0.2, 1.0, 1.0], [0.6, 1.0, 1.0]]))
     weights = torch.tensor([[0.8, 0.1, 0.1], [0.2, 0.5, 0.3], [0.05, 0.05, 0.9]])
     expected = torch.tensor([[1.0, 0.25, 0.25], [0.8, 1.0, 1.2], [1 / 9, 1 / 9, 1.0]])
     torch.testing.assert_close(relative(weights), expected)
@@ -297,20 +312,15 @@ def test_many_tasks_are_searched_with_one_lambda_for_all_pairs(small_data: Prepa
     assert too_many([f"t{i}" for i in range(40)], (0.2, 0.6, 1.0))
     assert shared_values((0.2, 0.6, 1.0)) == (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
     assert shared_values(range(8)) == tuple(range(8))
-    found, trials = run_search(
-        "grid",
-        small_data,
-        Settings(epochs=1),
-        seed=0,
-        storage=tmp_path / "journal",
-        values=(0.0, 0.5),
-        trials=2,
-        shared=True,
-    )
-    assert list(trials[SHARED]) == [0.0, 0.5]
-    best = trials[SHARED][trials["val_rmse"].idxmin()]
-    assert found.lambda_ == [[1.0 if t == s else best for s in range(3)] for t in range(3)]
-    assert found.title == "grid search over one λ for all pairs"
+    grid, tpe = grid_of((0.0, 0.5), shared=True), tpe_of((0.0, 0.5), 2, shared=True)
+    assert grid.title == "grid search over one λ for all pairs"
+    for method in (grid, tpe):
+        found = searched(small_data, tmp_path, method)
+        tried = [trial.params[SHARED] for trial in found.trials]
+        assert tried == [0.0, 0.5] if method is grid else all(0 < value < 0.5 for value in tried)
+        best = min(found.trials, key=lambda trial: trial.selection).params[SHARED]
+        expected = [1.0 if t == s else best for t in range(3) for s in range(3)]
+        assert found.trained.lambda_ == pytest.approx(expected, rel=1e-6)
 
 
 def test_unknown_device_is_named() -> None:

@@ -249,7 +249,7 @@ def test_with_all_weights_one_the_training_is_that_of_constant_lambda(small_data
         for (name, x), y in zip(constant.model.state_dict().items(), ones.model.state_dict().values(), strict=True):
             assert torch.equal(x, y), name
         for row, other in zip(constant.history, ones.history, strict=True):
-            assert row["val_rmse"] == other["val_rmse"]
+            assert row["selection"] == other["selection"]
             assert row["train_loss"] == other["train_loss"]
 
 

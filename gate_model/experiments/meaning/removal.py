@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bilevel_hpo import DivergedError
-from bilevel_hpo.comparison import Answer, Bundle, Job, On, Progress, Setting, Trained, run_methods
+from bilevel_hpo.comparison import Answer, Bundle, Job, Progress, Setting, Trained, run_methods
+from bilevel_hpo.jobs import On
 from gate_model.data.prepared import PreparedData
 from gate_model.experiments.record import setting_of
 from gate_model.experiments.trainings import Trainings
