@@ -1,4 +1,4 @@
-"""The leaderboard: statistics against hand-worked numbers, choices, rows, and jobs that go on where they stopped."""
+"""The leaderboard: rows against hand-worked numbers, choices, methods, and jobs that go on where they stopped."""
 
 import json
 import sys
@@ -14,22 +14,24 @@ from numpy.typing import NDArray
 from typer.testing import CliRunner
 from typer.testing import Result as CliResult
 
+from bilevel_hpo import TransferRatios, comparison
+from bilevel_hpo.comparison import Run, Trained, read_trained, run_methods
+from bilevel_hpo.run_folder import RunError
 from gate_model.cli import app
 from gate_model.data.prepared import PreparedData, prepare
 from gate_model.data.random_split import fewer, random_split
 from gate_model.data.table import DataError
-from gate_model.experiments.leaderboard import _gate, _outside, jobs
+from gate_model.experiments.leaderboard import _gate, _outside
 from gate_model.experiments.leaderboard._answer import Answer, Assignment
 from gate_model.experiments.leaderboard._gate import GateTraining, SingleTasks, only_task
 from gate_model.experiments.leaderboard._learners import IMPLICIT
 from gate_model.experiments.leaderboard._outside import Chemprop, Trees
-from gate_model.experiments.leaderboard._search import TpeSearch, by_labels, of_groups
 from gate_model.experiments.leaderboard.board import rows_of, write_board
-from gate_model.experiments.leaderboard.jobs import Result, job_file, run_job
-from gate_model.experiments.leaderboard.paired import paired
-from gate_model.experiments.leaderboard.table import ENTRIES, UNIFORM, UNIFORM_VALUES, entries_of
+from gate_model.experiments.leaderboard.by_labels import ByLabels, by_labels, tpe_by_labels
+from gate_model.experiments.leaderboard.table import ENTRIES, TPE, UNIFORM, UNIFORM_VALUES, entries_of, methods_of
+from gate_model.experiments.leaderboard.trainings import BenchmarkTrainings
+from gate_model.experiments.record import setting_of
 from gate_model.methods import Constant
-from gate_model.signed_rank import rank_biserial
 from gate_model.training import Settings, predict, rmse, train
 
 SHORT = Settings(epochs=2)
@@ -41,59 +43,43 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def assignment(data: PreparedData, folder: Path, settings: Settings = SHORT) -> Assignment:
-    return Assignment(data, settings, 0, folder)
+def assignment(data: PreparedData, settings: Settings = SHORT) -> Assignment:
+    return Assignment(data, settings, 0)
 
 
-def result(method: str, seed: int, test: list[float], val: list[float], seconds: float = 1.0) -> Result:
-    return Result(method, seed, test, [10 * v for v in test], val, seconds, seconds, 1, [], [])
+def answer(test: list[float], val: list[float], seconds: float = 1.0) -> comparison.Answer:
+    tasks = ["A", "B"]
+    scores = (dict(zip(tasks, values, strict=True)) for values in (val, test))
+    trained = Trained(*scores, seconds=seconds, extra={"test_units": [10 * value for value in test]})
+    return comparison.Answer(trained, 1, seconds, seconds, 0)
 
 
-# Statistics
-
-
-def test_paired_comparison_by_hand() -> None:
-    """Five tasks, one seed: the method is better on four; the signed ranks of log ratios are −5 −4 −3 −2 +1."""
-    reference = np.ones((1, 5))
-    method = np.exp(np.array([[-0.5, -0.4, -0.3, -0.2, 0.1]]))
-    found = paired(method, reference)
-    assert (found.wins, found.tasks) == (4, 5)
-    assert found.effect == pytest.approx(13 / 15)
-    # Of the 32 sign patterns those with a sum of positive ranks of at most 1 are 2; two-sided 4/32.
-    assert found.p_tasks == pytest.approx(4 / 32)
-    assert found.ratio == pytest.approx(method.mean())
-    assert found.ratio_std == 0
-
-
-def test_seeds_are_averaged_before_tasks_are_tested() -> None:
-    reference = np.array([[1.0, 1.0, 2.0], [1.0, 2.0, 2.0]])
-    method = np.array([[0.5, 1.2, 2.0], [0.9, 1.0, 3.0]])
-    found = paired(method, reference)
-    ratios = np.array([[0.5, 1.2, 1.0], [0.9, 0.5, 1.5]])
-    assert found.ratio == pytest.approx(ratios.mean())
-    assert found.ratio_std == pytest.approx(np.std([0.9, 2.9 / 3], ddof=1))
-    assert found.geometric == pytest.approx(np.prod(ratios) ** (1 / 6))
-    assert found.wins == 2
-    assert (found.wins_pairs, found.pairs) == (3, 6)
-    assert found.effect == pytest.approx(rank_biserial(np.log(ratios).mean(0)))
-    same = paired(reference, reference)
-    assert (same.p_tasks, same.p_pairs, same.effect, same.ratio) == (1.0, 1.0, 0.0, 1.0)
-    with pytest.raises(ValueError, match="shape"):
-        paired(method[:1], reference)
+def done(
+    names: list[str], datasets: dict[int, PreparedData], folder: Path, settings: Settings = SHORT
+) -> comparison.Answers:
+    """The answers of these methods, trained in this process; their files are in `folder/jobs`."""
+    setting = setting_of(folder, next(iter(datasets.values())).abbreviations, {})
+    methods = methods_of(entries_of(names), datasets)
+    return run_methods(BenchmarkTrainings(datasets, settings), methods, list(datasets), setting)
 
 
 # Rows
 
 
-def test_the_best_uniform_lambda_is_chosen_on_selection_and_pays_for_all() -> None:
+def test_the_best_uniform_lambda_is_chosen_on_selection_and_pays_for_all(tmp_path: Path) -> None:
     """Seed 0: λ = 0.1 is best on selection, seed 1: λ = 1; the test RMSE would choose otherwise."""
-    results = []
-    for place, value in enumerate(UNIFORM_VALUES):
-        best = {0: 0.1, 1: 1.0}
-        for seed in (0, 1):
-            val = 0.2 if value == best[seed] else 0.3
-            results.append(result(f"lambda={value:g}", seed, [place + 1.0, place + 2.0], [val, val], seconds=2.0))
-    (row,) = rows_of(results, [UNIFORM])
+    best = {0: 0.1, 1: 1.0}
+
+    def training(run: Run) -> Trained:
+        value = float(run.method.removeprefix("lambda="))
+        place = UNIFORM_VALUES.index(value)
+        val = 0.2 if value == best[run.seed] else 0.3
+        if (value, run.seed) == (0.02, 1):
+            return Trained({}, seconds=2.0, failure="the training diverged in epoch 2")
+        return answer([place + 1.0, place + 2.0], [val, val], seconds=2.0).trained
+
+    methods, setting = methods_of(entries_of([UNIFORM]), {}), setting_of(tmp_path, ["A", "B"], {})
+    (row,) = rows_of([UNIFORM], run_methods(training, methods, [0, 1], setting))
     assert row.test.tolist() == [[4.0, 5.0], [8.0, 9.0]]
     assert row.training_runs == len(UNIFORM_VALUES) == 8
     assert row.seconds == 16.0
@@ -101,16 +87,15 @@ def test_the_best_uniform_lambda_is_chosen_on_selection_and_pays_for_all() -> No
 
 
 def test_a_diverged_training_is_shown_and_in_no_number(tmp_path: Path) -> None:
-    broken = Result("direct", 1, [], [], [], 0.0, 0.0, 1, [], [], "the training diverged in epoch 2")
-    results = [
-        result("budget", 0, [0.2, 0.4], [0.2, 0.2]),
-        result("budget", 1, [0.4, 0.4], [0.2, 0.2]),
-        result("lambda=1", 0, [0.4, 0.8], [0.2, 0.2]),
-        result("lambda=1", 1, [0.4, 0.2], [0.2, 0.2]),
-        result("direct", 0, [0.1, 0.2], [0.2, 0.2], seconds=5.0),
-        broken,
-    ]
-    rows = rows_of(results, ["budget", "direct", "lambda=1"])
+    answers = {
+        ("budget", 0): answer([0.2, 0.4], [0.2, 0.2]),
+        ("budget", 1): answer([0.4, 0.4], [0.2, 0.2]),
+        ("lambda=1", 0): answer([0.4, 0.8], [0.2, 0.2]),
+        ("lambda=1", 1): answer([0.4, 0.2], [0.2, 0.2]),
+        ("direct", 0): answer([0.1, 0.2], [0.2, 0.2], seconds=5.0),
+        ("direct", 1): comparison.Answer(Trained({}, failure="the training diverged in epoch 2"), 1, 0.0, 0.0, 0),
+    }
+    rows = rows_of(["budget", "direct", "lambda=1"], answers)
     assert [row.method for row in rows] == ["direct", "budget", "lambda=1"]
     facts = {"tasks": ["A", "B"], "units": {"A": "K", "B": "Pa"}, "molecules": 9}
     write_board(tmp_path, rows, facts | {"split": "scaffold", "fraction": 0.5, "epochs": 3})
@@ -128,12 +113,14 @@ def test_a_diverged_training_is_shown_and_in_no_number(tmp_path: Path) -> None:
     page = (tmp_path / "leaderboard.md").read_text()
     assert "| `budget`: learned: one step on a budget | 0.3500 ± 0.0707 | 1.000, 2/2" in page
     assert "`direct`: seed 1: the training diverged in epoch 2" in page
-    assert {"kind", "tasks", "methods", "versions"} <= json.loads((tmp_path / "results.json").read_text()).keys()
 
 
 def test_rows_name_the_methods_that_are_run() -> None:
     assert [entry.name for entry in entries_of(["lambda=0", "budget"])] == ["budget", "lambda=0"]
-    assert {entry.name for entry in entries_of([UNIFORM])} == {f"lambda={value:g}" for value in UNIFORM_VALUES}
+    assert {entry.name for entry in entries_of([UNIFORM])} == {
+        UNIFORM,
+        *(f"lambda={value:g}" for value in UNIFORM_VALUES),
+    }
     with pytest.raises(ValueError, match="no method is called nonsense"):
         entries_of(["nonsense"])
     with pytest.raises(ValueError, match="chemprop-timed trains as long as lambda=1 did"):
@@ -203,7 +190,7 @@ def test_one_task_alone_has_its_own_molecules_and_the_same_split(small_data: Pre
 
 
 def test_single_tasks_take_as_many_steps_as_all_together(
-    small_data: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_data: PreparedData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """280 train molecules make 7 batches, 130 make 4: four epochs of these are two of those and two steps more."""
     labels = small_data.labels.copy()
@@ -216,7 +203,7 @@ def test_single_tasks_take_as_many_steps_as_all_together(
         lambda data, method, settings, seed: epochs.append(settings) or real(data, method, settings, seed=seed),
     )
     settings = replace(SHORT, batch_size=40)
-    answer = SingleTasks()(assignment(data, tmp_path, settings))
+    answer = SingleTasks()(assignment(data, settings))
     assert len(data.split.train) == 280
     assert [one.epochs for one in epochs] == [2, 4, 2]
     assert answer.training_runs == 3
@@ -230,14 +217,19 @@ def test_tpe_groups_targets_by_their_labels(small_data: PreparedData, tmp_path: 
     train_rows = small_data.split.train
     labels[train_rows[:100], 0], labels[train_rows[:50], 2] = np.nan, np.nan
     assert by_labels(replace(small_data, labels=labels)) == [0, 2, 1]
-    assert of_groups([0, 2], [0.1, 0.2, 0.3]) == ((0.1, 0.1), (0.3, 0.3))
-    first = TpeSearch(trials=3)(assignment(small_data, tmp_path))
-    again = TpeSearch(trials=3)(assignment(small_data, tmp_path))  # from the journal: only the winner is trained
-    rows = small_data.split.selection
-    assert np.array_equal(first.predict(rows), again.predict(rows))
-    assert first.training_runs == 4
-    assert first.lambda_ is not None
-    assert first.lambda_.diagonal().tolist() == [1, 1, 1]
+    space = ByLabels({3: (0, 2, 1)}).space(TransferRatios(TASKS), seed=3)
+    rows = torch.tensor([[1, 0.1, 0.1], [0.3, 1, 0.3], [0.2, 0.2, 1]])
+    torch.testing.assert_close(space.tensor({"few": 0.1, "some": 0.2, "many": 0.3}), rows)
+    search, setting = tpe_by_labels(TPE, "", 3, {0: small_data}), setting_of(tmp_path, TASKS, {})
+    found = run_methods(BenchmarkTrainings({0: small_data}, SHORT), [search], [0], setting)[TPE, 0]
+    assert (found.training_runs, found.epochs) == (3, 6)
+    best = min(found.trials, key=lambda trial: trial.selection)
+    chosen = ByLabels({0: tuple(by_labels(small_data))}).space(TransferRatios(TASKS)).tensor(best.params)
+    assert found.trained.lambda_ == pytest.approx(chosen.flatten().tolist(), abs=1e-5)
+    assert np.mean(list(found.trained.selection.values())) == best.selection
+    alone = train(small_data, Constant("", "", tuple(map(tuple, chosen.tolist()))), SHORT, seed=0)
+    x, labels = small_data.some(small_data.split.test)
+    assert list(found.trained.test.values()) == rmse(predict(alone.model, x), labels).tolist()
 
 
 class Mean:
@@ -255,11 +247,11 @@ class Mean:
         return self.mean + 0 * x[:, 0]
 
 
-def test_trees_see_train_and_validation_molecules_with_a_label(small_data: PreparedData, tmp_path: Path) -> None:
+def test_trees_see_train_and_validation_molecules_with_a_label(small_data: PreparedData) -> None:
     labels = small_data.labels.copy()
     labels[::2, 0] = np.nan
     data = replace(small_data, labels=labels)
-    answer = Trees(Mean)(assignment(data, tmp_path))
+    answer = Trees(Mean)(assignment(data))
     seen = np.concatenate([data.split.train, data.split.validation])
     expected = np.tile(np.nanmean(labels[seen], axis=0), (5, 1))
     np.testing.assert_allclose(answer.predict(data.split.test[:5]), expected)
@@ -288,7 +280,7 @@ def test_chemprop_is_asked_in_another_process(
     monkeypatch.setattr(_outside, "__file__", str(tmp_path / "x.py"))
     labels = small_data.labels.copy()
     labels[0, 0] = np.nan
-    asked = replace(assignment(replace(small_data, labels=labels), tmp_path), python=Path(sys.executable), seconds=3.0)
+    asked = replace(assignment(replace(small_data, labels=labels)), python=Path(sys.executable), seconds=3.0)
     answer = Chemprop()(asked)
     rows = small_data.split.test[[2, 0]]
     assert answer.predict(rows).tolist() == [[r, r + 0.5, -r] for r in rows]
@@ -300,10 +292,10 @@ def test_chemprop_is_asked_in_another_process(
 
 
 @pytest.mark.parametrize("name", ["free", "auto-lambda", "lambda=1-sum", *IMPLICIT])
-def test_learners_learn_and_a_seed_gives_the_same_bits(small_data: PreparedData, tmp_path: Path, name: str) -> None:
+def test_learners_learn_and_a_seed_gives_the_same_bits(small_data: PreparedData, name: str) -> None:
     run = ENTRIES[name].run
     assert isinstance(run, GateTraining)
-    one, other = (run(assignment(small_data, tmp_path, SHORT)) for _ in range(2))
+    one, other = (run(assignment(small_data)) for _ in range(2))
     rows = small_data.split.selection
     assert np.array_equal(one.predict(rows), other.predict(rows))
     assert one.lambda_ is not None
@@ -312,8 +304,10 @@ def test_learners_learn_and_a_seed_gives_the_same_bits(small_data: PreparedData,
     assert (off.std() > 0) == (name != "lambda=1-sum")
 
 
-def test_the_literal_sum_is_lambda_times_the_number_of_sources(small_data: PreparedData, tmp_path: Path) -> None:
-    literal = ENTRIES["lambda=1-sum"].run(assignment(small_data, tmp_path))
+def test_the_literal_sum_is_lambda_times_the_number_of_sources(small_data: PreparedData) -> None:
+    run = ENTRIES["lambda=1-sum"].run
+    assert run is not None
+    literal = run(assignment(small_data))
     twice = train(small_data, Constant("", "", 2.0), replace(SHORT, relative_losses=False), seed=0)
     x, labels = small_data.some(small_data.split.selection)
     found = rmse(literal.predict(small_data.split.selection), labels)
@@ -333,24 +327,42 @@ def test_a_job_looks_at_the_test_molecules_once_after_all_choices(
             asked.append(rows.tolist())
             return np.zeros((len(rows), 3))
 
-        return Answer(of, seconds=4.0, curve=[0.5])
+        return Answer(of, seconds=4.0, curve=[{"epoch": 1, "selection": 0.5}])
 
-    entry = replace(ENTRIES["budget"], run=run)
-    found = run_job(entry, small_data, SHORT, seed=5, folder=tmp_path)
+    monkeypatch.setitem(ENTRIES, "budget", replace(ENTRIES["budget"], run=run))
+    found = done(["budget"], {5: small_data}, tmp_path)["budget", 5].trained
     assert asked.count(small_data.split.test.tolist()) == 1
     assert len(asked) == 2
-    assert found == jobs.read_result(tmp_path, "budget", 5)
-    np.testing.assert_allclose(found.test_rmse, np.sqrt((small_data.labels[small_data.split.test] ** 2).mean(0)))
-    np.testing.assert_allclose(found.test_rmse_units, found.test_rmse * small_data.standardizer.std)
+    assert found == read_trained(tmp_path / "jobs", "budget", 5)
+    assert (found.seconds, found.epochs) == (4.0, 1)
+    test = np.array(list(found.test.values()))
+    np.testing.assert_allclose(test, np.sqrt((small_data.labels[small_data.split.test] ** 2).mean(0)))
+    np.testing.assert_allclose(found.extra["test_units"], test * small_data.standardizer.std)
+
+
+def test_a_time_limit_is_the_seconds_of_the_other_method_with_the_same_seed(
+    small_data: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: list[float | None] = []
+
+    def timed(given: Assignment) -> Answer:
+        limits.append(given.seconds)
+        return Answer(lambda rows: np.zeros((len(rows), 3)), seconds=10.0 + given.seed)
+
+    for name in ("lambda=1", "chemprop-timed"):
+        monkeypatch.setitem(ENTRIES, name, replace(ENTRIES[name], run=timed))
+    done(["lambda=1", "chemprop-timed"], {0: small_data, 1: small_data}, tmp_path)
+    assert limits == [None, 10.0, None, 11.0], "seed by seed"
 
 
 def test_a_job_that_diverges_is_a_result_and_a_mistake_is_not(small_data: PreparedData, tmp_path: Path) -> None:
-    found = run_job(ENTRIES["lambda=1"], small_data, replace(SHORT, lr=1e30), seed=0, folder=tmp_path)
+    found = done(["lambda=1"], {0: small_data}, tmp_path, replace(SHORT, lr=1e30))["lambda=1", 0].trained
     assert "diverged in epoch" in found.failure
-    assert found == jobs.read_result(tmp_path, "lambda=1", 0)
+    assert found == read_trained(tmp_path / "jobs", "lambda=1", 0)
     with pytest.raises(ValueError, match="precision"):
-        run_job(ENTRIES["dwa"], small_data, replace(SHORT, precision="bfloat16"), seed=0, folder=tmp_path)
-    assert not job_file(tmp_path, "dwa", 0).exists()
+        done(["dwa"], {0: small_data}, tmp_path, replace(SHORT, precision="bfloat16"))
+    with pytest.raises(RunError, match=r"dwa-seed0-0\.json is missing"):
+        read_trained(tmp_path / "jobs", "dwa", 0)
 
 
 def test_the_command_goes_on_with_the_jobs_that_are_missing_and_writes_the_table(
@@ -361,25 +373,30 @@ def test_the_command_goes_on_with_the_jobs_that_are_missing_and_writes_the_table
     def gate(*options: object) -> CliResult:
         return CliRunner().invoke(app, ["benchmark", "--data", str(tmp_path / "my.csv"), *map(str, options)])
 
-    def numbers(path: Path) -> dict[str, object]:
-        content: dict[str, object] = json.loads(path.read_text())
-        return {key: value for key, value in content.items() if not key.endswith("seconds")}
+    def numbers() -> Trained:
+        found = read_trained(out / "jobs", "uncertainty", 0)
+        return replace(found, seconds=0, cpu_seconds=0, curve=[row | {"seconds": 0} for row in found.curve])
 
     monkeypatch.setitem(sys.modules, "lightgbm", None)
     out = tmp_path / "out"
     common = ("--out", out, "--epochs", 1, "--workers", 1, "--split", "random", "--fraction", 0.5)
     assert gate(*common, "--seeds", 1, "--methods", "lambda=0,uncertainty").exception is None
-    kept, lost = job_file(out / "jobs", "lambda=0", 0), job_file(out / "jobs", "uncertainty", 0)
-    written, before = kept.stat().st_mtime_ns, numbers(lost)
+    kept, lost = (out / "jobs" / f"{name}-seed0-0.json" for name in ("lambda=0", "uncertainty"))
+    written, before = kept.stat().st_mtime_ns, numbers()
     lost.unlink()
     assert gate(*common, "--seeds", 2, "--methods", "uncertainty,lambda=0,lambda=1", "--resume").exception is None
     assert kept.stat().st_mtime_ns == written
-    assert numbers(lost) == before, "the same training in another process gives the same numbers"
+    assert numbers() == before, "the same training in another process gives the same numbers"
     board = pd.read_csv(out / "leaderboard.csv")
     assert sorted(board["method"]) == ["lambda=0", "lambda=1", "uncertainty"]
     assert board["seeds"].tolist() == [2, 2, 2]
     results = json.loads((out / "results.json").read_text())
-    assert (results["split"], results["fraction"], results["tasks"]) == ("random", 0.5, ["bp", "ds"])
+    assert (results["kind"], results["fraction"], results["tasks"]) == ("leaderboard", 0.5, ["bp", "ds"])
+    assert results["split"]["method"] == "random; one split per seed"
+    assert {"scikit-learn", "lightgbm", "rdkit", "torch"} <= results["versions"].keys()
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "split by random; one split per seed" in page
+    assert "standardised labels" in page
     for options, message in [
         ((*common[:-1], 0.25, "--resume"), "fraction was 0.5, now 0.25"),
         ((*common, "--methods", "best"), "no method is called best"),

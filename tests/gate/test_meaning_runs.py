@@ -9,21 +9,23 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from finished_benchmark import Made, answers_of
 from typer.testing import CliRunner
 from typer.testing import Result as CliResult
 
+from bilevel_hpo import DivergedError
 from bilevel_hpo.run_folder import RunError, write_json
 from gate_model.cli import app
 from gate_model.data.prepared import PreparedData
 from gate_model.data.user_csv import read_csv
 from gate_model.experiments.analysis import write_analysis
 from gate_model.experiments.benchmark_run import BenchmarkRun
-from gate_model.experiments.leaderboard.jobs import Result
 from gate_model.experiments.meaning.gain import gain_analysis
 from gate_model.experiments.meaning.learned_lambda import LearnedLambda, learned_lambdas
 from gate_model.experiments.meaning.pair_ranks import off_diagonal
-from gate_model.experiments.meaning.removal import Removal, train_removals, without
+from gate_model.experiments.meaning.removal import train_removals, without
 from gate_model.experiments.meaning.stability import stability_analysis
+from gate_model.methods import Constant
 from gate_model.training import Settings, predict, rmse, train
 
 TASKS = ("HV", "BP", "CT", "VP")
@@ -39,9 +41,17 @@ def gate(*options: object) -> CliResult:
 
 
 def write_jobs(folder: Path, method: str, lambdas: list[list[list[float]]], failed: tuple[int, ...] = ()) -> None:
-    for seed, lambda_ in enumerate(lambdas):
-        result = Result(method, seed, [], [], [], 1.0, 1.0, 1, [], lambda_, "diverged" if seed in failed else "")
-        write_json(folder / "jobs" / f"{method}-seed{seed}.json", asdict(result))
+    for path in (folder / "jobs").glob(f"{method}-seed*"):
+        path.unlink()
+    tasks = TASKS[: len(lambdas[0])]
+    answers_of(
+        folder,
+        [
+            Made(method, seed, [0.1] * len(tasks), lambda_=lambda_, failure="diverged" if seed in failed else "")
+            for seed, lambda_ in enumerate(lambdas)
+        ],
+        tasks,
+    )
 
 
 def made_up(folder: Path, tasks: tuple[str, ...] = TASKS) -> Path:
@@ -105,10 +115,10 @@ def test_learned_lambda_leaves_failed_seeds_out_and_takes_logarithms_where_it_ca
 
 def test_a_removed_source_has_lambda_zero_for_every_target() -> None:
     tasks = ("A", "B", "C")
-    assert torch.equal(without(None, tasks).ratios(tasks)(), torch.ones(3, 3))
-    expected = torch.ones(3, 3)
+    assert without(None, tasks) == (1.0,) * 9
+    expected = np.ones((3, 3))
     expected[[0, 2], 1] = 0.0
-    assert torch.equal(without(1, tasks).ratios(tasks)(), expected)
+    assert without(1, tasks) == tuple(expected.flatten())
 
 
 def test_removals_are_trainings_at_lambda_one_judged_on_selection_molecules(
@@ -117,16 +127,25 @@ def test_removals_are_trainings_at_lambda_one_judged_on_selection_molecules(
     settings = Settings(epochs=2, embedding_hidden=32, d=16, k=8, hidden=16)
     seen: list[tuple[int, int]] = []
     found = train_removals(
-        tmp_path, {5: small_data}, Removal(settings, 3, 1), progress=lambda *counts: seen.append(counts)
+        tmp_path, {5: small_data}, settings, population=3, on=1, progress=lambda *counts: seen.append(counts)
     )
     assert found.shape == (1, 4, 3)
     assert seen[0] == (0, 4)
     assert seen[-1] == (4, 4)
     x, labels = small_data.some(small_data.split.selection)
     for row, removed in zip(found[0], (None, 0, 1, 2), strict=True):
-        alone = train(small_data, without(removed, small_data.abbreviations), settings, seed=5)
+        matrix = np.reshape(without(removed, small_data.abbreviations), (3, 3)).tolist()
+        alone = train(small_data, Constant("", "", tuple(map(tuple, matrix))), settings, seed=5)
         np.testing.assert_allclose(row, rmse(predict(alone.model, x), labels), rtol=1e-4)
-    assert len(list(tmp_path.glob("seed5-part*.json"))) == 2
+    assert len(list((tmp_path / "jobs").glob("removal-seed5-*.json"))) == 4
+
+
+def test_a_removal_that_diverges_ends_all(small_data: PreparedData, tmp_path: Path) -> None:
+    for population in (1, 2):
+        with pytest.raises(DivergedError, match="diverged in epoch 1"):
+            train_removals(
+                tmp_path / f"{population}", {0: small_data}, Settings(epochs=1, lr=1e30), population=population, on=1
+            )
 
 
 def test_lambda_that_is_the_gain_agrees_with_it(tmp_path: Path) -> None:
@@ -163,7 +182,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
 def test_stability_of_a_run(run: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert gate("experiment", "stability", run, "--out", out).exception is None
-    lambdas = np.array([result.lambda_ for result in BenchmarkRun(run).results("budget")])
+    lambdas = np.array([result.lambda_[0] for result in BenchmarkRun(run).results("budget")])
     table = pd.read_csv(out / "lambda.csv").set_index(["method", "target", "source"])
     assert len(table) == 12
     assert table.loc[("budget", "CT", "HV"), "lambda"] == pytest.approx(lambdas[:, 2, 0].mean())
@@ -199,16 +218,16 @@ def test_removal_goes_on_with_the_trainings_that_are_missing(run: Path, tmp_path
     shutil.copytree(whole, stopped)
     for path in stopped.glob("*.csv"):
         path.unlink()
-    kept = stopped / "jobs" / "seed0-part0.json"
+    kept = stopped / "jobs" / "removal-seed0-0.json"
     written = kept.stat().st_mtime_ns
-    (stopped / "jobs" / "seed1-part2.json").unlink()
+    (stopped / "jobs" / "removal-seed1-3.json").unlink()
     assert removal(stopped, "--resume").exception is None
     assert kept.stat().st_mtime_ns == written
     assert files_of(stopped) == files_of(whole)
     assert {"rmse.csv", "gain.csv", "agreement.csv", "stability.csv", "variance.csv", "pairs.csv"} < files_of(
         whole
     ).keys()
-    assert len(list((whole / "jobs").iterdir())) == 2 * 3
+    assert len(list((whole / "jobs").iterdir())) == 2 * 5, "four sources, and none"
     for name in ("gain", "gain-budget"):
         assert (whole / f"{name}.html").exists()
     assert "population was 2, now 3" in str(removal(stopped, "--resume", "--population", 3).exception)
