@@ -138,3 +138,18 @@ def test_a_row_has_the_winners_on_validation_and_is_charged_choosing_and_trainin
     assert row["by_seed"] == [1.5, 4.0]
     assert row["trainings"] == 2.5
     assert row["half_interval"] == pytest.approx(12.71 * 1.7678 / math.sqrt(2), rel=1e-4)
+
+
+def test_a_grid_on_a_logarithmic_axis_has_equal_ratios(benchmark: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[float] = []
+
+    def noted(problem: object, weights: torch.Tensor) -> object:
+        seen.append(float(weights[0]))
+        return benchmark.Scores(0.0, 0.0)
+
+    monkeypatch.setattr(benchmark, "plain", noted)
+    benchmark.gridded(benchmark.flipped(0), 1, 4)
+    assert seen == pytest.approx([0.001, 0.01, 0.1, 1.0], rel=1e-5)
+    seen.clear()
+    benchmark.gridded(benchmark.digits(0), 1, 5)
+    assert seen == pytest.approx([0.0, 0.25, 0.5, 0.75, 1.0])
