@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -114,13 +115,15 @@ def compared(
         datasets: one per seed, all of the same tasks.
         methods: what is compared.
         settings: of every training.
-        config: what decides the numbers, for the studies of searches.
+        config: what decides the numbers beside the data: studies of other searches are refused.
         on: where to train, see `bilevel_hpo.jobs.workers`.
         storage: where searches keep their studies; in `out` when left out.
         device: CPU when left out.
     """
-    tasks = next(iter(datasets.values())).abbreviations
-    setting = setting_of(out, tasks, config, storage=storage)
+    data = next(iter(datasets.values()))
+    table = data.table
+    asked = {"molecules": len(table.smiles), "labels": int(np.isfinite(table.labels).sum()), **config}
+    setting = setting_of(out, data.abbreviations, asked, storage=storage)
     known = {method.name: method for method in (*METHODS, *LEARNED.values())}
     trainings = Trainings(datasets, settings, known, device or torch.device("cpu"))
     with locked(out), progress_bar() as bar:

@@ -2,15 +2,18 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pandas as pd
 import pytest
+from distributed import LocalCluster
 from make_messy import write
 
 from bilevel_hpo import search
@@ -41,11 +44,12 @@ def killed(watched: Path, lines: int, *arguments: object) -> None:
 
 
 def table(folder: Path) -> dict[str, object]:
-    """Everything in results.json that must not depend on how often the run was interrupted."""
-    results = json.loads((folder / "results.json").read_text())
+    """Everything in results.json that must not depend on where the run was done and how often it was interrupted."""
+    results: dict[str, Any] = json.loads((folder / "results.json").read_text())
     for method in results["methods"]:
-        del method["wall_s"]
-    return {key: results[key] for key in ("tasks", "data", "split", "methods")}
+        del method["wall_s"], method["cpu_s"]
+    del results["command"]
+    return results
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +90,7 @@ def test_learn_on_a_file_nobody_prepared(learned: Path) -> None:
     wanted = "config.json results.json ratios.csv history.csv predictions.csv set_aside.csv checkpoint.pt report.html"
     assert files >= {*wanted.split(), "outer_steps.csv", "model.json", "model.safetensors", "model_card.md"}
     history = pd.read_csv(learned / "history.csv")
-    assert {"epoch", "val_rmse", "lr", "lambda_mean", "lambda_min", "lambda_max", "lambda_small"} <= set(history)
+    assert {"epoch", "selection", "lr", "lambda_mean", "lambda_min", "lambda_max", "lambda_small"} <= set(history)
     outer = pd.read_csv(learned / "outer_steps.csv")
     assert {"method", "seed", "outer_step", "certificate", "computed_in", "certified"} <= set(outer)
     assert list(outer["epoch"]) == list(range(11, 41)), "once an epoch after a quarter of the training"
@@ -108,8 +112,8 @@ def test_the_model_card_says_what_a_user_must_know(learned: Path, messy: Path) -
         "| weight_decay | 0.0001 |",
         f"| torch | {results['versions']['torch']} |",
         results["methods"][0]["title"],
-        f"{results['methods'][0]['test_rmse']['bp'][0]:.4f}",
-        f"{results['methods'][0]['test_rmse_units']['bp'][0]:.4g}",
+        f"{results['methods'][0]['test']['bp'][0]:.4f}",
+        f"{results['methods'][0]['test_units']['bp'][0]:.4g}",
         "Use and limits",
     ):
         assert fact in card, fact
@@ -147,10 +151,11 @@ def test_grid_killed_and_resumed_equals_an_uninterrupted_run(messy: Path, tmp_pa
     arguments = ("grid", "--data", messy, "--epochs", 10, "--values", "0,0.2,0.4,0.6,0.8,1")
     arguments += ("--population", 1, "--out")  # a population is trained again as a whole
     gate(*arguments, tmp_path / "whole")
-    killed(tmp_path / "cut" / "study.journal", 12, *arguments, tmp_path / "cut")
+    killed(tmp_path / "cut" / "jobs" / "grid-seed0.journal", 5, *arguments, tmp_path / "cut")  # two points of six
+    assert "--resume" in gate(*arguments, tmp_path / "cut", check=False).stderr
     gate(*arguments, tmp_path / "cut", "--resume")
     assert table(tmp_path / "cut") == table(tmp_path / "whole")
-    columns = ["bp|ds", "val_rmse"]
+    columns = ["bp|ds", "selection"]
     whole, cut = (pd.read_csv(tmp_path / name / "trials.csv")[columns] for name in ("whole", "cut"))
     assert whole.equals(cut)
     assert len(cut) == 6
@@ -159,20 +164,24 @@ def test_grid_killed_and_resumed_equals_an_uninterrupted_run(messy: Path, tmp_pa
 def test_tpe_in_a_storage_of_several_searches(messy: Path, tmp_path: Path) -> None:
     storage = tmp_path / "shared" / "journal"
     arguments = ("tpe", "--data", messy, "--epochs", 6, "--epoch-budget", 40, "--prune", "--storage", storage)
-    gate(*arguments, "--study", "mine", "--out", tmp_path / "first")
+    gate(*arguments, "--out", tmp_path / "first")
     assert (tmp_path / "first" / "report.html").exists()
-    gate(*arguments, "--study", "mine", "--out", tmp_path / "second")
+    gate(*arguments, "--out", tmp_path / "second")
     assert table(tmp_path / "second") == table(tmp_path / "first"), "every trial is in the storage"
     backend = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(storage)))
-    study = optuna.load_study(study_name="mine", storage=backend)
+    study = optuna.load_study(study_name="tpe-seed0", storage=backend)
     trials = search.trials(study)
     assert 40 <= search.epochs_used(study) < 46
     assert all(1 <= (trial.last_step or 0) <= 6 for trial in trials)
     complete = [trial for trial in trials if trial.state.name == "COMPLETE"]
-    assert list(pd.read_csv(tmp_path / "first" / "trials.csv")["val_rmse"]) == [trial.value for trial in complete]
-    refused = gate(*arguments, "--study", "mine", "--seed", 1, "--out", tmp_path / "third", check=False)
-    assert "'seed': 0" in refused.stderr
-    assert "another run" not in refused.stderr
+    assert list(pd.read_csv(tmp_path / "first" / "trials.csv")["selection"]) == [trial.value for trial in complete]
+    for option, value, message in (("--high", 0.9, "0.9"), ("--at-least", 2, "about.molecules was 52, now 36")):
+        refused = gate(*arguments, option, value, "--out", tmp_path / "third", check=False)
+        assert refused.returncode == 2
+        assert message in refused.stderr
+        shutil.rmtree(tmp_path / "third")
+    gate(*arguments, "--seed", 1, "--out", tmp_path / "third")
+    assert {one.study_name for one in backend.get_all_studies()} == {"tpe-seed0", "tpe-seed1"}
 
 
 def test_predict_keeps_every_row_and_names_what_it_cannot_read(learned: Path, tmp_path: Path) -> None:
@@ -187,21 +196,63 @@ def test_predict_keeps_every_row_and_names_what_it_cannot_read(learned: Path, tm
     assert 250 < frame["bp [K]"].iloc[0] < 700, "in kelvin, not standardised"
 
 
-def test_compare_puts_every_method_side_by_side(messy: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "versus"
-    arguments = ("compare", "--data", messy, "--epochs", 2, "--seeds", 2, "--values", "0,1", "--out", folder)
-    gate(*arguments, "--workers", 1)
-    results = json.loads((folder / "results.json").read_text())
+COMPARE = ("compare", "--epochs", 2, "--seeds", 2, "--values", "0,1", "--data")
+SAME = ("ratios.csv", "ratios_history.csv", "predictions.csv", "set_aside.csv")
+"""Files without seconds."""
+
+
+@pytest.fixture(scope="module")
+def compared(messy: Path) -> Path:
+    """In one process."""
+    folder = messy.parent / "compared"
+    gate(*COMPARE, messy, "--out", folder, "--workers", 1)
+    return folder
+
+
+def assert_same(folder: Path, other: Path) -> None:
+    assert table(folder) == table(other)
+    for file in SAME:
+        assert (folder / file).read_bytes() == (other / file).read_bytes(), file
+    one, two = (pd.read_csv(each / "trials.csv").drop(columns="wall_s") for each in (folder, other))
+    pd.testing.assert_frame_equal(one, two, check_exact=True)
+
+
+def test_compare_puts_every_method_side_by_side(messy: Path, compared: Path) -> None:
+    results = json.loads((compared / "results.json").read_text())
     assert [m["name"] for m in results["methods"]] == ["budget", "direct", "lambda=1", "lambda=0", "grid", "tpe"]
     assert [m["training_runs"] for m in results["methods"]] == [1, 1, 1, 1, 2, 2]
-    trials = pd.read_csv(folder / "trials.csv")
+    assert [m["group"] for m in results["methods"]] == ["learned"] * 2 + ["constant"] * 2 + ["search"] * 2
+    assert (results["control"], results["search"]) == ("lambda=0", {"parameters": ["bp|ds"], "symmetric": True})
+    trials = pd.read_csv(compared / "trials.csv")
     assert trials.groupby(["method", "seed"]).size().tolist() == [2, 2, 2, 2]
-    winner = trials[(trials["method"] == "grid") & (trials["seed"] == 1)].sort_values("val_rmse").iloc[0]
+    winner = trials[(trials["method"] == "grid") & (trials["seed"] == 1)].sort_values("selection").iloc[0]
     grid = next(m for m in results["methods"] if m["name"] == "grid")
     assert grid["lambda"]["per_seed"][1][0][1] == winner["bp|ds"]
-    before = (folder / "results.json").read_bytes()
-    gate(*arguments, "--workers", 1, "--resume")
-    assert (folder / "results.json").read_bytes() == before
+    page = (compared / "report.html").read_text(encoding="utf-8")
+    for words in ("in units of the direct path", "standardised labels", "beating λ = 1 alone does not show that"):
+        assert words in page
+    before = table(compared)
+    kept = {path: path.stat().st_mtime_ns for path in (compared / "jobs").glob("*.json")}
+    gate(*COMPARE, messy, "--out", compared, "--workers", 1, "--resume")
+    assert table(compared) == before
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept, "nothing is trained again"
+
+
+def test_compare_killed_and_resumed_in_a_pool_equals_an_uninterrupted_run_in_one_process(
+    messy: Path, compared: Path, tmp_path: Path
+) -> None:
+    arguments = (*COMPARE, messy, "--workers", 2, "--out", tmp_path / "cut")
+    killed(tmp_path / "cut" / "jobs" / "grid-seed0-2.json", 0, *arguments)
+    assert not (tmp_path / "cut" / "results.json").exists()
+    gate(*arguments, "--resume")
+    assert_same(tmp_path / "cut", compared)
+
+
+def test_compare_on_a_dask_cluster_equals_that_in_one_process(messy: Path, compared: Path, tmp_path: Path) -> None:
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        gate(*COMPARE, messy, "--dask", cluster.scheduler_address, "--out", tmp_path / "far")
+        assert cluster.scheduler.transition_counter >= 20, "a task for each training"
+    assert_same(tmp_path / "far", compared)
 
 
 @pytest.mark.parametrize(
@@ -215,6 +266,7 @@ def test_compare_puts_every_method_side_by_side(messy: Path, tmp_path: Path) -> 
         (("report", "none"), "none"),
         (("predict", "none", "none.csv"), "none"),
         (("learn", "--patience", "0", "--out", "x"), "--patience"),
+        (("compare", "--dask", "10.0.0.1:8786", "--out", "x"), "the address of a Dask scheduler is wanted"),
     ],
 )
 def test_errors_are_one_message_and_come_before_any_work(
