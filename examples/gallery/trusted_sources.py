@@ -49,7 +49,8 @@ TABLES = {
     "Joback (computed)": "JOBACK",
 }
 CURATED, VALIDATION, SELECTION, TEST, OF_EACH = 150, 150, 150, 1050, 400
-TEST_SHARE = TEST / (CURATED + VALIDATION + 5 * OF_EACH)
+GROUPS = {"collected": list(TABLES)[1:5]}
+BY_HAND = {"curated": [6.0] + [0.0] * 5, "tabulated": [1.2] * 5 + [0.0]}
 
 
 class Table(NamedTuple):
@@ -123,6 +124,11 @@ def network() -> nn.Module:
     return nn.Sequential(nn.Linear(107, 32), nn.SiLU(), nn.Linear(32, 1), nn.Flatten(0)).double()
 
 
+def batches(rows: Tensor, size: int) -> DataLoader[Tensor]:
+    """`rows` in random order, `size` at a time."""
+    return DataLoader(rows, batch_size=None, sampler=BatchSampler(RandomSampler(rows), size, drop_last=False))
+
+
 def training(run: Run, epochs: int = 25) -> Scores:
     """One training with the λ of `run`."""
     d, model = data(run.seed), network()
@@ -140,23 +146,19 @@ def training(run: Run, epochs: int = 25) -> Scores:
 
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.01, weight_decay=1.0)
     learner = run.learner(model, optimizer, train_loss=train_loss, val_loss=val_loss)
-    batches = DataLoader(rows, batch_size=None, sampler=BatchSampler(RandomSampler(rows), 256, drop_last=False))
-    run.fit(learner, batches, [d.validation], epochs, score=lambda: rmse(d.selection))
+    run.fit(learner, batches(rows, 256), [d.validation], epochs, score=lambda: rmse(d.selection))
     return Scores(selection=rmse(d.selection), test=lambda: rmse(d.test))
 
 
 def main(out: Path, seeds: int = 5, workers: int | None = None, quick: bool = False) -> Comparison:
     """The comparison, its report in `out`."""
     weights = LossWeights(list(TABLES), constraint=Budget(6.0)).double()
-    methods = [Learned(outer_lr=0.1, outer_every=2, warm_up=0.05), Frozen(), equal(weights)]
-    shares = {"curated": [6.0] + [0.0] * 5, "tabulated": [1.2] * 5 + [0.0]}
-    methods += [Constant(lambda_, name + more) for name, lambda_ in shares.items() for more in ("", "+validation")]
+    methods = [Learned(outer_lr=0.1, outer_every=2, warm_up=0.05), Frozen(), Frozen(name="frozen+validation")]
+    methods += [Constant(lambda_, name + more) for name, lambda_ in BY_HAND.items() for more in ("", "+validation")]
     values, trials = ((1.0,), 1) if quick else ((0.0, 0.5, 1.0), 19)
-    methods += [Frozen(name="frozen+validation"), grid(values, groups={"collected": list(TABLES)[1:5]})]
-    methods += [tpe(trials), random(trials), tpe(3, name="tpe-3")]
-    return compare(
-        training, weights, methods, out=out, seeds=seeds, metric=Metric("RMSE"), test_share=TEST_SHARE, on=workers
-    )
+    methods += [grid(values, groups=GROUPS), tpe(trials), random(trials), tpe(3, name="tpe-3"), equal(weights)]
+    metric, share = Metric("RMSE"), TEST / (CURATED + VALIDATION + 5 * OF_EACH)
+    return compare(training, weights, methods, out=out, seeds=seeds, metric=metric, test_share=share, on=workers)
 
 
 if __name__ == "__main__":

@@ -58,6 +58,11 @@ def network() -> nn.Module:
     return nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10)).double()
 
 
+def batches(rows: Tensor, size: int) -> DataLoader[Tensor]:
+    """`rows` in random order, `size` at a time."""
+    return DataLoader(rows, batch_size=None, sampler=BatchSampler(RandomSampler(rows), size, drop_last=False))
+
+
 def training(run: Run, epochs: int = 40) -> Scores:
     """One training with the λ of `run`."""
     d, model = data(run.seed), network()
@@ -75,9 +80,8 @@ def training(run: Run, epochs: int = 40) -> Scores:
 
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.005, weight_decay=0.01)
     learner = run.learner(model, optimizer, train_loss=train_loss, val_loss=val_loss)
-    batches = DataLoader(rows, batch_size=None, sampler=BatchSampler(RandomSampler(rows), 100, drop_last=False))
     epochs = epochs * EXAMPLES // len(rows)  # as many steps for all
-    run.fit(learner, batches, [d.clean], epochs, score=lambda: accuracy(d.selection))
+    run.fit(learner, batches(rows, 100), [d.clean], epochs, score=lambda: accuracy(d.selection))
     return Scores(selection=accuracy(d.selection), test=lambda: accuracy(d.test))
 
 
