@@ -435,67 +435,82 @@ def collect(todo: Sequence[Job], folder: Path, budgets: Sequence[int]) -> tuple[
     return rows, means
 
 
+METHODS = {"learned": 0, "TPE": 1, "GP": 2, "random": 3, "grid": 4}
+"""Their colours."""
+TITLES = {"flipped": "regression, 40 % of the signs wrong", "digits": "digits, 40 % of the labels wrong"}
+LINES = {"equal": "all λ = 1", "clean": "clean examples alone", "best": "best λ"}
+
+
 def figure(rows: Sequence[dict[str, Any]], lines: dict[str, Any], budgets: Sequence[int]) -> go.Figure:
     """Test error (above) and seconds (below) by the number of λ, a column for each problem."""
-    names = list(lines)
-    titles = {"flipped": "regression, 40 % wrong signs", "digits": "digits, 40 % wrong labels"}
-    made = make_subplots(2, len(names), shared_xaxes=True, vertical_spacing=0.06, row_heights=[0.65, 0.35])
+    made = make_subplots(2, len(lines), shared_xaxes=True, vertical_spacing=0.05, row_heights=[0.66, 0.34])
     most, least = max(budgets), min(budgets)
-    styles = {"learned": 0, "TPE": 1, "GP": 2, "random": 3, "grid": 4}
-    for column, name in enumerate(names, 1):
+    curves = [("learned", 1), *((method, most) for method in METHODS if method != "learned"), ("TPE", least)]
+    for column, name in enumerate(lines, 1):
         own = [each for each in rows if each["problem"] == name]
-        for method, number in styles.items():
-            for budget in [1] if method == "learned" else [most, least]:
-                shown = [each for each in own if each["method"] == method and each["budget"] == budget]
-                if not shown or (budget == least and method not in ("TPE", "random")):
-                    continue
-                label = f"{method}, {'1 training' if budget == 1 else f'{budget} trainings'}"
-                style = {
-                    "x": [each["lambdas"] for each in shown],
-                    "name": label,
-                    "legendgroup": label,
-                    "mode": "lines+markers",
-                    "line": {
-                        "color": PALETTE[number],
-                        "width": 3.5 if budget == 1 else 1.8,
-                        "dash": "dot" if budget == least else "solid",
-                    },
-                    "marker": {
-                        "size": 8,
-                        "symbol": ["circle" if each["trainings"] >= 0.6 * budget else "circle-open" for each in shown],
-                    },
-                }
-                errors = {"type": "data", "array": [each["half_interval"] for each in shown], "thickness": 1}
-                errors = errors if budget != least else {}
-                made.add_scatter(
-                    y=[each["test"] for each in shown],
-                    error_y=errors,
-                    showlegend=column == 1,
-                    row=1,
-                    col=column,
-                    **style,
-                )
-                if budget != least:
-                    seconds = [each["seconds"] for each in shown]
-                    made.add_scatter(y=seconds, showlegend=False, row=2, col=column, **style)
-        known = {"equal": "all λ = 1", "clean": "clean examples alone", "best": "best λ known"}
-        for key, text in known.items():
-            made.add_hline(
-                lines[name][key],
+        counts = sorted({each["lambdas"] for each in own})
+        for method, budget in curves:
+            shown = [each for each in own if (each["method"], each["budget"]) == (method, budget)]
+            if shown:
+                style = _style(method, budget, shown, thin=budget == least) | {"showlegend": column == 1}
+                bars = {"type": "data", "array": [each["half_interval"] for each in shown], "thickness": 1, "width": 3}
+                above = {"y": [each["test"] for each in shown]} | ({} if budget == least else {"error_y": bars})
+                made.add_scatter(row=1, col=column, **style, **above)
+                below = style | {"y": [each["seconds"] for each in shown], "showlegend": False}
+                made.add_scatter(row=2, col=column, **below)
+        for key, text in LINES.items():
+            made.add_scatter(
+                x=[counts[0], counts[-1]],
+                y=[lines[name][key]] * 2,
+                mode="lines+text",
+                text=["", text],
+                textposition="top left",
+                textfont={"size": 11},
                 line={"color": GREY, "dash": "dash", "width": 1.2},
-                annotation_text=text,
-                annotation_position="top left",
-                annotation_font_size=11,
+                showlegend=False,
                 row=1,
                 col=column,
             )
-        made.update_xaxes(type="log", dtick=1, row=1, col=column, title=None)
-        made.update_xaxes(type="log", dtick=1, row=2, col=column, title=f"number of λ ({titles[name]})")
-        made.update_yaxes(type="log", row=2, col=column)
-        made.update_yaxes(type="log", dtick="D2", row=1, col=column)
+        if "best single" in lines[name]:
+            made.add_scatter(
+                x=[1],
+                y=[lines[name]["best single"]],
+                mode="markers",
+                marker={"symbol": "x-thin-open", "size": 11, "color": GREY},
+                name="best one λ",
+                row=1,
+                col=column,
+            )
+        drawn = [each["test"] for each in own] + [lines[name][key] for key in LINES]
+        low, high = math.log10(min(drawn)), math.log10(max(drawn))
+        made.update_yaxes(type="log", range=[low - 0.05, high + 0.08], nticks=8, row=1, col=column)
+        made.update_yaxes(type="log", dtick=1, row=2, col=column)
+        made.update_xaxes(type="log", dtick=1, row=1, col=column, title=TITLES[name], side="top")
+        made.update_xaxes(type="log", dtick=1, row=2, col=column, title="number of λ")
     made.update_yaxes(title="test error", row=1, col=1)
     made.update_yaxes(title="processor seconds", row=2, col=1)
-    return made.update_layout(template=TEMPLATE, width=1100, height=760)
+    return made.update_layout(template=TEMPLATE, width=1100, height=760, legend={"y": 1.1}, margin={"t": 110})
+
+
+def _style(method: str, budget: int, shown: Sequence[dict[str, Any]], *, thin: bool) -> dict[str, Any]:
+    label = "learned, 1 training" if method == "learned" else f"{method}, {budget} trainings"
+    return {
+        "x": [each["lambdas"] for each in shown],
+        "name": label,
+        "mode": "lines+markers",
+        "line": {
+            "color": PALETTE[METHODS[method]],
+            "width": 3.5 if method == "learned" else 1.8,
+            "dash": "dot" if thin else "solid",
+        },
+        # Open: stopped before its last training.
+        "marker": {
+            "size": 5 if thin else 8,
+            "symbol": [
+                "circle" if method == "grid" or each["trainings"] == budget else "circle-open" for each in shown
+            ],
+        },
+    }
 
 
 def main() -> None:
