@@ -20,7 +20,6 @@ import tempfile
 import time
 from collections.abc import Sequence
 from importlib.metadata import version
-from itertools import combinations
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,23 +28,17 @@ import pandas as pd
 from numpy.typing import NDArray
 from playwright.sync_api import sync_playwright
 
+from bilevel_hpo.comparison import Answer, Method, Trained, Trial
 from gate_model.data.prepared import PreparedData
 from gate_model.data.splits import Split
 from gate_model.data.table import SET_ASIDE_COLUMNS, PropertyTable
 from gate_model.data.tasks import Task
-from gate_model.experiments.outcome import Outcome, write_outcomes
-from gate_model.methods import SHARED
+from gate_model.experiments.compare import METHODS, grid_of, single, tpe_of
+from gate_model.experiments.record import setting_of, write_run
+from gate_model.methods import SHARED, pairs
 from gate_model.report import write_report
 
 MOLECULES, EPOCHS = 7000, 30
-METHODS = {
-    "budget": "learned: one-step hypergradient on a budget",
-    "direct": "learned: Direct, algorithm 3 as published",
-    "lambda=1": "constant λ = 1 (GATE)",
-    "lambda=0": "constant λ = 0 (no transfer, the control)",
-    "grid": "grid search",
-    "tpe": "TPE search",
-}
 FIRST_FIGURE = """
 const seen = () => document.querySelector(".main-svg")
   ? requestAnimationFrame(() => { window.firstFigure = performance.now(); })
@@ -73,49 +66,46 @@ def data(rng: np.random.Generator, tasks: Sequence[Task]) -> PreparedData:
     return PreparedData(table, unused, unused, Split(*map(np.sort, parts)), unused, unused)
 
 
-def made_up(rng: np.random.Generator, data: PreparedData, name: str, seed: int) -> Outcome:
-    T, test = len(data.abbreviations), data.split.test
-    learned, searched = name in ("budget", "direct"), name in ("grid", "tpe")
+def made_up(rng: np.random.Generator, data: PreparedData, method: Method, names: Sequence[str]) -> Answer:
+    """The answer of `method` for one seed; searches go over the λ `names`."""
+    T, test, tasks = len(data.abbreviations), data.split.test, data.abbreviations
+    learned, searched = method.group == "learned", method.group == "search"
     end = rng.gamma(1.2, 0.2, (T, T)) if learned else np.full((T, T), 0.3)
     np.fill_diagonal(end, 1)
     path = [1 + (end - 1) * (1 - np.exp(-4 * epoch / EPOCHS)) for epoch in range(EPOCHS + 1)] if learned else []
     rmse = 0.28 * rng.uniform(0.7, 1.3, T) * (1 + rng.normal(0, 0.02, T))
     curve = 0.28 + 0.7 * np.exp(-np.arange(1, EPOCHS + 1) / 5) + rng.normal(0, 0.002, EPOCHS)
-    epochs = [
-        {"epoch": epoch, "seconds": 3.0 * epoch, "train_loss": value, "selection": value}
-        for epoch, value in enumerate(curve.tolist(), start=1)
-    ]
     predictions = np.nan_to_num(data.table.labels[test]) + rng.normal(0, 3, (len(test), T))
-    return Outcome(
-        method=name,
-        title=METHODS[name],
-        learned=learned,
-        seed=seed,
-        lambda_=end.tolist(),
-        test_rmse=rmse.tolist(),
-        test_rmse_units=(12 * rmse).tolist(),
-        val_rmse=rmse.tolist(),
-        wall_s=90.0 * (500 if searched else 1),
-        training_runs=500 if searched else 1,
-        history=[] if searched else epochs,
-        trajectory=[step.tolist() for step in path],
-        test_rows=test.tolist(),
-        test_predictions=predictions.tolist(),
+    trained = Trained(
+        dict(zip(tasks, rmse.tolist(), strict=True)),
+        dict(zip(tasks, rmse.tolist(), strict=True)),
+        seconds=90.0,
+        cpu_seconds=90.0,
+        epochs=EPOCHS,
+        lambda_=end.flatten().tolist(),
+        trajectory=[step.flatten().tolist() for step in path],
+        curve=[
+            {"epoch": epoch, "seconds": 3.0 * epoch, "train_loss": value, "selection": value}
+            for epoch, value in enumerate(curve.tolist(), start=1)
+        ],
+        extra={
+            "test_units": (12 * rmse).tolist(),
+            "rows": test.tolist(),
+            "predictions": predictions.tolist(),
+        },
     )
+    found = trials(rng, method.name, names) if searched else []
+    runs = len(found) or 1
+    return Answer(trained, runs, 90.0 * runs, 90.0 * runs, EPOCHS * runs, found)
 
 
-def trials(rng: np.random.Generator, names: Sequence[str], seeds: Sequence[int]) -> pd.DataFrame:
-    frames = []
-    for kind in ("grid", "tpe"):
-        for seed in seeds:
-            points = grid(len(names)) if kind == "grid" else rng.beta(1, 2.5, (500, len(names)))
-            value = 0.28 + 0.004 * points.mean(axis=1) + rng.normal(0, 0.0004, len(points))
-            frame = pd.DataFrame(points, columns=list(names)).assign(val_rmse=value, wall_s=90.0)
-            frame.insert(0, "trial", range(len(points)))
-            frame.insert(0, "seed", seed)
-            frame.insert(0, "method", kind)
-            frames.append(frame)
-    return pd.concat(frames, ignore_index=True)
+def trials(rng: np.random.Generator, kind: str, names: Sequence[str]) -> list[Trial]:
+    points = grid(len(names)) if kind == "grid" else rng.beta(1, 2.5, (500, len(names)))
+    values = 0.28 + 0.004 * points.mean(axis=1) + rng.normal(0, 0.0004, len(points))
+    return [
+        Trial(dict(zip(names, point, strict=True)), value, 90.0)
+        for point, value in zip(points.tolist(), values.tolist(), strict=True)
+    ]
 
 
 def grid(number: int) -> NDArray[np.float64]:
@@ -128,18 +118,15 @@ def make(folder: Path, T: int, seeds: Sequence[int]) -> dict[str, int]:
     rng = np.random.default_rng(0)
     tasks = [Task(f"T{i:02d}", f"made-up property number {i}", "kJ/mol", "tabulated") for i in range(T)]
     datasets = {seed: data(rng, tasks) for seed in seeds}
-    names = [f"{a}|{b}" for a, b in combinations([task.abbreviation for task in tasks], 2)] if T == 3 else [SHARED]
-    searched = trials(rng, names, seeds)
-    write_outcomes(
-        folder,
-        "comparison",
-        datasets,
-        [made_up(rng, datasets[seed], name, seed) for name in METHODS for seed in seeds],
-        command="gate compare --tasks all",
-        trials=searched,
-        parameters=names,
-    )
-    return {"tasks": T, "learned_lambda": T * (T - 1), "seeds": len(seeds), "trials": len(searched)}
+    abbreviations, shared = [task.abbreviation for task in tasks], T != 3
+    names = [SHARED] if shared else pairs(abbreviations)
+    searches = [grid_of((0.0, 1.0), shared=shared), tpe_of((0.0, 1.0), 500, shared=shared)]
+    methods: list[Method] = [*map(single, METHODS), *searches]
+    answers = {(method.name, seed): made_up(rng, datasets[seed], method, names) for method in methods for seed in seeds}
+    setting = setting_of(folder, abbreviations, {})
+    write_run(folder, "comparison", datasets, methods, answers, setting, command="gate compare --tasks all")
+    number = sum(len(answer.trials) for answer in answers.values())
+    return {"tasks": T, "learned_lambda": T * (T - 1), "seeds": len(seeds), "trials": number}
 
 
 def measure(folder: Path, browser: Any, openings: int) -> dict[str, Any]:
