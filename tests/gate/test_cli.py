@@ -15,8 +15,10 @@ import pandas as pd
 import pytest
 from distributed import LocalCluster
 from make_messy import write
+from typer.testing import CliRunner
 
 from bilevel_hpo import search
+from gate_model.cli import app
 from gate_model.data.features import features
 from gate_model.saved_model import load_model
 
@@ -253,6 +255,38 @@ def test_compare_on_a_dask_cluster_equals_that_in_one_process(messy: Path, compa
         gate(*COMPARE, messy, "--dask", cluster.scheduler_address, "--out", tmp_path / "far")
         assert cluster.scheduler.transition_counter >= 20, "a task for each training"
     assert_same(tmp_path / "far", compared)
+
+
+class AskedError(Exception):
+    """Stands for all trainings."""
+
+
+@pytest.mark.usefixtures("chemicals_table")
+@pytest.mark.parametrize(
+    ("module", "command"),
+    [
+        ("cli_run", ("compare", "--data", "MESSY")),
+        ("cli_run", ("grid", "--data", "MESSY")),
+        ("cli_run", ("tpe", "--data", "MESSY")),
+        ("cli_benchmark", ("benchmark", "--data", "MESSY", "--split", "random")),
+        ("experiments.figure_1", ("experiment", "figure-1", "--seeds", "2")),
+    ],
+    ids=lambda of: of if isinstance(of, str) else of[0],
+)
+def test_trainings_go_where_dask_says(
+    module: str, command: tuple[str, ...], messy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(*_: object, on: object, **__: object) -> None:
+        raise AskedError(on)
+
+    monkeypatch.setattr(f"gate_model.{module}.run_methods", asked)
+    arguments = [word.replace("MESSY", str(messy)) for word in command]
+    for address in ("tcp://10.0.0.1:8786", None):
+        where = [] if address is None else ["--dask", address]
+        done = CliRunner().invoke(app, [*arguments, *where, "--out", str(tmp_path / f"{address is None}")])
+        assert isinstance(done.exception, AskedError), done.output
+        (on,) = done.exception.args
+        assert on == address if address else isinstance(on, int)
 
 
 @pytest.mark.parametrize(
