@@ -51,6 +51,7 @@ from gate_model.cli_run import (
     prepare_shown,
     progress_bar,
     report_shown,
+    single_threads,
 )
 from gate_model.cli_search import grid, tpe
 from gate_model.data.table import DataError
@@ -213,7 +214,7 @@ def compare_command(
     if shared:
         console.print(f"a λ for each pair of {len(names)} tasks is too many: grid and TPE search one for all")
     datasets = {each: prepare_shown(table, each) for each in used}
-    compared(out, datasets, methods, settings, config, on=dask or workers)
+    compared(out, datasets, methods, settings, config, on=single_threads(workers, dask))
     report_shown(out)
 
 

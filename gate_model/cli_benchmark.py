@@ -27,7 +27,15 @@ from gate_model.cli_options import (
     TasksOption,
     WorkersOption,
 )
-from gate_model.cli_run import about_data, command_typed, console, prepare_shown, progress_bar, report_shown
+from gate_model.cli_run import (
+    about_data,
+    command_typed,
+    console,
+    prepare_shown,
+    progress_bar,
+    report_shown,
+    single_threads,
+)
 from gate_model.data.inputs import Embedding
 from gate_model.data.prepared import PreparedData
 from gate_model.data.table import PropertyTable
@@ -104,7 +112,7 @@ def benchmark(
             rows,
             list(datasets),
             setting,
-            on=dask or workers,
+            on=single_threads(workers, dask),
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     facts = {

@@ -11,7 +11,7 @@ from bilevel_hpo.run_folder import locked, open_folder
 from gate_model.cli_analysis import AnalysisOption, RunArgument, write_shown
 from gate_model.cli_data import load_table
 from gate_model.cli_options import CORES, DaskOption, OutOption, ResumeOption, WorkersOption
-from gate_model.cli_run import command_typed, prepare_shown, progress_bar
+from gate_model.cli_run import command_typed, prepare_shown, progress_bar, single_threads
 from gate_model.data.table import PropertyTable
 from gate_model.experiments.analysis import check_folder
 from gate_model.experiments.benchmark_run import BenchmarkRun
@@ -67,7 +67,7 @@ def removal(
             datasets,
             settings,
             population=population,
-            on=dask or workers,
+            on=single_threads(workers, dask),
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     labels = _labels(benchmark, table, learned)

@@ -36,6 +36,7 @@ __all__ = [
     "prepare_shown",
     "progress_bar",
     "report_shown",
+    "single_threads",
 ]
 
 console = Console(stderr=True)
@@ -87,6 +88,15 @@ def progress_bar() -> Progress:
         TimeRemainingColumn(),
     )
     return Progress(*columns, console=console)
+
+
+def single_threads(workers: int, dask: str | None) -> On:
+    """Where to train, with one thread for each training also if that is this process: numbers and seconds are then the
+    same for any number of workers.
+    """
+    if dask is None and workers == 1:
+        torch.set_num_threads(1)
+    return dask or workers
 
 
 def command_typed(storage: str | None = None) -> str:

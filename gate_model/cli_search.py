@@ -29,7 +29,6 @@ from gate_model.cli_options import (
     SmilesOption,
     TasksOption,
     ValuesOption,
-    WorkersOption,
     as_numbers,
 )
 from gate_model.cli_run import compared, finish, open_run, prepare_shown
@@ -71,7 +70,10 @@ def grid(
         int | None,
         typer.Option(min=1, help=f"Points to train in one, which is quicker. Default: {POPULATION}; 1 with --prune."),
     ] = None,
-    workers: WorkersOption = 1,
+    workers: Annotated[
+        int,
+        typer.Option(min=1, help="Trainings at a time, one thread each; 1: in this process, with all its threads."),
+    ] = 1,
     dask: DaskOption = None,
     device: DeviceOption = "auto",
     resume: ResumeOption = False,

@@ -13,6 +13,7 @@ from typing import Any
 import optuna
 import pandas as pd
 import pytest
+import torch
 from distributed import LocalCluster
 from make_messy import write
 from typer.testing import CliRunner
@@ -287,6 +288,25 @@ def test_trainings_go_where_dask_says(
         assert isinstance(done.exception, AskedError), done.output
         (on,) = done.exception.args
         assert on == address if address else isinstance(on, int)
+
+
+@pytest.mark.parametrize("command", [("compare",), ("benchmark", "--split", "random")], ids=lambda of: of[0])
+def test_one_worker_is_a_process_of_one_thread_as_each_of_several(
+    command: tuple[str, ...], messy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(*_: object, **__: object) -> None:
+        raise AskedError(torch.get_num_threads())
+
+    for module in ("cli_run", "cli_benchmark"):
+        monkeypatch.setattr(f"gate_model.{module}.run_methods", asked)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        done = CliRunner().invoke(app, [*command, "--data", str(messy), "--workers", "1", "--out", str(tmp_path / "x")])
+    finally:
+        torch.set_num_threads(before)
+    assert isinstance(done.exception, AskedError), done.output
+    assert done.exception.args == (1,)
 
 
 @pytest.mark.parametrize(
