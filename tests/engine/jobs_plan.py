@@ -61,8 +61,8 @@ class Attempts:
         return [int(path.read_text() or 0) for path in sorted(self.folder.glob(f"{job}-*"))]
 
 
-def until(happened: Callable[[], object]) -> None:
-    end = time.monotonic() + 60
+def until(happened: Callable[[], object], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
     while not happened():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.01)
@@ -72,7 +72,7 @@ def main(folder: Path, on: On) -> None:
     def job(number: int) -> int:
         Attempts(folder / "attempts").begin(number)
         if number == 5:
-            until((folder / "go").exists)
+            until((folder / "go").exists, seconds=900)  # more than a test waits for the end of this process
         return number**2
 
     (folder / "results").mkdir(exist_ok=True)

@@ -228,4 +228,4 @@ with workers(abs) as here:
     assert here.submit(-1, 0).result() == 1
 assert not {"loky", "distributed", "optuna"} & sys.modules.keys()
 """
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

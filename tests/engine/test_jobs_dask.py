@@ -83,7 +83,7 @@ def test_a_killed_driver_goes_on_where_it_was(cluster, tmp_path):
     driver.wait()
     assert {path.name for path in results.iterdir()} == set("0123467")
     (tmp_path / "go").touch()
-    subprocess.run(command, check=True, timeout=60)
+    subprocess.run(command, check=True, timeout=120)
     assert {path.name: path.read_text() for path in results.iterdir()} == {str(n): str(n**2) for n in range(8)}
     assert [attempts.count(number) for number in range(8)] == [1, 1, 1, 1, 1, 2, 1, 1]
 
