@@ -6,27 +6,42 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 import torch
+from optuna.pruners import MedianPruner
 from torch import nn
 
-from bilevel_hpo import BilevelLearner, Box, Budget, LossWeights, OneStep, TransferRatios
+from bilevel_hpo import (
+    BilevelLearner,
+    Box,
+    Budget,
+    FiniteDifference,
+    LossWeights,
+    Neumann,
+    OneStep,
+    TransferRatios,
+    WeightsDict,
+)
 from bilevel_hpo.comparison import (
     Answer,
+    BestOf,
     Constant,
     Frozen,
     Job,
     Learned,
     Metric,
     OneTraining,
+    Proposals,
     Run,
     Scores,
     Setting,
+    Single,
+    Trained,
     best_constant,
     compare,
     default_methods,
@@ -198,7 +213,7 @@ def test_the_test_data_are_looked_at_once_and_nothing_is_trained_twice(
 ) -> None:
     monkeypatch.setenv("COMPARE_LOG", str(tmp_path / "log"))
     for _ in range(2):
-        compare(counted, weights(), METHODS[1:4] + [LEARNED], out=tmp_path / "run", seeds=2, on=1, progress=False)
+        compare(counted, weights(), [*METHODS[1:4], LEARNED], out=tmp_path / "run", seeds=2, on=1, progress=False)
     lines = (tmp_path / "log").read_text().splitlines()
     tests = [line for line in lines if line.startswith("test")]
     assert sorted(tests) == sorted(f"test {name} {seed}" for name in NAMES for seed in (0, 1))
@@ -303,6 +318,93 @@ def test_a_method_of_ones_own(tmp_path: Path) -> None:
     assert isinstance(answer, Answer)
     assert answer.trained.test == {"loss": 0.5}
     assert method(results(tmp_path), "halves")["group"] == "own"
+
+
+@pytest.mark.parametrize(
+    "learned",
+    [
+        Learned(hypergradient=Neumann(terms=3), outer_every="epoch", outer_lr=0.05, warm_up=0.0),
+        Learned(weights=LossWeights(["a", "b", "c"], constraint=Budget(1.0)), outer_every=1, warm_up=0.5),
+        Learned(hypergradient=FiniteDifference(), outer_every=2, learner={"clip": 0.1}, warm_up=0.0),
+    ],
+    ids=["Neumann", "another constraint", "difference"],
+)
+def test_any_way_of_learning(tmp_path: Path, learned: Learned) -> None:
+    found = compare(pulled, weights(), [learned], out=tmp_path, seeds=1, on=1, progress=False)
+    one = found.answers["learned", 0].trained
+    start = learned.start(weights())().detach().tolist()
+    assert one.trajectory[0] == pytest.approx(start)
+    assert one.trajectory[-1] == one.lambda_ != start
+    steps = {"epoch": 4 * 5, 1: 10, 2: 10}[learned.outer_every]
+    assert len(one.outer_steps) == steps
+    assert one.lambda_[0] > one.lambda_[1], "what pulls to 1 is wanted more than what pulls to −1"
+
+
+def test_lambda_of_any_shape(tmp_path: Path) -> None:
+    several = WeightsDict({"first": LossWeights(["a"]), "rest": LossWeights(["b", "c"])})
+
+    def training(run: Run) -> Scores:
+        lambda_ = run.weights()
+        return Scores(float(lambda_["first"].detach()[0]), test=float(lambda_["rest"].detach().sum()))
+
+    methods = [Constant({"rest.b": 0.25}, name="quarter"), Constant(0.5)]
+    compare(training, several, methods, out=tmp_path, seeds=1, on=1, progress=False)
+    found = results(tmp_path)
+    assert method(found, "quarter")["test"] == {"loss": [1.25]}
+    assert method(found, "lambda=0.5")["lambda"] == {
+        "labels": ["first.a", "rest.b", "rest.c"],
+        "per_seed": [[0.5, 0.5, 0.5]],
+    }
+    with pytest.raises(TypeError, match=r"searches know the λ of LossWeights and TransferRatios"):
+        compare(training, several, [grid((0.0, 1.0))], out=tmp_path / "grid", seeds=1, on=1, progress=False)
+
+
+def test_the_best_of_others_pays_for_all(tmp_path: Path) -> None:
+    several = [Constant(0.3), Constant(0.1), Constant(0.2)]
+    best = BestOf(("lambda=0.3", "lambda=0.1", "lambda=0.2"), "best")
+
+    def training(run: Run) -> Scores:
+        lambda_ = float(run.weights()[0].detach())
+        return Scores(lambda_, test=1 - lambda_)
+
+    for _ in range(2):  # the second time all answers are read from files
+        found = compare(training, weights(), [best, *several], out=tmp_path, seeds=2, on=1, progress=False)
+        one = method(results(tmp_path), "best")
+        assert one["test"]["loss"] == pytest.approx([0.9, 0.9])
+        assert (one["training_runs"], one["note"]) == (3, "lambda=0.1, lambda=0.1")
+        assert found.answers["best", 0].seconds == pytest.approx(
+            sum(found.answers[each.name, 0].seconds for each in several)
+        )
+
+
+def test_a_training_may_last_as_long_as_another(tmp_path: Path) -> None:
+    def training(run: Run) -> Trained | Scores:
+        if run.method == "first":
+            return Trained({"loss": 1.0}, {"loss": 1.0}, seconds=12.5)
+        return Scores(run.options["seconds"], test=run.options["seconds"])
+
+    methods = [Single("second", as_long_as="first"), Single("first")]
+    compare(training, weights(), methods, out=tmp_path, seeds=1, on=1, progress=False)
+    assert method(results(tmp_path), "second")["test"] == {"loss": [12.5]}
+    with pytest.raises(ValueError, match=r"\['second'\] wait for something that no other method gives"):
+        compare(training, weights(), methods[:1], out=tmp_path / "alone", seeds=1, on=1, progress=False)
+
+
+def test_a_pruner_ends_hopeless_trainings_and_epochs_a_search(tmp_path: Path) -> None:
+    def training(run: Run) -> Scores:
+        lambda_ = float(run.weights()[0].detach())
+        for epoch in range(1, 5):
+            run.report(lambda_, epoch)
+        return Scores(lambda_, test=lambda_)
+
+    pruned = replace(tpe(8, shared=True), pruner=MedianPruner(n_startup_trials=2, n_warmup_steps=1))
+    by_epochs = replace(random(1, shared=True, name="epochs"), how=Proposals("random", None, 1, epochs=10))
+    found = compare(training, weights(), [pruned, by_epochs], out=tmp_path, seeds=1, on=1, progress=False)
+    answer = found.answers["tpe", 0]
+    assert answer.training_runs == 8
+    assert len(answer.trials) < 8
+    assert answer.epochs < 8 * 4
+    assert found.answers["epochs", 0].training_runs == 3
 
 
 def test_transfer_ratios_are_recorded_by_target_and_source(tmp_path: Path) -> None:
