@@ -13,6 +13,9 @@ import pytest
 
 from bilevel_hpo.comparison import Comparison
 
+pytest.importorskip("sklearn")
+pytest.importorskip("chemicals")
+
 GALLERY = Path(__file__).parents[1] / "examples" / "gallery"
 SCRIPTS = ["auxiliary_tasks", "many_regularisers", "trusted_sources", "wrong_labels"]
 
@@ -37,9 +40,9 @@ def quick(name: str, out: Path) -> tuple[ModuleType, Comparison, "pd.Series[floa
 
 def test_weights_of_tasks_that_help_end_above_those_that_do_not(tmp_path):
     module, found, weights, accuracy = quick("auxiliary_tasks", tmp_path)
-    assert weights[module.HELPERS].mean() > 4 * weights[module.JUNK].mean()
-    assert weights[module.JUNK].max() < 1  # its share at the start
-    assert weights.sum() == pytest.approx(11)
+    assert weights[module.HELPERS].mean() > 1.25  # all start at 1
+    assert weights[module.JUNK].mean() < 0.85
+    assert weights.sum() == pytest.approx(10)
     assert accuracy["learned"] > accuracy["equal"] + 0.05
     assert found.report.exists()
 

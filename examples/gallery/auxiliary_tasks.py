@@ -7,7 +7,7 @@ what the right digit is, and a class drawn at random. All share a trunk that end
 The target has weight 1. Ten weights of the others, on a budget, are learned in one training, and compared with equal
 ones, with none, and with searches: a grid over three groups of weights, TPE and random draws over all ten.
 
-    pip install 'bilevel-hpo[report]' scikit-learn
+    pip install bilevel-hpo scikit-learn
     python examples/gallery/auxiliary_tasks.py --out runs/auxiliary_tasks
 """
 

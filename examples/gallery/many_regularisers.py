@@ -4,7 +4,7 @@ The features are the 64 pixels of scikit-learn's handwritten digits and all 2080
 regression sees 200 images. Which features deserve how much decay nobody could search: the decays are learned in one
 training from 200 validation images, and compared with the best single decay of a grid and of TPE.
 
-    pip install 'bilevel-hpo[report]' scikit-learn
+    pip install bilevel-hpo scikit-learn
     python examples/gallery/many_regularisers.py --out runs/many_regularisers
 """
 

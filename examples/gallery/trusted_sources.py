@@ -5,7 +5,7 @@ molecules may be trained on; four tables are collections of mixed quality, and o
 contributions, wrong by 85 K in the mean. A weight for each source is learned in one training, from 150 other molecules
 of the handbook, and compared with equal weights, with the handbook alone, with a grid, TPE and random draws.
 
-    pip install 'bilevel-hpo[report]' chemicals rdkit
+    pip install bilevel-hpo chemicals rdkit
     python examples/gallery/trusted_sources.py --out runs/trusted_sources
 """
 
