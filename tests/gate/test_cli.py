@@ -252,7 +252,7 @@ def test_compare_killed_and_resumed_in_a_pool_equals_an_uninterrupted_run_in_one
 
 
 def test_compare_on_a_dask_cluster_equals_that_in_one_process(messy: Path, compared: Path, tmp_path: Path) -> None:
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
         gate(*COMPARE, messy, "--dask", cluster.scheduler_address, "--out", tmp_path / "far")
         assert cluster.scheduler.transition_counter >= 20, "a task for each training"
     assert_same(tmp_path / "far", compared)
