@@ -1,12 +1,16 @@
 """Every method and seed, their trainings on the workers, their answers kept."""
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Self
+
+import optuna
 
 from bilevel_hpo.comparison._describe import described
 from bilevel_hpo.comparison._jobs import Trained
 from bilevel_hpo.comparison._learned import Learned
-from bilevel_hpo.comparison._searched import Searched
+from bilevel_hpo.comparison._searched import Searched, SearchPlan
 from bilevel_hpo.comparison._setting import Answer, Bundle, Method, MethodPlan, Setting
 from bilevel_hpo.comparison._store import Store
 from bilevel_hpo.comparison._trainer import Together, Trainer, Training
@@ -29,6 +33,13 @@ class _Kept:
         self._key, self._setting, self._ended = (method.name, seed), setting, ended
         self._left = method.trainings(setting)
         self._store = Store(setting.folder, described(method))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if isinstance(self._plan, SearchPlan):
+            self._plan.close()
 
     def start(self) -> Sequence[Bundle]:
         """What the plan asks for and the folder does not have."""
@@ -54,7 +65,7 @@ class _Kept:
 
     def _take(self, bundle: Bundle, found: list[Trained]) -> None:
         self._plan.finish(bundle, found)
-        self._count(min(len(bundle), self._left))
+        self._count(len(bundle))
         self._note()
 
     def _note(self) -> None:
@@ -63,7 +74,7 @@ class _Kept:
             self._count(self._left)  # trials that were in the study already
 
     def _count(self, trainings: int) -> None:
-        if trainings:
+        if trainings > 0:
             self._left -= trainings
             self._ended(trainings)
 
@@ -94,17 +105,19 @@ def run_methods(
     def ended(count: int) -> None:
         nonlocal done
         done += count
-        progress(done, total)
+        progress(done, max(done, total))  # nobody knows beforehand how many trials some epochs allow
 
     # Seed by seed, so that an unfinished run has whole seeds; in one the searches first, whose trainings wait for each
     # other.
     first = sorted(methods, key=lambda method: -method.trainings(setting))
-    plans = [_Kept(method, seed, setting, ended) for seed in seeds for method in first]
     learned = {method.name: method for method in methods if isinstance(method, Learned)}
     pruners = {method.name: method.pruner for method in methods if isinstance(method, Searched) and method.pruner}
     progress(0, total)
-    with workers(Trainer(training, together, setting.weights, learned, setting.metric, pruners), on) as pool:
-        had = -1
+    trainer = Trainer(training, together, setting.weights, learned, setting.metric, pruners)
+    with ExitStack() as stack:
+        stack.enter_context(_quiet_optuna())
+        plans = [stack.enter_context(_Kept(method, seed, setting, ended)) for seed in seeds for method in first]
+        pool, had = stack.enter_context(workers(trainer, on)), -1
         while had < len(setting.answers) < len(plans):  # answers read from files are no results that end a wait
             had = len(setting.answers)
             drive(plans, pool)
@@ -112,3 +125,14 @@ def run_methods(
     if missing:
         raise ValueError(f"methods: {missing} wait for something that no other method gives")
     return {(method.name, seed): setting.answers[method.name, seed] for method in methods for seed in seeds}
+
+
+@contextmanager
+def _quiet_optuna() -> Iterator[None]:
+    """Without a line for each study that is made or opened."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(max(before, optuna.logging.WARNING))
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)

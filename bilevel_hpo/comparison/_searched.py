@@ -60,6 +60,8 @@ class SearchPlan:
         self._space = method.axes.space(setting.weights, seed)
         name = f"{method.name}-seed{seed}"
         storage = setting.storage or setting.folder / f"{name}.journal"
+        if setting.storage:  # a database has room for the studies of many runs
+            name = f"{setting.folder.parent.resolve().name}-{name}"
         about = {**setting.about, "seed": seed}
         self._search = method.how.asking(self._space, storage, name, about, seed)
         self._waiting: dict[int, Asked] = {}
@@ -89,6 +91,10 @@ class SearchPlan:
             loss = self._metric.loss(trained.selection)
             found = Evaluated(loss, trained.seconds, trained.reports, trained.pruned, trained.marks)
             self._search.finish(self._waiting.pop(one.number), found)
+
+    def close(self) -> None:
+        """Let another driver have the study, after an error too."""
+        self._search.close()
 
     def _job(self, number: int, params: Mapping[str, float], *, test: bool) -> Job:
         lambda_ = self._space.tensor(params).flatten().double().tolist()

@@ -21,7 +21,7 @@ from bilevel_hpo.report import report_facts
 DOCS = Path(__file__).parents[2] / "docs"
 PICTURES = {
     "auxiliary_tasks": "landscape",
-    "wrong_labels": "lambda-spread-learned",
+    "wrong_labels": "differences",
     "trusted_sources": "lambda-learned",
     "many_regularisers": "differences",
 }

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pandas as pd
 import pytest
 import torch
@@ -405,6 +406,40 @@ def test_a_pruner_ends_hopeless_trainings_and_epochs_a_search(tmp_path: Path) ->
     assert len(answer.trials) < 8
     assert answer.epochs < 8 * 4
     assert found.answers["epochs", 0].training_runs == 3
+
+
+def test_after_an_error_the_same_process_can_go_on(done: Path, tmp_path: Path) -> None:
+    def broken(run: Run) -> Scores:
+        if run.method == "grid" and run.seed == 1:
+            raise RuntimeError("a mistake of the user's")
+        return pulled(run)
+
+    with pytest.raises(RuntimeError, match="a mistake of the user's"):
+        compare(broken, weights(), METHODS, out=tmp_path, seeds=2, on=1, progress=False)
+    compare(pulled, weights(), METHODS, out=tmp_path, seeds=2, on=1, progress=False)
+    assert results(tmp_path) == results(done)
+
+
+def test_progress_ends_at_the_number_of_trainings_and_a_database_holds_many_runs(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        seen: list[tuple[int, int]] = []
+        compare(
+            accurate,
+            weights(),
+            [Constant(1.0), grid((0.0, 1.0))],
+            out=tmp_path / name,
+            seeds=2,
+            on=1,
+            storage=f"sqlite:///{tmp_path}/studies.db",
+            progress=lambda done, total, seen=seen: seen.append((done, total)),  # type: ignore[misc]
+        )
+        assert seen == [(done, 20) for done in range(21)]
+    assert sorted(optuna.get_all_study_names(f"sqlite:///{tmp_path}/studies.db")) == [
+        "one-grid-seed0",
+        "one-grid-seed1",
+        "two-grid-seed0",
+        "two-grid-seed1",
+    ]
 
 
 def test_transfer_ratios_are_recorded_by_target_and_source(tmp_path: Path) -> None:
