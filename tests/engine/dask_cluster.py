@@ -46,10 +46,10 @@ class DaskCluster:
                 process.wait()
 
     def _start(self, command: list[str]) -> subprocess.Popen[bytes]:
-        here = str(Path(__file__).parent)
+        paths = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = os.environ | {
             "OMP_NUM_THREADS": "1",
-            "PYTHONPATH": here,
+            "PYTHONPATH": os.pathsep.join(paths),
             "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1",
         }
         with self._log.open("ab") as log:
