@@ -417,6 +417,16 @@ def row(job: Job, budget: int, found: Sequence[dict[str, Any]], plain: Sequence[
     }
 
 
+def held_against_learned(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows with "excess": test error above that of learned λ on the same seeds and λ, mean and half of its interval."""
+    of = {(each["problem"], each["lambdas"]): each["by_seed"] for each in rows if each["method"] == "learned"}
+    found = []
+    for each in rows:
+        excess = [own - its for own, its in zip(each["by_seed"], of[each["problem"], each["lambdas"]], strict=True)]
+        found.append(each | {"excess": [mean(excess), half_interval(excess)]})
+    return found
+
+
 def half_interval(numbers: Sequence[float]) -> float:
     """Of the 95 % t-interval of the mean."""
     if len(numbers) < 2:
@@ -440,7 +450,7 @@ def collect(todo: Sequence[Job], folder: Path, budgets: Sequence[int]) -> tuple[
             steps = [budget] if method in ("learned", "grid") else budgets
             rows += [row(same[0], step, read[name, method, same[0].count, budget], once) for step in steps]
     means = {name: {key: mean(line[key] for line in found) for key in found[0]} for name, found in lines.items()}
-    return rows, means
+    return held_against_learned(rows), means
 
 
 METHODS = {"learned": 0, "TPE": 1, "GP": 2, "random": 3, "grid": 4}
@@ -541,12 +551,14 @@ def main() -> None:
         for done, future in enumerate(as_completed([pool.submit(run, job, args.out) for job in open_jobs]), 1):
             print(f"{done}/{len(open_jobs)} {future.result()}", file=sys.stderr, flush=True)
     rows, lines = collect(todo, args.out, budgets)
+    print("λ, method, most trainings, test error, the same above learned λ (paired, 95 %), cost")
     for name, found in lines.items():
         print(name, {key: round(value, 4) for key, value in found.items()})
         for each in (one for one in rows if one["problem"] == name):
-            error = f"{each['test']:.4f} ± {each['half_interval']:.4f}"
-            cost = f"{each['trainings']:6.1f} trainings {each['seconds']:8.2f} s"
-            print(f"{each['lambdas']:>6} {each['method']:8} {each['budget']:>4} {error:18} {cost}")
+            excess, half = each["excess"]
+            print(f"{each['lambdas']:>6} {each['method']:8} {each['budget']:>4}", end="")
+            print(f" {each['test']:8.4f} ± {each['half_interval']:.4f} {excess:+8.4f} ± {half:.4f}", end="")
+            print(f" {each['trainings']:6.1f} trainings {each['seconds']:8.2f} s")
     if args.png:
         try:
             made = export(figure(rows, lines, budgets), pd.DataFrame(rows), args.png.with_suffix(""), formats=("png",))
@@ -555,7 +567,16 @@ def main() -> None:
             print(error)
     command = shlex.join(["python", "benchmarks/number_of_lambdas.py", *sys.argv[1:]])
     facts = {"benchmark": "number_of_lambdas", "command": command, "seeds": len(seeds), "limit": args.limit}
-    print(json.dumps(facts | {"references": lines, "rows": rows}, ensure_ascii=False))
+    print(json.dumps(_rounded(facts | {"references": lines, "rows": rows}), ensure_ascii=False))
+
+
+def _rounded(x: Any) -> Any:
+    """Numbers to four digits."""
+    if isinstance(x, dict):
+        return {key: _rounded(value) for key, value in x.items()}
+    if isinstance(x, list):
+        return [_rounded(value) for value in x]
+    return float(f"{x:.4g}") if isinstance(x, float) else x
 
 
 if __name__ == "__main__":

@@ -153,3 +153,14 @@ def test_a_grid_on_a_logarithmic_axis_has_equal_ratios(benchmark: ModuleType, mo
     seen.clear()
     benchmark.gridded(benchmark.digits(0), 1, 5)
     assert seen == pytest.approx([0.0, 0.25, 0.5, 0.75, 1.0])
+
+
+def test_errors_are_held_against_those_of_learned_weights_on_the_same_seeds(benchmark: ModuleType) -> None:
+    rows = [
+        {"problem": "flipped", "lambdas": 10, "method": "TPE", "by_seed": [2.0, 5.0]},
+        {"problem": "flipped", "lambdas": 10, "method": "learned", "by_seed": [1.0, 3.0]},
+        {"problem": "flipped", "lambdas": 3, "method": "learned", "by_seed": [0.0, 0.0]},
+    ]
+    searched, learned, _ = benchmark.held_against_learned(rows)
+    assert searched["excess"] == pytest.approx([1.5, 12.71 * math.sqrt(0.5) / math.sqrt(2)], rel=1e-4)
+    assert learned["excess"] == [0.0, 0.0]
