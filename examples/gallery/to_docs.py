@@ -14,18 +14,19 @@ from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
+from auxiliary_tasks import GROUPS
 
-from bilevel_hpo.plots import export
+from bilevel_hpo import plots
+from bilevel_hpo.plots import LandscapeFacts
 from bilevel_hpo.report import report_facts
 
 DOCS = Path(__file__).parents[2] / "docs"
 PICTURES = {
-    "auxiliary_tasks": "landscape",
     "wrong_labels": "differences",
     "trusted_sources": "lambda-learned",
     "many_regularisers": "differences",
 }
-"""Figure of the report, by the name of the folder."""
+"""Figure of the report, by the name of the folder; of auxiliary_tasks, the landscape of the grid."""
 
 
 def scores(folder: Path) -> dict[str, Any]:
@@ -51,14 +52,39 @@ def scores(folder: Path) -> dict[str, Any]:
     return {"metric": facts.metric.name, "command": facts.command, "methods": rows}
 
 
-def picture(folder: Path, figure: str, file: Path) -> Path:
-    """A figure of the page as PNG."""
+def landscape(folder: Path) -> go.Figure:
+    """The grid over three groups of auxiliary tasks, and the ways of the learned λ: the mean of each group."""
+    groups = {label: name for name, labels in GROUPS.items() for label in labels}
+    grid = pd.read_csv(folder / "trials-grid.csv").groupby(list(GROUPS), as_index=False)["selection"].mean()
+    history = pd.read_csv(folder / "weights_history.csv").query("method == 'learned'")
+    history["group"] = history["label"].map(groups)
+    ways = history.pivot_table(index=["seed", "epoch"], columns="group", values="lambda")[list(GROUPS)]
+    facts = LandscapeFacts.from_frame(
+        grid,
+        list(GROUPS),
+        value="selection",
+        learned=[way for _, way in ways.groupby("seed")],
+        maximize=True,
+        objective="accuracy",
+    )
+    return plots.landscape(facts)
+
+
+def of_page(folder: Path, name: str) -> go.Figure:
+    """A figure of the report."""
     page = (folder / "report.html").read_text(encoding="utf-8")
     figures = re.search(r'<script type="application/json" id="figures">(.*?)</script>', page, re.DOTALL)
     assert figures is not None
-    drawn = json.loads(figures[1])[figure]
-    shown = go.Figure(data=drawn["data"], layout=drawn["layout"]).update_layout(width=760, height=420)
-    return export(shown, pd.DataFrame(), file.with_suffix(""), formats=["png"])[0]
+    drawn = json.loads(figures[1])[name]
+    return go.Figure(data=drawn["data"], layout=drawn["layout"])
+
+
+def picture(folder: Path) -> Path:
+    """What docs/gallery.md shows of it, as PNG."""
+    name = PICTURES.get(folder.name)
+    figure = landscape(folder) if name is None else of_page(folder, name)
+    stem = DOCS / f"gallery-{folder.name.replace('_', '-')}"
+    return plots.export(figure.update_layout(width=760, height=420), pd.DataFrame(), stem, formats=["png"])[0]
 
 
 def table(found: dict[str, Any]) -> str:
@@ -80,7 +106,7 @@ def main(folders: list[Path]) -> None:
     for folder in folders:
         known[folder.name] = scores(folder)
         print(f"{folder.name}\n\n{table(known[folder.name])}\n")
-        print(picture(folder, PICTURES[folder.name], DOCS / f"gallery-{folder.name.replace('_', '-')}.png"))
+        print(picture(folder))
     results.write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
