@@ -32,7 +32,7 @@ def load(name: str) -> ModuleType:
 def quick(name: str, out: Path) -> tuple[ModuleType, Comparison, "pd.Series[float]", "pd.Series[float]"]:
     """The module, its comparison, learned λ by label, and scores by method."""
     module = load(name)
-    found = module.main(out, seeds=1, workers=1, quick=True)
+    found = module.main(out, seeds=[0], workers=1, quick=True)
     weights = pd.read_csv(out / "weights.csv")
     weights = weights[weights["method"] == "learned"].set_index("label")["lambda"]
     return module, found, weights, found.table.set_index("method").iloc[:, 0]

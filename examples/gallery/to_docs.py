@@ -49,7 +49,7 @@ def scores(folder: Path) -> dict[str, Any]:
             rows[method.name]["learned minus it"] = [
                 round(x, 5) for x in (against.difference, against.low, against.high)
             ]
-    return {"metric": facts.metric.name, "command": facts.command, "methods": rows}
+    return {"metric": facts.metric.name, "command": f"python examples/gallery/{folder.name}.py", "methods": rows}
 
 
 def landscape(folder: Path) -> go.Figure:

@@ -10,6 +10,7 @@ of the handbook, and compared with equal weights, with the handbook alone, with 
 """
 
 import argparse
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -150,7 +151,7 @@ def training(run: Run, epochs: int = 25) -> Scores:
     return Scores(selection=rmse(d.selection), test=lambda: rmse(d.test))
 
 
-def main(out: Path, seeds: int = 5, workers: int | None = None, quick: bool = False) -> Comparison:
+def main(out: Path, seeds: Sequence[int] = range(5), workers: int | None = None, quick: bool = False) -> Comparison:
     """The comparison, its report in `out`."""
     weights = LossWeights(list(TABLES), constraint=Budget(6.0)).double()
     methods = [Learned(outer_lr=0.1, outer_every=2, warm_up=0.05), Frozen(), Frozen(name="frozen+validation")]
@@ -164,7 +165,7 @@ def main(out: Path, seeds: int = 5, workers: int | None = None, quick: bool = Fa
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/trusted_sources"), help="a folder")
-    parser.add_argument("--seeds", type=int, default=5, help="of every method (default: 5)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=range(5), help="which (default: 0 1 2 3 4)")
     parser.add_argument("--workers", type=int, help="processes (default: all cores)")
     parser.add_argument("--quick", action="store_true", help="few trials, to see it work")
     print(main(**vars(parser.parse_args())))

@@ -85,7 +85,7 @@ def training(run: Run, epochs: int = 40) -> Scores:
     return Scores(selection=accuracy(d.selection), test=lambda: accuracy(d.test))
 
 
-def main(out: Path, seeds: int = 5, workers: int | None = None, quick: bool = False) -> Comparison:
+def main(out: Path, seeds: Sequence[int] = range(5), workers: int | None = None, quick: bool = False) -> Comparison:
     """The comparison, its report in `out`."""
     weights = LossWeights([str(example) for example in range(EXAMPLES)], init=0.5, constraint=Box(0, 1)).double()
     methods = [Learned(outer_lr=0.1, outer_every=2, warm_up=0.1), Frozen(), Frozen(name="frozen+both")]
@@ -104,7 +104,7 @@ def auc(weights: Sequence[float], seed: int) -> float:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/wrong_labels"), help="a folder")
-    parser.add_argument("--seeds", type=int, default=5, help="of every method (default: 5)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=range(5), help="which (default: 0 1 2 3 4)")
     parser.add_argument("--workers", type=int, help="processes (default: all cores)")
     parser.add_argument("--quick", action="store_true", help="few trials, to see it work")
     found = main(**vars(parser.parse_args()))
