@@ -60,7 +60,7 @@ class SearchPlan:
         self._space = method.axes.space(setting.weights, seed)
         name = f"{method.name}-seed{seed}"
         storage = setting.storage or setting.folder / f"{name}.journal"
-        if setting.storage:  # a database has room for the studies of many runs
+        if setting.storage is not None and "://" in setting.storage:  # a database holds the studies of many runs
             name = f"{setting.folder.parent.resolve().name}-{name}"
         about = {**setting.about, "seed": seed}
         self._search = method.how.asking(self._space, storage, name, about, seed)

@@ -12,11 +12,14 @@ from typing import Any
 
 import loky
 
-from bilevel_hpo.jobs._remote import Shipped, call, keep_in_one_thread
+from bilevel_hpo.jobs._remote import Shipped, arrive, call, keep_in_one_thread
 
 __all__ = ["Process"]
 
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+_ENVIRONMENT = {
+    **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
+    "LOKY_MAX_MEMORY_LEAK_SIZE": "2e9",  # a training may well hold 300 MB more than an empty process, loky's limit
+}
 
 
 class Process:
@@ -29,7 +32,7 @@ class Process:
 
     def __init__(self, shipped: Shipped, parent: Connection) -> None:
         self._key = shipped.key
-        self._executor = loky.ProcessPoolExecutor(1, initializer=_start, initargs=(parent,), env=_ONE_THREAD)
+        self._executor = loky.ProcessPoolExecutor(1, initializer=_start, initargs=(parent, shipped), env=_ENVIRONMENT)
         with _interrupts_wait():
             self._kept = self._executor.submit(keep_in_one_thread, shipped)
 
@@ -47,7 +50,8 @@ class Process:
         self._executor.shutdown(kill_workers=kill)
 
 
-def _start(parent: Connection) -> None:
+def _start(parent: Connection, shipped: Shipped) -> None:
+    arrive(shipped)  # loky replaces a process whose memory has grown: the next one has had no job before
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the driver, which ends this process
     threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
 

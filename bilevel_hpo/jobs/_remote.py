@@ -12,11 +12,12 @@ from typing import Any
 import cloudpickle
 import torch
 
-__all__ = ["Shipped", "call", "call_shipped", "keep", "keep_in_one_thread", "ship"]
+__all__ = ["Shipped", "arrive", "call", "call_shipped", "keep", "keep_in_one_thread", "ship"]
 
 _KEPT = 4  # functions in a process that serves several drivers, or one driver for long
 
 _functions: dict[str, Callable[[Any], Any]] = {}
+_arrived: dict[str, "Shipped"] = {}
 _lock = Lock()
 
 
@@ -57,8 +58,15 @@ def keep_in_one_thread(shipped: Shipped) -> None:
         sys.modules["optuna"].logging.set_verbosity(logging.WARNING)
 
 
+def arrive(shipped: Shipped) -> None:
+    """Have the function at hand, without unpickling it: an error in that is the first job's, not the process's."""
+    _arrived[shipped.key] = shipped
+
+
 def call(key: str, job: Any) -> Any:
-    """The result of a job of a function that is kept."""
+    """The result of a job of a function that is kept, or has arrived."""
+    if key not in _functions and key in _arrived:
+        keep_in_one_thread(_arrived[key])
     return _functions[key](job)
 
 

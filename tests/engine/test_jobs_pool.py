@@ -12,6 +12,7 @@ import psutil
 import pytest
 import torch
 from jobs_plan import Attempts, Flat, until
+from loky import process_executor
 
 from bilevel_hpo.jobs import WorkersLostError, drive, workers
 
@@ -139,6 +140,11 @@ def test_many_processes_may_open_their_files():
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+def hears_ctrl_c() -> None:
+    """What a shell starts in the background does not."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def driver(folder: Path) -> "subprocess.Popen[str]":
     """Drives eight jobs in a pool of two, in a process group of its own as a shell starts it."""
     return subprocess.Popen(
@@ -146,6 +152,7 @@ def driver(folder: Path) -> "subprocess.Popen[str]":
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=hears_ctrl_c,  # noqa: PLW1509  no thread of ours is in the middle of anything
     )
 
 
@@ -164,6 +171,21 @@ def test_a_killed_driver_leaves_no_process_behind_and_goes_on_where_it_was(tmp_p
     assert second.returncode == 0
     assert {path.name: path.read_text() for path in results.iterdir()} == {str(n): str(n**2) for n in range(8)}
     assert [attempts.count(number) for number in range(8)] == [1, 1, 1, 1, 1, 2, 1, 1]
+
+
+def test_a_process_that_loky_replaces_has_the_function_too():
+    """Loky replaces one that seems to leak memory, after its job."""
+    data = torch.arange(8.0)
+
+    def job(number):
+        process_executor._MAX_MEMORY_LEAK_SIZE, process_executor._MEMORY_LEAK_CHECK_DELAY = -(2**60), 0
+        return os.getpid(), torch.get_num_threads(), data[number].item()
+
+    plan = Flat(range(8))
+    with workers(job, 2) as pool:
+        drive([plan], pool)
+    assert [plan.results[number][1:] for number in range(8)] == [(1, float(number)) for number in range(8)]
+    assert len({result[0] for result in plan.results.values()}) > 2
 
 
 @pytest.mark.parametrize("when", ["starting", "working"])
