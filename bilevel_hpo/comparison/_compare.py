@@ -159,8 +159,6 @@ def _between(low: float, high: float, count: int) -> list[float]:
 def equal(weights: LossWeights | TransferRatios) -> Constant:
     """All λ equal, as the constraint of `weights` allows: shares of the total under a `Budget`, 1 elsewhere."""
     lambda_ = weights.constraint.normalise(torch.ones_like(weights()))
-    if bool((lambda_ == 1).all()):
-        return Constant(1.0)
     return Constant(lambda_.flatten().tolist(), "equal", "equal constant λ")
 
 

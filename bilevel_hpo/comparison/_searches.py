@@ -48,7 +48,7 @@ def tpe(
     groups: Mapping[str, Sequence[str]] | None = None,
     parallel: int = 1,
 ) -> Searched:
-    """Optuna's tree-structured Parzen estimator.
+    """Optuna's tree-structured Parzen estimator. Its first ten trials are random draws: with ten it is random search.
 
     Args:
         trials: trainings.

@@ -283,7 +283,7 @@ def test_a_grid_on_a_budget_has_no_point_twice(tmp_path: Path) -> None:
 
 
 def test_the_default_methods_fit_the_weights() -> None:
-    assert [each.name for each in default_methods(weights())] == ["learned", "lambda=1", "uniform", "grid", "tpe"]
+    assert [each.name for each in default_methods(weights())] == ["learned", "equal", "uniform", "grid", "tpe"]
     on_budget = LossWeights(["a", "b"], constraint=Budget(1.0))
     _, equal, *rest = default_methods(on_budget)
     assert isinstance(equal, Constant)
@@ -291,7 +291,7 @@ def test_the_default_methods_fit_the_weights() -> None:
     assert [each.name for each in rest] == ["grid", "tpe"]
     assert [each.name for each in default_methods(LossWeights(list("abcdefgh")))] == [
         "learned",
-        "lambda=1",
+        "equal",
         "uniform",
         "tpe",
     ]
