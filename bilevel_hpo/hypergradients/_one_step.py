@@ -35,7 +35,7 @@ class OneStep(OfOneStep):
     finite differences and for SGD; exact here, and for the optimizer's own step.
 
     Rounding: over 2,638 float32 states of thirteen networks, against float64 from the same state, the error has a
-    median of 2e-7 and is below 1e-2 in 99.92 % (docs/rounding.md, with what the check does not see).
+    median of 3e-7 and is below 1e-2 in 99.92 % (docs/rounding.md, with what the check does not see).
 
     Cost on top of the inner step that it looks at (`learner.step`): one forward and backward pass over L_val and one
     forward-mode pass over L_train, about 1.2 plain steps; memory of a few copies of θ, no graph, whatever the number
