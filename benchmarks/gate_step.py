@@ -29,11 +29,11 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from gate_model.data.batches import Batch
-from gate_model.embeddings import FeatureMLP
-from gate_model.losses import TrainLoss
-from gate_model.model import GATE
-from gate_model.modules import StackedMLP
-from gate_model.sparsity import ActivePairs
+from gate_model.model.embeddings import FeatureMLP
+from gate_model.model.gate import GATE
+from gate_model.model.losses import TrainLoss
+from gate_model.model.modules import StackedMLP
+from gate_model.training.sparsity import ActivePairs
 
 FEATURES, D, K, HIDDEN = 512, 128, 64, 64
 COUNTS = """22792 12542 5791 4667 4068 4018 3750 3291 3076 3022 2902 2509 2499 2456 2443 2311 2201 1713 1645 1434 1097

@@ -30,10 +30,10 @@ import torch
 from rdkit import Chem
 from torch import Tensor, nn
 
-from gate_model.data.chemicals_table import load_chemicals
-from gate_model.data.molecule_graphs import molecule_graphs
-from gate_model.graphs import pack
-from gate_model.message_passing import DirectedMPNN
+from gate_model.data.chemicals.table import load_chemicals
+from gate_model.data.molecules.atoms_and_bonds import molecule_graphs
+from gate_model.data.molecules.graphs import pack
+from gate_model.model.message_passing import DirectedMPNN
 
 HIDDEN, DEPTH = 300, 3
 KINDS = ("message_passing", "epoch", "featurisation", "featurisation_parsed")

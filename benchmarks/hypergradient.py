@@ -36,9 +36,9 @@ from bilevel_hpo import (
     Unrolled,
 )
 from gate_model.data.batches import Batch
-from gate_model.embeddings import FeatureMLP
-from gate_model.losses import DirectPathLoss, TrainLoss
-from gate_model.model import GATE
+from gate_model.model.embeddings import FeatureMLP
+from gate_model.model.gate import GATE
+from gate_model.model.losses import DirectPathLoss, TrainLoss
 
 FEATURES, D, K, HIDDEN = 512, 128, 64, 64
 VARIANTS: dict[str, Hypergradient | None] = {

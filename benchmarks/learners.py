@@ -24,11 +24,11 @@ import torch
 from torch import Tensor
 
 from bilevel_hpo import Budget, Hypergradient, Neumann, Nystrom, TransferRatios
-from gate_model.data.chemicals_table import load_chemicals
+from gate_model.data.chemicals.table import load_chemicals
 from gate_model.data.prepared import PreparedData, prepare
 from gate_model.experiments.leaderboard.splitting import split_of
-from gate_model.methods import LEARNED, Constant, Learned, Method, relative
-from gate_model.training import Settings, predict, rmse, train
+from gate_model.training.loop import Settings, predict, rmse, train
+from gate_model.training.methods import LEARNED, Constant, Learned, Method, relative
 
 
 class Tied(Budget):

@@ -22,11 +22,11 @@ from typing import Any
 
 import torch
 
-from gate_model.data.chemicals_table import load_chemicals
+from gate_model.data.chemicals.table import load_chemicals
 from gate_model.data.prepared import PreparedData, prepare
-from gate_model.methods import Constant
-from gate_model.population import train_population
-from gate_model.training import Settings, predict, rmse, train
+from gate_model.training.loop import Settings, predict, rmse, train
+from gate_model.training.methods import Constant
+from gate_model.training.population import train_population
 
 TASKS = ["DS", "HV", "BP"]
 WAYS = {"1 thread": (1, 1), "2 threads": (1, 2), "2 processes": (2, 1)}

@@ -35,8 +35,8 @@ from gate_model.data.table import SET_ASIDE_COLUMNS, PropertyTable
 from gate_model.data.tasks import Task
 from gate_model.experiments.compare import METHODS, grid_of, single, tpe_of
 from gate_model.experiments.record import setting_of, write_run
-from gate_model.methods import SHARED, pairs
 from gate_model.report import write_report
+from gate_model.training.methods import SHARED, pairs
 
 MOLECULES, EPOCHS = 7000, 30
 FIRST_FIGURE = """

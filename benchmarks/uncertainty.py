@@ -9,7 +9,7 @@ members differ in their training seed. Spreads compared, for each task:
 - dissimilarity: 1 − Tanimoto similarity to the nearest training molecule (one training);
 - constant: the same σ for every molecule, for comparison.
 
-σ² = a·spread² + b is fitted on the selection molecules (`gate_model.uncertainty.calibrate`). Reported on test
+σ² = a·spread² + b is fitted on the selection molecules (`gate_model.predictor.uncertainty.calibrate`). Reported on test
 molecules: rank correlation of spread and absolute error, coverage of ±σ and ±2σ, negative log likelihood. Errors are
 those of the prediction that the spread goes with: one model's, or the mean of the members.
 
@@ -29,13 +29,13 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from gate_model.data.chemicals_table import load_chemicals
+from gate_model.data.chemicals.table import load_chemicals
+from gate_model.data.molecules.similarity import nearest, packed_fingerprints
 from gate_model.data.prepared import PreparedData, prepare
 from gate_model.data.table import PropertyTable
-from gate_model.methods import LEARNED
-from gate_model.similarity import nearest, packed_fingerprints
-from gate_model.training import Settings, predict, train
-from gate_model.uncertainty import calibrate, member_spread, path_spread, transferred
+from gate_model.predictor.uncertainty import calibrate, member_spread, path_spread, transferred
+from gate_model.training.loop import Settings, predict, train
+from gate_model.training.methods import LEARNED
 
 TASKS = "DS,HV,BP,MP,RI,CT,CTP,CTV,HVC"
 KINDS = ("paths", "paths_std", "members_3", "members", "dissimilarity", "constant")

@@ -19,10 +19,10 @@ from typing import Any
 
 import torch
 
-from gate_model.data.chemicals_table import load_chemicals
+from gate_model.data.chemicals.table import load_chemicals
 from gate_model.data.prepared import prepare
-from gate_model.methods import LEARNED, Constant
-from gate_model.training import SETTINGS, EpochReport, train
+from gate_model.training.loop import SETTINGS, EpochReport, train
+from gate_model.training.methods import LEARNED, Constant
 
 
 def resident_mb() -> float:

@@ -1,5 +1,5 @@
 """`python -m gate_model` is `gate`."""
 
-from gate_model.cli import main
+from gate_model.cli.app import main
 
 main()

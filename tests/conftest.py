@@ -14,7 +14,7 @@ os.environ.setdefault("GATE_CACHE", str(Path(tempfile.gettempdir()) / "gate-mode
 def chemicals_table() -> object:
     """All 32 tasks with the derived labels; one worker builds, the others wait and read the cache."""
     from gate_model.data.cache import cache_folder
-    from gate_model.data.chemicals_table import load_chemicals
+    from gate_model.data.chemicals.table import load_chemicals
 
     cache_folder().mkdir(parents=True, exist_ok=True)
     with FileLock(cache_folder() / "chemicals.lock"):

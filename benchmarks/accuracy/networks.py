@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from gate_model.embeddings import FeatureMLP
-from gate_model.graphs import pack
-from gate_model.message_passing import DirectedMPNN
-from gate_model.model import GATE
+from gate_model.data.molecules.graphs import pack
+from gate_model.model.embeddings import FeatureMLP
+from gate_model.model.gate import GATE
+from gate_model.model.message_passing import DirectedMPNN
 
 __all__ = ["NETWORKS", "Network", "cut"]
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from accuracy.networks import EXAMPLES, NETWORKS, Network, cut
 from bilevel_hpo import Box, Budget, LossWeights, Positive, TransferRatios
 from gate_model.data.batches import Batch
-from gate_model.losses import DirectPathLoss, TrainLoss
+from gate_model.model.losses import DirectPathLoss, TrainLoss
 
 __all__ = ["OPTIMIZERS", "STATES", "Labelled", "Setting", "Training", "begin", "settings"]
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from gate_model.data.batches import Inputs
-from gate_model.data.features import MORGAN_BITS, Array, FeatureScaler
-from gate_model.graphs import pack
+from gate_model.data.molecules.features import MORGAN_BITS, Array, FeatureScaler
+from gate_model.data.molecules.graphs import pack
 
 __all__ = ["Embedding", "Featurizer", "Rows"]
 

@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 
 from gate_model.data.batches import ExchangingBatches, LabelledMolecules
-from gate_model.data.features import FeatureScaler, features
 from gate_model.data.inputs import Embedding, Featurizer, Rows
+from gate_model.data.molecules.features import FeatureScaler, features
 from gate_model.data.scaling import Standardizer
 from gate_model.data.splits import Split, scaffold_split
 from gate_model.data.table import PropertyTable

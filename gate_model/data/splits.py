@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gate_model.data.molecules import scaffold
+from gate_model.data.molecules.smiles import scaffold
 from gate_model.data.table import DataError
 
 __all__ = ["Split", "scaffold_split"]

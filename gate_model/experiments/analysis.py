@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from bilevel_hpo.plots import ExportError, export
 from bilevel_hpo.run_folder import RunError, replacing, write_csv, write_json
-from gate_model.versions import versions
+from gate_model.run_folder import versions
 
 __all__ = ["Analysis", "check_folder", "write_analysis"]
 

@@ -16,7 +16,7 @@ from gate_model.data.splits import Split
 from gate_model.data.table import PropertyTable
 from gate_model.experiments.leaderboard.splitting import split_of
 from gate_model.experiments.leaderboard.table import ENTRIES
-from gate_model.training import Settings
+from gate_model.training.loop import Settings
 
 __all__ = ["BenchmarkRun", "Result"]
 

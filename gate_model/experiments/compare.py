@@ -11,7 +11,7 @@ from torch import nn
 from bilevel_hpo import TransferRatios, comparison
 from bilevel_hpo.comparison import Searched, Single
 from bilevel_hpo.search import Axis, Space
-from gate_model.methods import LEARNED, SHARED, Constant, Learned, Method, pairs
+from gate_model.training.methods import LEARNED, SHARED, Constant, Learned, Method, pairs
 
 __all__ = [
     "GRID_VALUES",

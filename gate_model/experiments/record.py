@@ -12,12 +12,12 @@ import pandas as pd
 from bilevel_hpo import TransferRatios, comparison
 from bilevel_hpo.comparison import Answer, Answers, Metric, Setting, Trained, write_record
 from bilevel_hpo.run_folder import write_csv
-from gate_model import training
 from gate_model.data.prepared import PreparedData
 from gate_model.experiments.compare import AllPairs
-from gate_model.methods import Learned, Method, relative
-from gate_model.training import predict, rmse
-from gate_model.versions import PACKAGES
+from gate_model.run_folder import PACKAGES
+from gate_model.training import loop as training
+from gate_model.training.loop import predict, rmse
+from gate_model.training.methods import Learned, Method, relative
 
 __all__ = ["RMSE", "SPLIT_METHOD", "record_of", "setting_of", "write_run"]
 

@@ -9,9 +9,9 @@ import torch
 from bilevel_hpo.comparison import Run, Trained
 from gate_model.data.prepared import PreparedData
 from gate_model.experiments.record import record_of
-from gate_model.methods import Constant, Method
-from gate_model.population import train_population
-from gate_model.training import EpochReport, Settings, train
+from gate_model.training.loop import EpochReport, Settings, train
+from gate_model.training.methods import Constant, Method
+from gate_model.training.population import train_population
 
 __all__ = ["Trainings"]
 

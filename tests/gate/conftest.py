@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gate_model.data.chemicals_table import load_chemicals
+from gate_model.data.chemicals.table import load_chemicals
 from gate_model.data.prepared import PreparedData, prepare
 from gate_model.data.table import PropertyTable
 

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from gate_model.data.batches import Batch
-from gate_model.model import GATE
-from gate_model.modules import StackedMLP
+from gate_model.model.gate import GATE
+from gate_model.model.modules import StackedMLP
 
 FEATURES, D, K = 5, 4, 3
 

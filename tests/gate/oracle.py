@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from gate_model.data.batches import Batch
-from gate_model.model import GATE
-from gate_model.modules import StackedMLP, StackedResidual
+from gate_model.model.gate import GATE
+from gate_model.model.modules import StackedMLP, StackedResidual
 
 
 def network(stacked: StackedMLP, t: int, x: Tensor) -> Tensor:

@@ -19,9 +19,9 @@ from make_messy import write
 from typer.testing import CliRunner
 
 from bilevel_hpo import search
-from gate_model.cli import app
-from gate_model.data.features import features
-from gate_model.saved_model import load_model
+from gate_model.cli.app import app
+from gate_model.data.molecules.features import features
+from gate_model.predictor.saved_model import load_model
 
 ENVIRONMENT = os.environ | {"COLUMNS": "200", "OMP_NUM_THREADS": "1"}
 

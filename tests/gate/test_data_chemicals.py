@@ -12,14 +12,14 @@ import pytest
 from rdkit import Chem
 from rdkit.Chem.rdMolDescriptors import CalcMolFormula
 
-from gate_model.data import chemicals_table as module
-from gate_model.data.chemicals_table import load_chemicals
-from gate_model.data.declarations import AVAILABLE, DECLARATIONS
-from gate_model.data.merge import merge
-from gate_model.data.molecules import canonical
-from gate_model.data.sources import Column
+from gate_model.data.chemicals import table as module
+from gate_model.data.chemicals.declarations import AVAILABLE, DECLARATIONS
+from gate_model.data.chemicals.library import identifiers, numbers, table
+from gate_model.data.chemicals.merge import merge
+from gate_model.data.chemicals.sources import Column
+from gate_model.data.chemicals.table import load_chemicals
+from gate_model.data.molecules.smiles import canonical
 from gate_model.data.table import DataError, PropertyTable
-from gate_model.data.tables import identifiers, numbers, table
 from gate_model.data.tasks import CATALOGUE
 
 ETHANOL, TOLUENE, NAPHTHALENE, METHANE = "CCO", "Cc1ccccc1", "c1ccc2ccccc2c1", "C"
@@ -252,4 +252,8 @@ def test_the_cache_is_keyed_by_every_module_that_makes_it() -> None:
         for package, imported in re.findall(r"^from (gate_model\.data[\w.]*) import (.*)$", source, re.MULTILINE):
             names = {f"{package}.{part.strip()}" for part in imported.split(",")}
             modules = {n for n in names if n in sys.modules} or {package}
-            assert modules <= rules | {"gate_model.data.declarations", "gate_model.data.cache", "gate_model.data.table"}
+            assert modules <= rules | {
+                "gate_model.data.chemicals.declarations",
+                "gate_model.data.cache",
+                "gate_model.data.table",
+            }

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gate_model.data.declarations import AVAILABLE
+from gate_model.data.chemicals.declarations import AVAILABLE
 from gate_model.data.table import PropertyTable
 
 PAGE = Path(__file__).parents[2] / "docs" / "data.md"

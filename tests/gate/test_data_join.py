@@ -3,10 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gate_model.data.chemicals_table import load_chemicals
-from gate_model.data.join import load_joined
+from gate_model.data.chemicals.table import load_chemicals
+from gate_model.data.files.join import load_joined
+from gate_model.data.files.user_csv import read_csv
 from gate_model.data.table import DataError, PropertyTable
-from gate_model.data.user_csv import read_csv
 
 NEW = "CC(=O)Nc1ccc(CC(=O)OCC(F)(F)F)cc1"
 

@@ -5,9 +5,9 @@ from math import isnan, log10, nan
 import numpy as np
 import pytest
 
-from gate_model.data import chemsep, equations
-from gate_model.data.choice import choose
-from gate_model.data.sources import Column, Declaration, Derived
+from gate_model.data.chemicals import chemsep, equations
+from gate_model.data.chemicals.choice import choose
+from gate_model.data.chemicals.sources import Column, Declaration, Derived
 from gate_model.data.tasks import summary
 
 PRINTED = tuple(Column(name, "", "") for name in "abc")

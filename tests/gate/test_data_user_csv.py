@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from make_messy import BAD, write
 
-from gate_model.data.molecule_file import MoleculeFile
+from gate_model.data.files.molecule_file import MoleculeFile
+from gate_model.data.files.user_csv import read_csv
 from gate_model.data.table import DataError, PropertyTable
-from gate_model.data.user_csv import read_csv
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ from gate_model.experiments.figure_1 import figure_1
 from gate_model.experiments.figure_1_findings import findings, paragraph
 from gate_model.experiments.record import setting_of
 from gate_model.experiments.trainings import Trainings
-from gate_model.methods import LEARNED
-from gate_model.training import Settings, train
+from gate_model.training.loop import Settings, train
+from gate_model.training.methods import LEARNED
 
 NAMES = ("DS|HV", "DS|BP", "HV|BP")
 AXIS = (0.0, 0.5, 1.0, 2.0)

@@ -11,9 +11,9 @@ from rdkit import Chem
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from gate_model.data import molecule_graphs as featuriser
 from gate_model.data.batches import LabelledMolecules
-from gate_model.data.molecule_graphs import (
+from gate_model.data.molecules import atoms_and_bonds as featuriser
+from gate_model.data.molecules.atoms_and_bonds import (
     ATOM_FEATURES,
     BOND_FEATURES,
     MoleculeGraphs,
@@ -21,9 +21,9 @@ from gate_model.data.molecule_graphs import (
     bond_features,
     molecule_graphs,
 )
+from gate_model.data.molecules.graphs import PackedGraphs, pack
 from gate_model.data.table import DataError
-from gate_model.graphs import PackedGraphs, pack
-from gate_model.message_passing import DirectedMPNN
+from gate_model.model.message_passing import DirectedMPNN
 
 # Rings and chains, charges, isotopes, stereo, a dative bond, metals, salts, single atoms, explicit hydrogen.
 SMILES = [
@@ -325,7 +325,8 @@ def test_cache_is_read_and_a_damaged_one_rebuilt(tmp_path: Path, monkeypatch: py
     (file,) = tmp_path.glob("graphs-*.npz")
     file.write_bytes(file.read_bytes()[:-7])
     assert same(pack(SMILES), fresh)
-    monkeypatch.setattr("gate_model.graphs.molecule_graphs", None)  # from here on only the cache can answer
+    # From here on only the cache can answer.
+    monkeypatch.setattr("gate_model.data.molecules.graphs.molecule_graphs", None)
     assert same(pack(SMILES, progress=lambda done, total: seen.append((done, total))), fresh)
     assert seen[-1] == (18, 18)
 

@@ -18,7 +18,7 @@ from typer.testing import Result as CliResult
 from bilevel_hpo import TransferRatios, comparison
 from bilevel_hpo.comparison import Run, Trained, read_trained, run_methods
 from bilevel_hpo.run_folder import RunError
-from gate_model.cli import app
+from gate_model.cli.app import app
 from gate_model.data.prepared import PreparedData, prepare
 from gate_model.data.random_split import fewer, random_split
 from gate_model.data.table import DataError
@@ -32,8 +32,8 @@ from gate_model.experiments.leaderboard.by_labels import ByLabels, by_labels, tp
 from gate_model.experiments.leaderboard.table import ENTRIES, TPE, UNIFORM, UNIFORM_VALUES, entries_of, methods_of
 from gate_model.experiments.leaderboard.trainings import BenchmarkTrainings
 from gate_model.experiments.record import setting_of
-from gate_model.methods import Constant
-from gate_model.training import Settings, predict, rmse, train
+from gate_model.training.loop import Settings, predict, rmse, train
+from gate_model.training.methods import Constant
 
 SHORT = Settings(epochs=2)
 TASKS = ("DS", "HV", "BP")

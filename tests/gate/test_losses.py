@@ -7,10 +7,10 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.func import functional_call
 
-from gate_model import losses, mapping
 from gate_model.data.batches import Batch
-from gate_model.losses import DirectPathLoss, PathLoss, TrainLoss
-from gate_model.model import GATE
+from gate_model.model import losses, mapping
+from gate_model.model.gate import GATE
+from gate_model.model.losses import DirectPathLoss, PathLoss, TrainLoss
 from tests.gate import gate_cases, oracle
 
 close = partial(torch.testing.assert_close, rtol=1e-10, atol=1e-12)

@@ -15,9 +15,9 @@ from typer.testing import Result as CliResult
 
 from bilevel_hpo import DivergedError
 from bilevel_hpo.run_folder import RunError, write_json
-from gate_model.cli import app
+from gate_model.cli.app import app
+from gate_model.data.files.user_csv import read_csv
 from gate_model.data.prepared import PreparedData
-from gate_model.data.user_csv import read_csv
 from gate_model.experiments.analysis import write_analysis
 from gate_model.experiments.benchmark_run import BenchmarkRun
 from gate_model.experiments.meaning.gain import gain_analysis
@@ -25,8 +25,8 @@ from gate_model.experiments.meaning.learned_lambda import LearnedLambda, learned
 from gate_model.experiments.meaning.pair_ranks import off_diagonal
 from gate_model.experiments.meaning.removal import train_removals, without
 from gate_model.experiments.meaning.stability import stability_analysis
-from gate_model.methods import Constant
-from gate_model.training import Settings, predict, rmse, train
+from gate_model.training.loop import Settings, predict, rmse, train
+from gate_model.training.methods import Constant
 
 TASKS = ("HV", "BP", "CT", "VP")
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from gate_model.embeddings import FeatureMLP
-from gate_model.model import GATE
-from gate_model.modules import (
+from gate_model.model.embeddings import FeatureMLP
+from gate_model.model.gate import GATE
+from gate_model.model.modules import (
     StackedLinear,
     StackedMLP,
     StackedResidual,

@@ -13,9 +13,9 @@ from bilevel_hpo.run_folder import write_json
 from bilevel_hpo.signal import MIN_STEPS, Verdict, signal
 from gate_model.data.prepared import PreparedData
 from gate_model.experiments.record import record_of
-from gate_model.losses import DirectPathLoss, PathLoss, TrainLoss
-from gate_model.methods import LEARNED
-from gate_model.training import Settings, train
+from gate_model.model.losses import DirectPathLoss, PathLoss, TrainLoss
+from gate_model.training.loop import Settings, train
+from gate_model.training.methods import LEARNED
 
 T = 3
 

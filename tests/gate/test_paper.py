@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from bilevel_hpo.comparison import read_trained, run_methods
 from bilevel_hpo.run_folder import RunError
-from gate_model.cli import app
+from gate_model.cli.app import app
 from gate_model.data.prepared import PreparedData, prepare
 from gate_model.data.tasks import CATALOGUE
 from gate_model.experiments.analysis import check_folder
@@ -28,7 +28,7 @@ from gate_model.experiments.paper.published import AVERAGE, IMPROVED, published
 from gate_model.experiments.paper.table_1 import table_1
 from gate_model.experiments.paper.table_2 import table_2
 from gate_model.experiments.record import setting_of
-from gate_model.training import Settings
+from gate_model.training.loop import Settings
 
 NEEDED = ("lambda=1-plain", "direct", "lambda=0-plain", "budget", "lambda=0")
 TEST = {

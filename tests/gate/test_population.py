@@ -10,9 +10,9 @@ from bilevel_hpo import DivergedError
 from gate_model.data.batches import LabelledMolecules
 from gate_model.data.prepared import PreparedData, prepare
 from gate_model.data.table import PropertyTable
-from gate_model.methods import Constant
-from gate_model.population import train_population
-from gate_model.training import Settings, Trained, predict, rmse, train
+from gate_model.training.loop import Settings, Trained, predict, rmse, train
+from gate_model.training.methods import Constant
+from gate_model.training.population import train_population
 
 METHODS = [
     Constant("lambda=0", "", 0.0),

@@ -15,15 +15,15 @@ from rdkit.DataStructs import TanimotoSimilarity
 from safetensors.torch import load_file, save_file
 
 from bilevel_hpo.run_folder import RunError
+from gate_model.data.molecules.similarity import nearest, packed_fingerprints
 from gate_model.data.prepared import PreparedData, prepare
 from gate_model.data.table import DataError
 from gate_model.data.tasks import Task
-from gate_model.methods import LEARNED
-from gate_model.prediction import predict_file, predict_molecules, title
-from gate_model.saved_model import SavedModel, load_model, model_of, save_model
-from gate_model.similarity import nearest, packed_fingerprints
-from gate_model.training import SETTINGS, Settings, predict, rmse, train
-from gate_model.uncertainty import Spread, calibrate, member_spread, path_spread, transferred
+from gate_model.predictor.prediction import predict_file, predict_molecules, title
+from gate_model.predictor.saved_model import SavedModel, load_model, model_of, save_model
+from gate_model.predictor.uncertainty import Spread, calibrate, member_spread, path_spread, transferred
+from gate_model.training.loop import SETTINGS, Settings, predict, rmse, train
+from gate_model.training.methods import LEARNED
 
 SMILES = ["CCO", "c1ccccc1C(=O)O", "CCCCCCN", "CC(C)=O", "[Si](C)(C)(C)C#C"]
 

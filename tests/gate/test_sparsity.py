@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from bilevel_hpo import BilevelLearner, Budget, FiniteDifference, OneStep, TransferRatios
-from gate_model import mapping
-from gate_model.losses import DirectPathLoss, TrainLoss
-from gate_model.sparsity import ActivePairs
+from gate_model.model import mapping
+from gate_model.model.losses import DirectPathLoss, TrainLoss
+from gate_model.training.sparsity import ActivePairs
 from tests.gate import gate_cases
 
 T = 5

@@ -11,16 +11,16 @@ import torch
 from bilevel_hpo import Direct, DivergedError, OneStep, TransferRatios
 from bilevel_hpo.comparison import Answer, Progress, Searched, run_methods
 from bilevel_hpo.run_folder import RunError
-from gate_model import mapping
-from gate_model.checkpoints import Checkpoints
+from gate_model.cli._live import describe
 from gate_model.data.prepared import PreparedData
 from gate_model.experiments.compare import check_size, grid_of, shared_values, too_many, tpe_of
 from gate_model.experiments.record import setting_of
 from gate_model.experiments.trainings import Trainings
-from gate_model.live import describe
-from gate_model.methods import LEARNED, SHARED, Constant, Method, pairs, relative
-from gate_model.schedules import scheduler
-from gate_model.training import EpochReport, Settings, Trained, predict, resolve_device, rmse, train
+from gate_model.model import mapping
+from gate_model.training.checkpoints import Checkpoints
+from gate_model.training.loop import EpochReport, Settings, Trained, predict, resolve_device, rmse, train
+from gate_model.training.methods import LEARNED, SHARED, Constant, Method, pairs, relative
+from gate_model.training.schedules import scheduler
 
 SHORT = Settings(epochs=4)
 TASKS = ("DS", "HV", "BP")

@@ -12,15 +12,15 @@ from torch import Tensor
 
 from bilevel_hpo import BilevelLearner, Box, OneStep, TransferRatios
 from gate_model.data.batches import Batch
+from gate_model.data.molecules.graphs import pack
 from gate_model.data.prepared import PreparedData
-from gate_model.graphs import pack
-from gate_model.losses import DirectPathLoss, TrainLoss, path_matrix
-from gate_model.message_passing import DirectedMPNN
-from gate_model.methods import Constant
-from gate_model.model import GATE
-from gate_model.training import Settings, train
-from gate_model.weighted_training import train_weighted
-from gate_model.weighting import (
+from gate_model.model.gate import GATE
+from gate_model.model.losses import DirectPathLoss, TrainLoss, path_matrix
+from gate_model.model.message_passing import DirectedMPNN
+from gate_model.training.loop import Settings, train
+from gate_model.training.methods import Constant
+from gate_model.training.weighted import train_weighted
+from gate_model.training.weighting import (
     AutoLambda,
     Decay,
     DynamicWeightAverage,

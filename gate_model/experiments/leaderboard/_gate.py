@@ -11,10 +11,10 @@ from gate_model.data.batches import LabelledMolecules
 from gate_model.data.prepared import PreparedData
 from gate_model.data.splits import Split
 from gate_model.experiments.leaderboard._answer import Answer, Assignment, Predict, columns, of_model
-from gate_model.methods import Constant, Learned, Method, relative
-from gate_model.training import train
-from gate_model.weighted_training import train_weighted
-from gate_model.weighting import Rule
+from gate_model.training.loop import train
+from gate_model.training.methods import Constant, Learned, Method, relative
+from gate_model.training.weighted import train_weighted
+from gate_model.training.weighting import Rule
 
 __all__ = ["GateTraining", "SingleTasks", "WeightedByRule", "only_task"]
 

@@ -1,12 +1,12 @@
-"""Learners of λ beside those of `gate_model.methods`: rivals of the budget."""
+"""Learners of λ beside those of `gate_model.training.methods`: rivals of the budget."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bilevel_hpo import Box, ConjugateGradient, Hypergradient, Neumann, Nystrom, Positive, TransferRatios
-from gate_model.losses import PathLoss, TrainLoss
-from gate_model.methods import Constant, Learned
-from gate_model.weighting import AutoLambda
+from gate_model.model.losses import PathLoss, TrainLoss
+from gate_model.training.methods import Constant, Learned
+from gate_model.training.weighting import AutoLambda
 
 __all__ = ["IMPLICIT", "AutoLambdaLearner", "DirectSum", "FreeLearner", "ImplicitLearner", "LiteralSum"]
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gate_model.data.features import features
+from gate_model.data.molecules.features import features
 from gate_model.data.prepared import PreparedData
 from gate_model.experiments.leaderboard._answer import Answer, Assignment, Predict, columns
 

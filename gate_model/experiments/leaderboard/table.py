@@ -19,8 +19,8 @@ from gate_model.experiments.leaderboard._learners import (
 )
 from gate_model.experiments.leaderboard._outside import Chemprop, Trees, extra_trees, lightgbm
 from gate_model.experiments.leaderboard.by_labels import tpe_by_labels
-from gate_model.methods import LEARNED, Constant, Method
-from gate_model.weighting import Decay, DynamicWeightAverage, GradNorm, PCGrad, Uncertainty
+from gate_model.training.methods import LEARNED, Constant, Method
+from gate_model.training.weighting import Decay, DynamicWeightAverage, GradNorm, PCGrad, Uncertainty
 
 __all__ = ["ENTRIES", "UNIFORM", "UNIFORM_VALUES", "Entry", "entries_of", "methods_of"]
 

@@ -14,8 +14,8 @@ from gate_model.data.prepared import PreparedData
 from gate_model.experiments.leaderboard._answer import Answer, Assignment
 from gate_model.experiments.leaderboard._gate import GateTraining
 from gate_model.experiments.leaderboard.table import ENTRIES
-from gate_model.methods import Constant
-from gate_model.training import Settings, rmse
+from gate_model.training.loop import Settings, rmse
+from gate_model.training.methods import Constant
 
 __all__ = ["BenchmarkTrainings"]
 

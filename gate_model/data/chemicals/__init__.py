@@ -1,0 +1,1 @@
+"""The property table of the `chemicals` library."""

@@ -1,0 +1,231 @@
+"""A user's CSV that nobody prepared: what can be read is read, what is set aside is listed."""
+
+import difflib
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from gate_model.data.chemicals.declarations import AVAILABLE
+from gate_model.data.files.csv_rows import csv_rows
+from gate_model.data.molecules.smiles import canonical, unreadable
+from gate_model.data.table import SET_ASIDE_COLUMNS, DataError, PropertyTable
+from gate_model.data.tasks import CATALOGUE, Task
+
+__all__ = ["MIN_LABELS", "MIN_MOLECULES", "read_additions", "read_csv", "smiles_column_of"]
+
+MIN_LABELS = 10
+MIN_MOLECULES = 20
+_EMPTY = {"", "na", "n/a", "nan", "none", "null", "-", "?"}
+_UNIT = re.compile(r"^(?P<name>.*?)\s*(\[(?P<square>[^\[\]]*)\]|\((?P<round>[^()]*)\))\s*$")
+
+SetAside = list[tuple[object, str, str, str, str]]
+
+
+def read_csv(
+    path: Path | str,
+    *,
+    tasks: Sequence[str] | None = None,
+    smiles_column: str | None = None,
+    min_labels: int = MIN_LABELS,
+) -> PropertyTable:
+    """Read a SMILES column and numeric columns with empty cells.
+
+    Rows are named by their line in the file; the header is line 1. Not used as it stands, and listed in `set_aside`:
+    SMILES that are missing or that RDKit cannot read, cells that are no finite number, molecules given more than once
+    with different values (their median is used), columns that are empty, not numeric, constant, or with fewer than
+    `min_labels` labels.
+
+    Args:
+        path: comma-, semicolon- or tab-separated, UTF-8.
+        tasks: the columns to read; every numeric one when left out.
+        smiles_column: its name; when left out, the column called smiles, in any case, or the only one that contains it.
+        min_labels: a column with fewer labels is set aside.
+
+    Raises:
+        DataError: nothing can be trained: no such file or column, fewer than 2 usable tasks or 20 molecules.
+    """
+    path = Path(path)
+    table = _labels(path, tasks, smiles_column, lambda _: min_labels)
+    if len(table.tasks) < 2:
+        names = ", ".join(table.abbreviations) or "none"
+        raise DataError(
+            f"{path}: {len(table.tasks)} usable task(s) ({names}), at least 2 are wanted. {_left_out(table)}"
+        )
+    if len(table.smiles) < MIN_MOLECULES:
+        raise DataError(f"{path}: {len(table.smiles)} molecules with a label, at least {MIN_MOLECULES} are wanted")
+    return table
+
+
+def read_additions(path: Path | str, *, smiles_column: str | None = None) -> PropertyTable:
+    """Read a file as `read_csv` does, to join the chemicals table.
+
+    Columns named by an abbreviation of the paper's Table 3, in any case, become that task, in the table's unit. One
+    label is enough for a task that `chemicals` labels too.
+
+    Raises:
+        DataError: no such file or column, no usable column, or another unit in the header of one of the paper's tasks.
+    """
+    path = Path(path)
+    table = _labels(path, None, smiles_column, lambda task: 1 if task.abbreviation.upper() in AVAILABLE else MIN_LABELS)
+    if not table.tasks:
+        raise DataError(f"{path}: no column can be joined; {_left_out(table)}")
+    known = []
+    for task in table.tasks:
+        paper = CATALOGUE.get(task.abbreviation.upper())
+        if paper and task.unit and _plain(task.unit) != _plain(paper.unit):
+            raise DataError(
+                f"{path}: column {task.abbreviation!r} is in {task.unit!r}; {paper.name} is in {paper.unit!r} here"
+            )
+        known.append(paper or task)
+    _refuse_twice(known, path)
+    return replace(table, tasks=tuple(known))
+
+
+def _labels(
+    path: Path, tasks: Sequence[str] | None, smiles_column: str | None, fewest: Callable[[Task], int]
+) -> PropertyTable:
+    """All that can be used of a file. A column is set aside if it has less than `fewest` labels, or, where more than
+    one is wanted, if all are the same.
+    """
+    frame, key = _read(path, smiles_column)
+    columns = [column for column in frame.columns if column != key]
+    if tasks is not None:
+        columns = [_named(name, columns, path) for name in tasks]
+    aside: SetAside = []
+    structure = _canonical(frame[key], key, aside)
+    labels = {c: v for c in columns if (v := _numbers(frame[c], c, structure, aside, tasks is not None)) is not None}
+    table = _merge(frame[key], structure, labels, aside)
+    usable = []
+    for column in labels:
+        count, distinct = int(table[column].notna().sum()), table[column].nunique()
+        wanted = fewest(_task(column))
+        if count < wanted:
+            aside.append(("", column, "", f"{count} labels, at least {wanted} are wanted", "column left out"))
+        elif distinct < min(wanted, 2):
+            aside.append(("", column, f"{table[column].median():g}", "all labels are the same", "column left out"))
+        else:
+            usable.append(column)
+    labelled = table[usable].notna().any(axis=1) if usable else pd.Series(False, index=table.index)
+    for row, molecule in structure.dropna().items():
+        if not labelled[molecule]:
+            aside.append((row, key, str(molecule), "no label in any column that is used", "row left out"))
+    table = table[labelled]
+    chosen = tuple(_task(column) for column in usable)
+    _refuse_twice(chosen, path)
+    listed = pd.DataFrame(aside, columns=list(SET_ASIDE_COLUMNS))
+    return PropertyTable(chosen, tuple(table.index), table[usable].to_numpy(np.float64), listed, path.name)
+
+
+def _refuse_twice(tasks: Sequence[Task], path: Path) -> None:
+    names = [task.abbreviation for task in tasks]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise DataError(f"{path}: columns differ only in their unit or case: {', '.join(twice)}; rename one")
+
+
+def _left_out(table: PropertyTable) -> str:
+    columns = table.set_aside[table.set_aside["action"] == "column left out"]
+    return "; ".join(f"{c}: {r}" for c, r in columns[["column", "reason"]].itertuples(index=False, name=None))
+
+
+def _plain(unit: str) -> str:
+    """The unit without spaces and special signs."""
+    return re.sub(r"[\s^]", "", unit).replace("·", ".").replace("³", "3").replace("Å", "A")
+
+
+def _read(path: Path, smiles_column: str | None) -> tuple[pd.DataFrame, str]:
+    """All cells as text, indexed by their line, and the name of the SMILES column."""
+    (_, header), *numbered = csv_rows(path)
+    twice = sorted({name for name in header if header.count(name) > 1})
+    if twice:
+        raise DataError(f"{path}: column name(s) {', '.join(map(repr, twice))} given more than once")
+    if not numbered:
+        raise DataError(f"{path}: no row below the header")
+    lines, rows = zip(*numbered, strict=True)
+    frame = pd.DataFrame(list(rows), columns=header, index=pd.Index(lines, name="row"), dtype=str)
+    return frame, smiles_column_of(header, smiles_column, path)
+
+
+def smiles_column_of(header: list[str], asked: str | None, path: Path) -> str:
+    """The name of the SMILES column: the one asked for, or the one to be recognised; DataError if there is none."""
+    names = ", ".join(map(repr, header))
+    if asked is not None:
+        if asked not in header:
+            raise DataError(f"{path}: no column {asked!r} (--smiles-column); the columns are {names}")
+        return asked
+    for fits in (lambda name: name.lower() == "smiles", lambda name: "smiles" in name.lower()):
+        found = [name for name in header if fits(name)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise DataError(f"{path}: {', '.join(map(repr, found))} could all be SMILES; choose with --smiles-column")
+    raise DataError(f"{path}: no column is called smiles; the columns are {names}. Name it with --smiles-column")
+
+
+def _named(name: str, columns: list[str], path: Path) -> str:
+    for fits in (lambda c: c == name, lambda c: _task(c).abbreviation.lower() == name.lower()):
+        found = [column for column in columns if fits(column)]
+        if found:
+            return found[0]
+    close = difflib.get_close_matches(name, columns, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    raise DataError(f"{path}: no column {name!r} (--tasks); the columns are {', '.join(map(repr, columns))}{hint}")
+
+
+def _canonical(smiles: "pd.Series[str]", key: str, aside: SetAside) -> "pd.Series[str]":
+    structure = smiles.map(lambda text: canonical(text) if text else None)
+    for row, text in smiles[structure.isna()].items():
+        aside.append((row, key, text, unreadable(text), "row left out"))
+    return structure.astype(object).where(structure.notna(), None)
+
+
+def _numbers(
+    cells: "pd.Series[str]", column: str, structure: "pd.Series[str]", aside: SetAside, asked: bool
+) -> "pd.Series[float] | None":
+    """The column as numbers; None if it is left out as a whole."""
+    filled = cells[~cells.str.lower().isin(_EMPTY)]
+    for row, text in cells[cells.str.lower().isin(_EMPTY - {""})].items():
+        aside.append((row, column, text, "stands for no value", "cell taken as empty"))
+    if filled.empty:
+        aside.append(("", column, "", "the column is empty", "column left out"))
+        return None
+    values = pd.to_numeric(filled, errors="coerce")
+    if values.isna().mean() > 0.5:
+        reason = f"{int(values.isna().sum())} of {len(filled)} cells are text, e.g. {filled[values.isna()].iloc[0]!r}"
+        if asked:
+            raise DataError(f"column {column!r} is not numeric: {reason}")
+        aside.append(("", column, "", reason, "column left out"))
+        return None
+    for row, text in filled[~np.isfinite(values)].items():
+        reason = "not a number" if np.isnan(values[row]) else "not finite"
+        aside.append((row, column, text, reason, "cell left out"))
+    kept: pd.Series[float] = values[np.isfinite(values) & structure.reindex(values.index).notna()].astype(float)
+    return kept
+
+
+def _merge(
+    smiles: "pd.Series[str]", structure: "pd.Series[str]", labels: "dict[str, pd.Series[float]]", aside: SetAside
+) -> pd.DataFrame:
+    """One row per molecule, in order of first appearance; the median where it has several values."""
+    first = list(dict.fromkeys(structure.dropna()))
+    merged = pd.DataFrame(index=pd.Index(first, name="smiles"), columns=list(labels), dtype=float)
+    for column, values in labels.items():
+        groups = values.groupby(structure.reindex(values.index))
+        merged[column] = groups.median().reindex(first)
+        for _, group in groups:
+            if group.nunique() > 1:
+                where = ", ".join(f"line {row}: {value:g}" for row, value in group.items())
+                row = group.index[0]
+                reason = f"the same molecule with different values ({where})"
+                aside.append((row, column, str(smiles[row]), reason, "median taken"))
+    return merged
+
+
+def _task(column: str) -> Task:
+    match = _UNIT.match(column)
+    if match and match["name"]:
+        return Task(match["name"], match["name"], (match["square"] or match["round"] or "").strip())
+    return Task(column, column, "")

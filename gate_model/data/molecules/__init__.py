@@ -1,0 +1,1 @@
+"""Molecules: SMILES, features, graphs."""

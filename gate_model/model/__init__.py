@@ -1,0 +1,1 @@
+"""The network of GATE and its losses."""

@@ -1,0 +1,103 @@
+"""What a user of a trained model should know, on one page beside the model."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from numpy.typing import NDArray
+
+from bilevel_hpo.run_folder import replacing
+from gate_model.data.molecules.similarity import nearest, packed_fingerprints
+from gate_model.data.prepared import PreparedData
+from gate_model.experiments.record import SPLIT_METHOD
+from gate_model.predictor.prediction import title
+from gate_model.predictor.saved_model import SavedModel
+from gate_model.run_folder import versions
+from gate_model.training.loop import rmse
+from gate_model.training.methods import Learned
+
+__all__ = ["write_model_card"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class _TaskLine:
+    """A task's line in the tables."""
+
+    title: str
+    name: str
+    kind: str
+    labels: int
+    test_labels: int
+    rmse: float
+    rmse_units: float
+    within_one: float
+    """Share of the test molecules within ±σ of their label."""
+    within_two: float
+
+
+def write_model_card(folder: Path, model: SavedModel, data: PreparedData, method: Learned, command: str) -> None:
+    """`model_card.md`: data, split, hyperparameters, versions, error on the test molecules, use and limits.
+
+    Args:
+        folder: the run folder.
+        model: as it is saved; the numbers are those of its predictions.
+        data: what it was trained on.
+        method: how λ was learned.
+        command: that made it.
+    """
+    x, labels = data.some(data.split.test)
+    mean, sigma = model.spread.predict(model.members, x)
+    similarity = nearest(packed_fingerprints([data.table.smiles[row] for row in data.split.test]), model.fingerprints)
+    errors = rmse(mean.T, labels.T)
+    unlike = similarity < model.unlike
+    environment = Environment(
+        loader=PackageLoader("gate_model.predictor", "templates"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    text = environment.get_template("model_card.md.j2").render(
+        model=model,
+        data=data,
+        split=data.split.sizes(),
+        split_method=SPLIT_METHOD,
+        method=method,
+        lines=list(_lines(model, data, mean, sigma, labels)),
+        mean_rmse=float(rmse(mean, labels).mean()),
+        unlike=int(unlike.sum()),
+        unlike_rmse=_root_mean_square(errors[unlike]),
+        like_rmse=_root_mean_square(errors[~unlike]),
+        settings=asdict(model.settings)
+        | {"outer_lr": method.outer_lr, "outer_every": method.outer_every or "epoch", "warm_up": method.warm_up},
+        versions=versions(),
+        command=command,
+    )
+    with replacing(folder / "model_card.md") as file:
+        file.write(text.encode())
+
+
+def _lines(model: SavedModel, data: PreparedData, mean: Array, sigma: Array, labels: Array) -> Iterator[_TaskLine]:
+    present = np.isfinite(data.table.labels).sum(0)
+    for column, task in enumerate(model.tasks):
+        known = np.isfinite(labels[:, column])
+        errors = np.abs(mean[known, column] - labels[known, column])
+        rmse = float(np.sqrt((errors**2).mean()))
+        yield _TaskLine(
+            title=title(task),
+            name=task.name,
+            kind=task.kind,
+            labels=int(present[column]),
+            test_labels=int(known.sum()),
+            rmse=rmse,
+            rmse_units=rmse * float(model.standardizer.std[column]),
+            within_one=float((errors <= sigma[known, column]).mean()),
+            within_two=float((errors <= 2 * sigma[known, column]).mean()),
+        )
+
+
+def _root_mean_square(values: Array) -> float:
+    return float(np.sqrt((values**2).mean())) if len(values) else float("nan")

@@ -1,0 +1,164 @@
+"""A trained model as two files: tensors in safetensors, everything else in JSON. Nothing is pickled."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from bilevel_hpo.run_folder import RunError, read_json, replacing, write_json
+from gate_model.data.inputs import Featurizer
+from gate_model.data.molecules.features import FeatureScaler
+from gate_model.data.molecules.similarity import UNLIKE, packed_fingerprints
+from gate_model.data.prepared import PreparedData
+from gate_model.data.scaling import Standardizer
+from gate_model.data.tasks import Task
+from gate_model.model.gate import GATE
+from gate_model.predictor.uncertainty import Spread
+from gate_model.training.loop import Settings, build_model
+
+__all__ = ["SavedModel", "load_model", "model_of", "save_model"]
+
+FORMAT = "gate-model 1"
+_KEYS = ("settings", "tasks", "n_features", "members", "seeds", "spread", "unlike", "tensors_sha256")
+
+
+@dataclass(frozen=True, eq=False)
+class SavedModel:
+    """All that a prediction needs."""
+
+    tasks: tuple[Task, ...]
+    settings: Settings
+    seeds: tuple[int, ...]
+    """Of the members."""
+    members: tuple[GATE, ...]
+    """Trained on one split from different seeds; predictions are their mean."""
+    standardizer: Standardizer
+    featurizer: Featurizer
+    spread: Spread
+    """How the uncertainty is computed, calibrated on the selection molecules."""
+    fingerprints: NDArray[np.uint8]
+    """Of the training molecules, packed, `[N, 256]`."""
+    unlike: float
+    """A molecule less similar to every training molecule than this is flagged."""
+
+
+def model_of(data: PreparedData, settings: Settings, members: Mapping[int, GATE]) -> SavedModel:
+    """A finished training, ready to be saved: calibrated, with the fingerprints of the molecules it was trained on.
+
+    Args:
+        data: what it was trained on. Validation molecules count as training molecules: the exchange trains on them.
+        settings: hyperparameters.
+        members: models by their seed.
+    """
+    seen = np.concatenate([data.split.train, data.split.validation])
+    x, labels = data.some(data.split.selection)
+    return SavedModel(
+        tasks=data.table.tasks,
+        settings=settings,
+        seeds=tuple(members),
+        members=tuple(members.values()),
+        standardizer=data.standardizer,
+        featurizer=data.featurizer,
+        spread=Spread.calibrated(tuple(members.values()), x, labels),
+        fingerprints=packed_fingerprints([data.table.smiles[row] for row in seen]),
+        unlike=UNLIKE,
+    )
+
+
+def save_model(folder: Path, model: SavedModel) -> None:
+    """Write `model.safetensors`, then `model.json`, which holds the checksum of the first."""
+    tensors: dict[str, Tensor] = {
+        f"members.{number}.{name}": tensor.detach().cpu().contiguous()
+        for number, member in enumerate(model.members)
+        for name, tensor in member.state_dict().items()
+    }
+    arrays: dict[str, NDArray[Any]] = {"fingerprints": model.fingerprints}
+    arrays |= {f"standardizer.{name}": array for name, array in model.standardizer.to_dict().items()}
+    arrays |= {f"scaler.{name}": array for name, array in model.featurizer.scaler.to_dict().items()}
+    tensors |= {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+    content = save_tensors(tensors, {"format": FORMAT})
+    with replacing(folder / "model.safetensors") as file:
+        file.write(content)
+    facts = {
+        "format": FORMAT,
+        "tasks": [asdict(task) for task in model.tasks],
+        "settings": asdict(model.settings),
+        "n_features": model.featurizer.width,
+        "members": len(model.members),
+        "seeds": list(model.seeds),
+        "spread": model.spread.to_dict(),
+        "unlike": model.unlike,
+        "tensors_sha256": hashlib.sha256(content).hexdigest(),
+    }
+    write_json(folder / "model.json", facts)
+
+
+def load_model(folder: Path | str) -> SavedModel:
+    """The model of a `gate learn` folder, its members in eval mode.
+
+    Raises:
+        RunError: a file is missing, damaged or not ours; the message names it.
+    """
+    folder = Path(folder)
+    if (folder / "jobs").is_dir() or (folder / "study.journal").exists():
+        raise RunError(f"{folder} is the folder of a comparison or search; a folder of `gate learn` is wanted")
+    facts = _facts(folder / "model.json")
+    path = folder / "model.safetensors"
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise RunError(f"{path} cannot be read ({error.strerror}); it belongs beside model.json") from error
+    if hashlib.sha256(content).hexdigest() != facts["tensors_sha256"]:
+        raise RunError(f"{path} is damaged, or does not belong to the model.json beside it: the checksum differs")
+    try:
+        tensors = load_tensors(content)
+        return _assembled(facts, tensors)
+    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise RunError(
+            f"{folder}: model.json and model.safetensors make no model: {str(error).splitlines()[0]}"
+        ) from error
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    facts = read_json(path)
+    if not isinstance(facts, dict) or facts.get("format") != FORMAT:
+        found = facts.get("format") if isinstance(facts, dict) else type(facts).__name__
+        raise RunError(f"{path} is no model of this program: format is {found!r}, wanted is {FORMAT!r}")
+    missing = [key for key in _KEYS if key not in facts]
+    if missing:
+        raise RunError(f"{path} is damaged: it lacks {', '.join(missing)}")
+    return facts
+
+
+def _assembled(facts: dict[str, Any], tensors: dict[str, Tensor]) -> SavedModel:
+    def part(prefix: str) -> dict[str, Tensor]:
+        return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+
+    tasks = tuple(Task(**task) for task in facts["tasks"])
+    settings = Settings(**facts["settings"])
+    scaler = FeatureScaler.from_dict({name: t.numpy() for name, t in part("scaler.").items()})
+    members = []
+    for number in range(facts["members"]):
+        member = build_model(facts["n_features"], len(tasks), settings)
+        member.load_state_dict(part(f"members.{number}."))
+        members.append(member.eval())
+    return SavedModel(
+        tasks=tasks,
+        settings=settings,
+        seeds=tuple(facts["seeds"]),
+        members=tuple(members),
+        standardizer=Standardizer.from_dict({name: t.numpy() for name, t in part("standardizer.").items()}),
+        featurizer=Featurizer(settings.embedding, scaler, settings.depth),
+        spread=Spread.from_dict(facts["spread"]),
+        fingerprints=tensors["fingerprints"].numpy(),
+        unlike=float(facts["unlike"]),
+    )
