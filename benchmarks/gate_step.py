@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from gate_model.data.batches import Batch
-from gate_model.model.embeddings import FeatureMLP
+from gate_model.model.feature_mlp import FeatureMLP
 from gate_model.model.gate import GATE
 from gate_model.model.losses import TrainLoss
 from gate_model.model.modules import StackedMLP

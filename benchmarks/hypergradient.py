@@ -36,7 +36,7 @@ from bilevel_hpo import (
     Unrolled,
 )
 from gate_model.data.batches import Batch
-from gate_model.model.embeddings import FeatureMLP
+from gate_model.model.feature_mlp import FeatureMLP
 from gate_model.model.gate import GATE
 from gate_model.model.losses import DirectPathLoss, TrainLoss
 

@@ -27,8 +27,10 @@ from bilevel_hpo import Budget, Hypergradient, Neumann, Nystrom, TransferRatios
 from gate_model.data.chemicals.table import load_chemicals
 from gate_model.data.prepared import PreparedData, prepare
 from gate_model.experiments.leaderboard.splitting import split_of
-from gate_model.training.loop import Settings, predict, rmse, train
-from gate_model.training.methods import LEARNED, Constant, Learned, Method, relative
+from gate_model.model.evaluation import predict, rmse
+from gate_model.training.methods import LEARNED, Learned, Method, constant, relative
+from gate_model.training.settings import Settings
+from gate_model.training.train import train
 
 
 class Tied(Budget):
@@ -122,7 +124,7 @@ class Variant:
     def method(self) -> Method:
         """For `train`."""
         if self.constant is not None:
-            return Constant("", "", self.constant)
+            return constant("", "", self.constant)
         weights, estimator = self.weights, self.hypergradient
 
         class Varied(Learned):
@@ -173,7 +175,7 @@ def run(name: str, data: PreparedData, seed: int, epochs: int, file: Path) -> st
     if variant.restart:
         learned = relative(trained.ratios)
         matrix = tuple(tuple(row) for row in learned.tolist())
-        trained = train(data, Constant("", "", matrix), settings, seed=seed)
+        trained = train(data, constant("", "", matrix), settings, seed=seed)
     x, labels = data.some(data.split.selection)
     found = rmse(predict(trained.model, x), labels)
     file.write_text(json.dumps({"rmse": found.tolist(), "cpu_seconds": time.process_time() - started}))

@@ -24,18 +24,19 @@ import torch
 
 from gate_model.data.chemicals.table import load_chemicals
 from gate_model.data.prepared import PreparedData, prepare
-from gate_model.training.loop import Settings, predict, rmse, train
-from gate_model.training.methods import Constant
-from gate_model.training.population import train_population
+from gate_model.model.evaluation import predict, rmse
+from gate_model.training.methods import Method, constant
+from gate_model.training.settings import Settings
+from gate_model.training.train import train, train_population
 
 TASKS = ["DS", "HV", "BP"]
 WAYS = {"1 thread": (1, 1), "2 threads": (1, 2), "2 processes": (2, 1)}
 """Processes, and threads of each."""
 
 
-def methods(n: int) -> list[Constant]:
+def methods(n: int) -> list[Method]:
     """n uniform λ from 0 to 3."""
-    return [Constant(f"{i}", "", 3 * i / max(n - 1, 1)) for i in range(n)]
+    return [constant(f"{i}", "", 3 * i / max(n - 1, 1)) for i in range(n)]
 
 
 def child(at_least: int) -> None:

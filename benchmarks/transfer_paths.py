@@ -24,14 +24,16 @@ from torch import Tensor, nn
 from gate_model.data.batches import Batch
 from gate_model.data.chemicals.table import load_chemicals
 from gate_model.data.prepared import PreparedData, prepare
-from gate_model.model.embeddings import FeatureMLP
+from gate_model.model.evaluation import predict, rmse
+from gate_model.model.feature_mlp import FeatureMLP
 from gate_model.model.gate import GATE
 from gate_model.model.losses import DirectPathLoss, TrainLoss, autoencoder, consistency, distance
 from gate_model.model.modules import StackedMLP
 from gate_model.predictor.uncertainty import transferred
 from gate_model.training import loop as training
-from gate_model.training.loop import Settings, predict, rmse, train
-from gate_model.training.methods import LEARNED, Constant, Learned, Method
+from gate_model.training.methods import LEARNED, Learned, Method
+from gate_model.training.settings import Settings
+from gate_model.training.train import train
 
 TASKS = "DS,HV,BP,MP,RI,CT,CTP,CTV,HVC"
 MIXED = 0.25

@@ -33,9 +33,11 @@ from gate_model.data.chemicals.table import load_chemicals
 from gate_model.data.molecules.similarity import nearest, packed_fingerprints
 from gate_model.data.prepared import PreparedData, prepare
 from gate_model.data.table import PropertyTable
+from gate_model.model.evaluation import predict
 from gate_model.predictor.uncertainty import calibrate, member_spread, path_spread, transferred
-from gate_model.training.loop import Settings, predict, train
 from gate_model.training.methods import LEARNED
+from gate_model.training.settings import Settings
+from gate_model.training.train import train
 
 TASKS = "DS,HV,BP,MP,RI,CT,CTP,CTV,HVC"
 KINDS = ("paths", "paths_std", "members_3", "members", "dissimilarity", "constant")

@@ -21,8 +21,10 @@ import torch
 
 from gate_model.data.chemicals.table import load_chemicals
 from gate_model.data.prepared import prepare
-from gate_model.training.loop import SETTINGS, EpochReport, train
-from gate_model.training.methods import LEARNED, Constant
+from gate_model.training.methods import LEARNED, constant
+from gate_model.training.progress import EpochReport
+from gate_model.training.settings import settings_for
+from gate_model.training.train import train
 
 
 def resident_mb() -> float:
@@ -33,7 +35,7 @@ def resident_mb() -> float:
 def child(learned: bool, epochs: int, threads: int) -> None:
     """Prints a line per epoch, and waits for one on standard input before the next."""
     torch.set_num_threads(threads)
-    data = prepare(load_chemicals(derived=True), seed=0, embedding="graph")
+    data = prepare(load_chemicals(derived=True), seed=0, reads="graphs")
     facts = {
         "molecules": len(data.table.smiles),
         "train": len(data.split.train),
@@ -49,8 +51,8 @@ def child(learned: bool, epochs: int, threads: int) -> None:
         say({"seconds": report.seconds - before, "rss_mb": resident_mb(), "peak_mb": peak, "rmse": report.selection})
         before = report.seconds
 
-    method = LEARNED["budget"] if learned else Constant("constant_1", "constant", 1.0)
-    train(data, method, replace(SETTINGS["graph"], epochs=epochs), seed=0, progress=show)
+    method = LEARNED["budget"] if learned else constant("constant_1", "constant", 1.0)
+    train(data, method, replace(settings_for("graph"), epochs=epochs), seed=0, progress=show)
 
 
 def say(facts: dict[str, Any]) -> None:

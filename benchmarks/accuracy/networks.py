@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gate_model.data.molecules.graphs import pack
-from gate_model.model.embeddings import FeatureMLP
+from gate_model.model.feature_mlp import FeatureMLP
 from gate_model.model.gate import GATE
 from gate_model.model.message_passing import DirectedMPNN
 

@@ -37,6 +37,13 @@ class ActiveSet:
         """True where λ `[N]` takes part in every outer step; a subclass may choose otherwise."""
         return lambda_ >= self.threshold
 
+    def inner(self, lambda_: Tensor, turn: int) -> Tensor:
+        """True where λ `[N]` takes part in an inner step that comes before outer step number `turn`.
+
+        The mask of that outer step; a subclass may leave out more, to save time in the steps that move θ alone.
+        """
+        return self.mask(lambda_, turn)
+
     def mask(self, lambda_: Tensor, turn: int) -> Tensor:
         """True where λ `[N]` takes part in outer step number `turn` (0 for the first)."""
         place = torch.arange(lambda_.numel(), device=lambda_.device)

@@ -103,7 +103,7 @@ class BilevelLearner(Record):
             raise ValueError("active=... needs `weights` whose parameters have the shapes of λ, in the same order")
         problem.ranks.broadcast_(raw)
         super().__init__(problem, weights)
-        self._has_warned = False
+        self._has_warned = self._in_inner_step = False
         self.place = ""
         """Where the next outer step falls ("epoch 1, train batch 3"), for the report that it has failed."""
 
@@ -114,10 +114,16 @@ class BilevelLearner(Record):
 
     @property
     def active(self) -> Lambda:
-        """True for the λ that take part in the next outer step, shaped like `weights()`."""
-        lambda_ = self._flat()
-        everyone = torch.ones_like(lambda_, dtype=torch.bool)
-        mask = everyone if self.active_set is None else self.active_set.mask(lambda_, self.outer_steps + self.skipped)
+        """True for the λ that take part in the step that is under way, or in the next outer step; like `weights()`.
+
+        A loss that leaves out the others needs to ask nothing else: in an inner step, alone or the one that an outer
+        step looks at, the answer is that of the step it is called for.
+        """
+        lambda_, turn = self._flat(), self.outer_steps + self.skipped
+        if self.active_set is None:
+            mask = torch.ones_like(lambda_, dtype=torch.bool)
+        else:
+            mask = (self.active_set.inner if self._in_inner_step else self.active_set.mask)(lambda_, turn)
         return self._problem.structure.unflatten(mask)
 
     def citation(self) -> str:
@@ -128,7 +134,11 @@ class BilevelLearner(Record):
         """One ordinary optimizer step on θ; the loss before it. `MicroBatches` accumulate their gradients."""
         self._accumulation.check_own()
         self._follow_lambda()
-        loss = self._backward(self._flat(), batch)
+        self._in_inner_step = True
+        try:
+            loss = self._backward(self._flat(), batch)
+        finally:
+            self._in_inner_step = False
         self._take_inner_step()
         return loss
 

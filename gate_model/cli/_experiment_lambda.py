@@ -58,7 +58,7 @@ def removal(
     asked: dict[str, Any] = {"run": benchmark.config, "seeds": known[:seeds], "population": population}
     open_folder(out, {"command": "experiment removal", **asked}, resume=resume)
     datasets = {
-        seed: prepare_shown(table, seed, settings.embedding, benchmark.split(table, seed)) for seed in known[:seeds]
+        seed: prepare_shown(table, seed, settings.network, benchmark.split(table, seed)) for seed in known[:seeds]
     }
     with locked(out), progress_bar() as bar:
         task = bar.add_task("trainings", total=None)

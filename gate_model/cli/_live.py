@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from gate_model.training.loop import SMALL_LAMBDA, EpochReport, Progress
+from gate_model.training.progress import SMALL_LAMBDA, EpochReport, Progress
 
 __all__ = ["describe", "live_training"]
 

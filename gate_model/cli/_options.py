@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from gate_model.experiments.compare import GRID_VALUES
-from gate_model.training.loop import Settings
+from gate_model.training.settings import Settings
 
 __all__ = [
     "CORES",

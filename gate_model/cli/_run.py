@@ -15,16 +15,17 @@ from bilevel_hpo.comparison import Answers, Method, run_methods
 from bilevel_hpo.jobs import On
 from bilevel_hpo.run_folder import locked, open_folder
 from bilevel_hpo.search import without_password
-from gate_model.data.inputs import Embedding
 from gate_model.data.prepared import PreparedData, prepare
 from gate_model.data.splits import Split
 from gate_model.data.table import PropertyTable
 from gate_model.experiments.compare import METHODS
 from gate_model.experiments.record import setting_of, write_run
 from gate_model.experiments.trainings import Trainings
+from gate_model.model.embeddings import embedding_named
+from gate_model.model.settings import NetworkSettings
 from gate_model.report import write_report
-from gate_model.training.loop import Settings
 from gate_model.training.methods import LEARNED
+from gate_model.training.settings import Settings
 
 __all__ = [
     "about_data",
@@ -66,7 +67,7 @@ def about_data(data: str, table: PropertyTable, at_least: int) -> dict[str, Any]
 
 
 def prepare_shown(
-    table: PropertyTable, seed: int, embedding: Embedding = "fingerprint", split: Split | None = None
+    table: PropertyTable, seed: int, network: NetworkSettings | None = None, split: Split | None = None
 ) -> PreparedData:
     """`prepare`, with a progress bar for the features."""
     with progress_bar() as bar:
@@ -75,7 +76,9 @@ def prepare_shown(
         def show(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
 
-        return prepare(table, seed=seed, embedding=embedding, progress=show, split=split)
+        network = network or NetworkSettings()
+        reads = embedding_named(network.embedding).reads
+        return prepare(table, seed=seed, reads=reads, depth=network.depth, progress=show, split=split)
 
 
 def progress_bar() -> Progress:

@@ -15,6 +15,7 @@ from bilevel_hpo.jobs import WorkersLostError
 from bilevel_hpo.run_folder import write_csv
 from gate_model.cli import data as cli_data
 from gate_model.cli import experiment as cli_experiments
+from gate_model.cli._device import resolve_device
 from gate_model.cli._live import live_training
 from gate_model.cli._options import (
     CORES,
@@ -63,8 +64,9 @@ from gate_model.predictor.model_card import write_model_card
 from gate_model.predictor.prediction import predict_file
 from gate_model.predictor.saved_model import load_model, model_of, save_model
 from gate_model.training.checkpoints import Checkpoints
-from gate_model.training.loop import SETTINGS, Settings, resolve_device, train
 from gate_model.training.methods import LEARNED
+from gate_model.training.settings import Settings, settings_for
+from gate_model.training.train import train
 
 __all__ = ["app", "main"]
 
@@ -126,10 +128,10 @@ def learn(
     resume: ResumeOption = False,
 ) -> None:
     """Train GATE and learn λ on the way; leave a model that `gate predict` can use."""
-    where = resolve_device(device)
+    where, chosen = resolve_device(device), LEARNED[method]
     table = load_table(data, tasks, smiles_column, at_least, derived=derived, join=join)
     settings = replace(
-        SETTINGS[embedding.value],
+        settings_for(embedding.value),
         epochs=epochs,
         schedule=schedule.value,
         patience=patience,
@@ -141,7 +143,7 @@ def learn(
     config = {"seed": seed, "seeds": seeds, "method": str(method), "settings": asdict(settings)}
     open_run(out, "learn", data, table, at_least, resume=resume, **config)
     write_csv(out / "set_aside.csv", table.set_aside)
-    prepared = prepare_shown(table, seed, embedding.value)
+    prepared = prepare_shown(table, seed, settings.network)
     members: dict[int, GATE] = {}
     answers: Answers = {}
     for each in range(seed, seed + seeds):
@@ -149,30 +151,30 @@ def learn(
         with live_training(console, epochs, "epochs" if seeds == 1 else f"epochs, seed {each}") as progress:
             trained = train(
                 prepared,
-                LEARNED[method],
+                chosen,
                 settings,
                 seed=each,
                 device=where,
                 checkpoints=Checkpoints(file, checkpoint_minutes),
                 progress=progress,
             )
-        if len(prepared.abbreviations) > 1 and torch.equal(trained.ratios, trained.trajectory[0]):
+        if chosen.learning and len(prepared.abbreviations) > 1 and torch.equal(trained.ratios, trained.trajectory[0]):
             console.print(
                 f"seed {each}: the model of epoch {trained.epoch} is kept, where λ is still where it started; it moves "
-                f"after {LEARNED[method].warm_up:.0%} of the --epochs {epochs}: take fewer, or more --patience",
+                f"after {chosen.learning.warm_up:.0%} of the --epochs {epochs}: take fewer, or more --patience",
                 highlight=False,
             )
         members[each] = trained.model
-        record = record_of(prepared, LEARNED[method], trained)
+        record = record_of(prepared, chosen, trained)
         answers[str(method), each] = Answer(record, 1, record.seconds, record.cpu_seconds, record.epochs)
     model = model_of(prepared, settings, members)
     save_model(out, model)
-    write_model_card(out, model, prepared, LEARNED[method], command_typed())
+    write_model_card(out, model, prepared, chosen, command_typed())
     write_run(
         out,
         "training",
         dict.fromkeys(members, prepared),
-        [single(LEARNED[method])],
+        [single(chosen)],
         answers,
         setting_of(out, prepared.abbreviations, config),
         command=command_typed(),

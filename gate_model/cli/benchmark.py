@@ -36,7 +36,6 @@ from gate_model.cli._run import (
     single_threads,
 )
 from gate_model.cli.data import load_table
-from gate_model.data.inputs import Embedding
 from gate_model.data.prepared import PreparedData
 from gate_model.data.table import PropertyTable
 from gate_model.experiments.leaderboard._outside import imported
@@ -45,7 +44,8 @@ from gate_model.experiments.leaderboard.splitting import split_of
 from gate_model.experiments.leaderboard.table import ENTRIES, entries_of, methods_of
 from gate_model.experiments.leaderboard.trainings import BenchmarkTrainings
 from gate_model.experiments.record import SPLIT_METHOD, setting_of, write_run
-from gate_model.training.loop import SETTINGS
+from gate_model.model.settings import NetworkSettings
+from gate_model.training.settings import settings_for
 
 __all__ = ["benchmark"]
 
@@ -98,12 +98,12 @@ def benchmark(
         if entry.needs is not None:
             imported(entry.needs)
     table = load_table(data, tasks, smiles_column, at_least, derived=derived, join=join)
-    settings = replace(SETTINGS[embedding.value], epochs=epochs)
+    settings = replace(settings_for(embedding.value), epochs=epochs)
     asked = about_data(data, table, at_least)
     asked |= {"derived": derived, "join": None if join is None else str(join), "smiles_column": smiles_column}
     asked |= {"split": str(split), "fraction": fraction, "settings": asdict(settings)}
     open_folder(out, {"command": "benchmark", **asked}, resume=resume)
-    datasets = {each: _prepared(table, each, split, fraction, embedding.value) for each in range(seed, seed + seeds)}
+    datasets = {each: _prepared(table, each, split, fraction, settings.network) for each in range(seed, seed + seeds)}
     rows, setting = methods_of(entries, datasets), setting_of(out, table.abbreviations, asked)
     with locked(out), progress_bar() as bar:
         task = bar.add_task("trainings", total=None)
@@ -133,5 +133,7 @@ def benchmark(
     report_shown(out)
 
 
-def _prepared(table: PropertyTable, seed: int, kind: SplitKind, fraction: float, embedding: Embedding) -> PreparedData:
-    return prepare_shown(table, seed, embedding, split_of(table, kind.value, fraction, seed=seed))
+def _prepared(
+    table: PropertyTable, seed: int, kind: SplitKind, fraction: float, network: NetworkSettings
+) -> PreparedData:
+    return prepare_shown(table, seed, network, split_of(table, kind.value, fraction, seed=seed))

@@ -19,7 +19,7 @@ from gate_model.experiments.paper.discussion import discussion
 from gate_model.experiments.paper.figure_3 import figure_3
 from gate_model.experiments.paper.table_1 import table_1
 from gate_model.experiments.paper.table_2 import table_2
-from gate_model.training.loop import Settings
+from gate_model.training.settings import Settings
 
 __all__ = ["app"]
 

@@ -12,6 +12,7 @@ from optuna.pruners import MedianPruner
 from bilevel_hpo.comparison import Proposals, Searched
 from bilevel_hpo.jobs import On
 from bilevel_hpo.search import without_password
+from gate_model.cli._device import resolve_device
 from gate_model.cli._options import (
     DEFAULT,
     DEFAULT_VALUES,
@@ -34,7 +35,7 @@ from gate_model.cli._run import compared, finish, open_run, prepare_shown
 from gate_model.cli.data import load_table
 from gate_model.data.table import PropertyTable
 from gate_model.experiments.compare import GRID_VALUES, check_size, grid_of, tpe_of
-from gate_model.training.loop import Settings, resolve_device
+from gate_model.training.settings import Settings
 
 __all__ = ["grid", "tpe"]
 

@@ -11,34 +11,34 @@ from gate_model.data.batches import Inputs
 from gate_model.data.molecules.features import MORGAN_BITS, Array, FeatureScaler
 from gate_model.data.molecules.graphs import pack
 
-__all__ = ["Embedding", "Featurizer", "Rows"]
+__all__ = ["Featurizer", "Reads", "Rows"]
 
-Embedding = Literal["fingerprint", "graph"]
-"""The quick one, or message passing."""
+Reads = Literal["features", "graphs"]
+"""What an embedding reads: rows of features `[B, F]`, or a `GraphBatch` whose `descriptors` are `[B, F]`."""
 
 
 @dataclass(frozen=True, eq=False)
 class Featurizer:
-    """Inputs of one kind of embedding.
+    """What embeddings of one kind read.
 
     Args:
-        embedding: "fingerprint" reads `features`, scaled; "graph" reads graphs, and of the features the descriptors.
+        reads: "features": fingerprints and descriptors, scaled; "graphs": graphs, and of the features the descriptors.
         scaler: learned from the training molecules.
         depth: of the network that reads the graphs.
     """
 
-    embedding: Embedding
+    reads: Reads
     scaler: FeatureScaler
     depth: int = 3
 
     def __post_init__(self) -> None:
-        if self.embedding not in ("fingerprint", "graph"):
-            raise ValueError(f"embedding={self.embedding!r}; wanted is 'fingerprint' or 'graph'")
+        if self.reads not in ("features", "graphs"):
+            raise ValueError(f"reads={self.reads!r}: it must be 'features' or 'graphs'")
 
     @property
     def width(self) -> int:
         """F, the features of a molecule besides its graph."""
-        return len(self.scaler.mean) - (MORGAN_BITS if self.embedding == "graph" else 0)
+        return len(self.scaler.mean) - (MORGAN_BITS if self.reads == "graphs" else 0)
 
     def __call__(
         self,
@@ -57,7 +57,7 @@ class Featurizer:
             progress: called with (graphs made, N).
         """
         scaled = torch.from_numpy(self.scaler.transform(raw))
-        if self.embedding == "fingerprint":
+        if self.reads == "features":
             return scaled
         descriptors = scaled[:, MORGAN_BITS:].contiguous()
         return pack(smiles, depth=self.depth, descriptors=descriptors, keep=keep, progress=progress)

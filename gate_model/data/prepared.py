@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from gate_model.data.batches import ExchangingBatches, LabelledMolecules
-from gate_model.data.inputs import Embedding, Featurizer, Rows
+from gate_model.data.inputs import Featurizer, Reads, Rows
 from gate_model.data.molecules.features import FeatureScaler, features
 from gate_model.data.scaling import Standardizer
 from gate_model.data.splits import Split, scaffold_split
@@ -52,7 +52,7 @@ def prepare(
     table: PropertyTable,
     *,
     seed: int,
-    embedding: Embedding = "fingerprint",
+    reads: Reads = "features",
     depth: int = 3,
     split: Split | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -62,14 +62,14 @@ def prepare(
     Args:
         table: molecules and labels.
         seed: of the split.
-        embedding: what is to read the molecules.
+        reads: what the embedding reads.
         depth: of message passing, for graphs.
         split: of the table's molecules; the scaffold split of `seed` when left out.
         progress: called with (molecules done, N); for graphs once more from the start.
     """
     raw = features(table.smiles, progress=progress)
     split = scaffold_split(table.smiles, table.labels, seed=seed) if split is None else split
-    featurizer = Featurizer(embedding, FeatureScaler.fit(raw[split.train]), depth)
+    featurizer = Featurizer(reads, FeatureScaler.fit(raw[split.train]), depth)
     standardizer = Standardizer.fit(table.labels[split.train])
     labels = standardizer.transform(table.labels)
     molecules = LabelledMolecules.from_labels(featurizer(table.smiles, raw, progress=progress), labels)

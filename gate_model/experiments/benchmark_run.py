@@ -16,7 +16,7 @@ from gate_model.data.splits import Split
 from gate_model.data.table import PropertyTable
 from gate_model.experiments.leaderboard.splitting import split_of
 from gate_model.experiments.leaderboard.table import ENTRIES
-from gate_model.training.loop import Settings
+from gate_model.training.settings import Settings
 
 __all__ = ["BenchmarkRun", "Result"]
 
@@ -85,7 +85,7 @@ class BenchmarkRun:
     @property
     def settings(self) -> Settings:
         """Of the trainings; those of some rows differ from them, as their names say."""
-        return Settings(**self.config["settings"])
+        return Settings.from_dict(self.config["settings"])
 
     @property
     def methods(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from torch import nn
 from bilevel_hpo import TransferRatios, comparison
 from bilevel_hpo.comparison import Searched, Single
 from bilevel_hpo.search import Axis, Space
-from gate_model.training.methods import LEARNED, SHARED, Constant, Learned, Method, pairs
+from gate_model.training.methods import LEARNED, SHARED, Method, constant, pairs
 
 __all__ = [
     "GRID_VALUES",
@@ -33,15 +33,15 @@ _OVER = {False: "symmetric λ", True: "one λ for all pairs"}
 METHODS: tuple[Method, ...] = (
     LEARNED["budget"],
     LEARNED["direct"],
-    Constant("lambda=1", "constant λ = 1 (GATE)", 1.0),
-    Constant("lambda=0", "constant λ = 0 (no transfer, the control)", 0.0),
+    constant("lambda=1", "constant λ = 1 (GATE)", 1.0),
+    constant("lambda=0", "constant λ = 0 (no transfer, the control)", 0.0),
 )
 """Beside the searches."""
 
 
 def single(method: Method) -> Single:
     """A method of GATE as one of a comparison; the training function knows it by its name."""
-    return Single(method.name, method.title, "learned" if isinstance(method, Learned) else "constant")
+    return Single(method.name, method.title, "learned" if method.learning is not None else "constant")
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from gate_model.experiments.figure_1_findings import findings, paragraph
 from gate_model.experiments.record import setting_of
 from gate_model.experiments.trainings import Trainings
 from gate_model.run_folder import versions
-from gate_model.training.loop import Settings
 from gate_model.training.methods import LEARNED, pairs
+from gate_model.training.settings import Settings
 
 __all__ = ["GRIDS", "TASKS", "figure_1", "write_figure_1"]
 

@@ -14,10 +14,10 @@ from bilevel_hpo.comparison import Answer, Answers, Metric, Setting, Trained, wr
 from bilevel_hpo.run_folder import write_csv
 from gate_model.data.prepared import PreparedData
 from gate_model.experiments.compare import AllPairs
+from gate_model.model.evaluation import predict, rmse
 from gate_model.run_folder import PACKAGES
-from gate_model.training import loop as training
-from gate_model.training.loop import predict, rmse
-from gate_model.training.methods import Learned, Method, relative
+from gate_model.training import trained as of_gate
+from gate_model.training.methods import Method, relative
 
 __all__ = ["RMSE", "SPLIT_METHOD", "record_of", "setting_of", "write_run"]
 
@@ -41,7 +41,7 @@ _OUTSIDE = ("scikit-learn", "lightgbm")
 """Packages behind rows of the leaderboard, whose versions are noted where they are installed."""
 
 
-def record_of(data: PreparedData, method: Method, trained: training.Trained, *, test: bool = True) -> Trained:
+def record_of(data: PreparedData, method: Method, trained: of_gate.Trained, *, test: bool = True) -> Trained:
     """A training by `method`, judged on the selection molecules and, if `test`, on the test molecules.
 
     λ is in units of the direct path. `extra` has the test RMSE in the tasks' own units, and the predictions.
@@ -56,7 +56,7 @@ def record_of(data: PreparedData, method: Method, trained: training.Trained, *, 
             "rows": data.split.test.tolist(),
             "predictions": data.standardizer.inverse(predicted).tolist(),
         }
-    learned = isinstance(method, Learned)
+    learned = method.learning is not None
     return Trained(
         selection,
         scores,
@@ -131,7 +131,7 @@ def write_run(
     write_csv(folder / "set_aside.csv", table.set_aside)
 
 
-def _scores(data: PreparedData, trained: training.Trained, rows: Any) -> tuple[dict[str, float], Any]:
+def _scores(data: PreparedData, trained: of_gate.Trained, rows: Any) -> tuple[dict[str, float], Any]:
     x, labels = data.some(rows)
     predicted = predict(trained.model, x)
     return dict(zip(data.abbreviations, rmse(predicted, labels).tolist(), strict=True)), predicted

@@ -9,9 +9,10 @@ import torch
 from bilevel_hpo.comparison import Run, Trained
 from gate_model.data.prepared import PreparedData
 from gate_model.experiments.record import record_of
-from gate_model.training.loop import EpochReport, Settings, train
-from gate_model.training.methods import Constant, Method
-from gate_model.training.population import train_population
+from gate_model.training.methods import Method, constant
+from gate_model.training.progress import EpochReport
+from gate_model.training.settings import Settings
+from gate_model.training.train import train, train_population
 
 __all__ = ["Trainings"]
 
@@ -54,6 +55,6 @@ class Trainings:
     def _method(self, run: Run) -> Method:
         return self.methods.get(run.method) or self._constant(run)
 
-    def _constant(self, run: Run) -> Constant:
+    def _constant(self, run: Run) -> Method:
         lambda_: Any = run.weights().tolist()
-        return Constant(run.method, "", tuple(tuple(row) for row in lambda_))
+        return constant(run.method, "", tuple(tuple(row) for row in lambda_))

@@ -1,28 +1,82 @@
-"""From the batch's `x` to the embedding z shared by all tasks.
+"""The embeddings that GATE can be built with, by name; a user's own are added with `register`."""
 
-Any `nn.Module` that maps `Batch.x` to `[B, d]` can be given to `GATE` as its embedding.
-"""
+from collections.abc import Callable
+from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import nn
 
-__all__ = ["FeatureMLP"]
+from gate_model.data.inputs import Reads
+from gate_model.model.feature_mlp import FeatureMLP
+from gate_model.model.message_passing import DirectedMPNN
+from gate_model.model.settings import NetworkSettings
+
+__all__ = ["Build", "Embedding", "embedding_named", "names", "register"]
+
+Build = Callable[[int, NetworkSettings], nn.Module]
+"""(F, sizes) ↦ a module that maps what it reads to z `[B, d]`."""
 
 
-class FeatureMLP(nn.Module):
-    """Molecular features to z by one hidden layer with SiLU and dropout.
+@dataclass(frozen=True)
+class Embedding:
+    """A kind of embedding."""
+
+    reads: Reads
+    build: Build
+
+
+_EMBEDDINGS: dict[str, Embedding] = {}
+
+
+def register(name: str, *, reads: Reads) -> Callable[[Build], Build]:
+    """Decorator that makes a function an embedding which `NetworkSettings(embedding=name)` builds.
+
+    A saved model stores the name, not the code: register the embedding before you load a model that uses it.
 
     Args:
-        n_features: F, width of a feature row.
-        hidden: width of the hidden layer.
-        d: width of z.
-        dropout: share of hidden units dropped in training mode.
+        name: not taken yet.
+        reads: what the module is called with.
+
+    Raises:
+        ValueError: the name is taken, or `reads` is neither "features" nor "graphs".
     """
+    if reads not in ("features", "graphs"):
+        raise ValueError(f"reads={reads!r}: it must be 'features' or 'graphs'")
+    if name in _EMBEDDINGS:
+        raise ValueError(f"an embedding called {name!r} is registered already")
 
-    def __init__(self, n_features: int, hidden: int = 256, d: int = 128, dropout: float = 0.1) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(nn.Linear(n_features, hidden), nn.SiLU(), nn.Dropout(dropout), nn.Linear(hidden, d))
+    def add(build: Build) -> Build:
+        _EMBEDDINGS[name] = Embedding(reads, build)
+        return build
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Features `[B, F]` to z `[B, d]`."""
-        z: Tensor = self.layers(x)
-        return z
+    return add
+
+
+def embedding_named(name: str) -> Embedding:
+    """The embedding of this name; ValueError with the known names if there is none."""
+    if name not in _EMBEDDINGS:
+        raise ValueError(
+            f"no embedding is called {name!r}; known are {', '.join(names())}. An embedding of your own must be "
+            "registered first (gate_model.model.embeddings.register)"
+        )
+    return _EMBEDDINGS[name]
+
+
+def names() -> tuple[str, ...]:
+    """All registered names."""
+    return tuple(_EMBEDDINGS)
+
+
+@register("fingerprint", reads="features")
+def _fingerprint(n_features: int, network: NetworkSettings) -> nn.Module:
+    return FeatureMLP(n_features, hidden=network.embedding_hidden, d=network.d, dropout=network.dropout)
+
+
+@register("graph", reads="graphs")
+def _graph(n_features: int, network: NetworkSettings) -> nn.Module:
+    return DirectedMPNN(
+        hidden=network.embedding_hidden,
+        depth=network.depth,
+        d=network.d,
+        dropout=network.dropout,
+        n_descriptors=n_features,
+    )

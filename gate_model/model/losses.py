@@ -90,8 +90,6 @@ class TrainLoss:
 
     l_tot = Σ_t W[t, t] l_reg[t] + c Σ_{t≠s} W[t, s] l_map[t, s] + α Σ_t l_ae[t] + β c' l_cons + δ c' l_dis.
 
-    Paths of weight exactly 0 are left out of the work, unless W takes part in differentiation.
-
     Args:
         mapping: "mean": c = 1/(T−1), a target's paths are averaged over its sources; "sum": c = 1, as printed in
             the paper. With weights on a budget, which already share one sum per target, use "sum".

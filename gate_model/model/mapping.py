@@ -43,7 +43,7 @@ def weighted_mapping(
 ) -> Tensor:
     """Σ_{t≠s} W[t, s] l_map[t, s], a scalar, for weights `[T, T]`; the diagonal is not used.
 
-    Pairs of weight exactly 0 cost nothing, unless W takes part in differentiation. In a training step (reverse mode)
+    In a training step (reverse mode)
     the gradient is computed together with the value, target by target, so that no activation is kept; everywhere else
     by plain torch operations.
 
@@ -52,15 +52,13 @@ def weighted_mapping(
         weights: W.
         m: as in `mapping_losses`.
         batch: labels `[B, T]`.
-        pairs: bool `[T, T]`, the pairs to sum over; all when left out. Others count as pairs of weight 0 whose
-            derivative in W is 0 too.
+        pairs: bool `[T, T]`, the pairs to sum over; all when left out. The others cost nothing, and the derivative in
+            their weights is 0.
         relative: the `logarithm` of every l_map[t, s] in its place.
     """
     points, layers = _points(m), _layers(model)
     tensors = [points, *(tensor for affine in layers for tensor in affine)]
     in_transform = torch._C._are_functorch_transforms_active()
-    if not in_transform and not weights.requires_grad:
-        pairs = weights != 0 if pairs is None else pairs & (weights != 0)
     blocks = _blocks(batch, pairs)
     if in_transform or _has_tangent([weights, *tensors]):
         losses = _path_losses(blocks, points, layers, model.n_tasks)

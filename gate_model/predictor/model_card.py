@@ -12,11 +12,12 @@ from bilevel_hpo.run_folder import replacing
 from gate_model.data.molecules.similarity import nearest, packed_fingerprints
 from gate_model.data.prepared import PreparedData
 from gate_model.experiments.record import SPLIT_METHOD
+from gate_model.model.evaluation import rmse
 from gate_model.predictor.prediction import title
 from gate_model.predictor.saved_model import SavedModel
 from gate_model.run_folder import versions
-from gate_model.training.loop import rmse
-from gate_model.training.methods import Learned
+from gate_model.training.methods import Method
+from gate_model.training.settings import Settings
 
 __all__ = ["write_model_card"]
 
@@ -39,7 +40,7 @@ class _TaskLine:
     within_two: float
 
 
-def write_model_card(folder: Path, model: SavedModel, data: PreparedData, method: Learned, command: str) -> None:
+def write_model_card(folder: Path, model: SavedModel, data: PreparedData, method: Method, command: str) -> None:
     """`model_card.md`: data, split, hyperparameters, versions, error on the test molecules, use and limits.
 
     Args:
@@ -71,13 +72,22 @@ def write_model_card(folder: Path, model: SavedModel, data: PreparedData, method
         unlike=int(unlike.sum()),
         unlike_rmse=_root_mean_square(errors[unlike]),
         like_rmse=_root_mean_square(errors[~unlike]),
-        settings=asdict(model.settings)
-        | {"outer_lr": method.outer_lr, "outer_every": method.outer_every or "epoch", "warm_up": method.warm_up},
+        settings=_hyperparameters(model.settings, method),
         versions=versions(),
         command=command,
     )
     with replacing(folder / "model_card.md") as file:
         file.write(text.encode())
+
+
+def _hyperparameters(settings: Settings, method: Method) -> dict[str, object]:
+    """By name, those of the network and of the learning of λ among them."""
+    found = asdict(settings)
+    found |= found.pop("network")
+    if method.learning is not None:
+        found |= {name: getattr(method.learning, name) for name in ("outer_lr", "outer_every", "warm_up")}
+        found["outer_every"] = found["outer_every"] or "epoch"
+    return found
 
 
 def _lines(model: SavedModel, data: PreparedData, mean: Array, sigma: Array, labels: Array) -> Iterator[_TaskLine]:

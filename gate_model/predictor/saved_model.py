@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,16 @@ from gate_model.data.molecules.similarity import UNLIKE, packed_fingerprints
 from gate_model.data.prepared import PreparedData
 from gate_model.data.scaling import Standardizer
 from gate_model.data.tasks import Task
+from gate_model.model.embeddings import embedding_named
 from gate_model.model.gate import GATE
+from gate_model.model.network import build_gate
+from gate_model.model.settings import NetworkSettings
 from gate_model.predictor.uncertainty import Spread
-from gate_model.training.loop import Settings, build_model
+from gate_model.training.settings import Settings
 
 __all__ = ["SavedModel", "load_model", "model_of", "save_model"]
 
-FORMAT = "gate-model 1"
+FORMAT, _FORMAT_1 = "gate-model 2", "gate-model 1"
 _KEYS = ("settings", "tasks", "n_features", "members", "seeds", "spread", "unlike", "tensors_sha256")
 
 
@@ -130,6 +133,8 @@ def load_model(folder: Path | str) -> SavedModel:
 
 def _facts(path: Path) -> dict[str, Any]:
     facts = read_json(path)
+    if isinstance(facts, dict) and facts.get("format") == _FORMAT_1:
+        facts = _from_format_1(facts)
     if not isinstance(facts, dict) or facts.get("format") != FORMAT:
         found = facts.get("format") if isinstance(facts, dict) else type(facts).__name__
         raise RunError(f"{path} is no model of this program: format is {found!r}, wanted is {FORMAT!r}")
@@ -139,16 +144,23 @@ def _facts(path: Path) -> dict[str, Any]:
     return facts
 
 
+def _from_format_1(facts: dict[str, Any]) -> dict[str, Any]:
+    """The sizes of the network stood among the settings of the training."""
+    flat = dict(facts["settings"])
+    network = {field.name: flat.pop(field.name) for field in fields(NetworkSettings) if field.name in flat}
+    return {**facts, "format": FORMAT, "settings": {**flat, "network": network}}
+
+
 def _assembled(facts: dict[str, Any], tensors: dict[str, Tensor]) -> SavedModel:
     def part(prefix: str) -> dict[str, Tensor]:
         return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
 
     tasks = tuple(Task(**task) for task in facts["tasks"])
-    settings = Settings(**facts["settings"])
+    settings = Settings.from_dict(facts["settings"])
     scaler = FeatureScaler.from_dict({name: t.numpy() for name, t in part("scaler.").items()})
     members = []
     for number in range(facts["members"]):
-        member = build_model(facts["n_features"], len(tasks), settings)
+        member = build_gate(facts["n_features"], len(tasks), settings.network)
         member.load_state_dict(part(f"members.{number}."))
         members.append(member.eval())
     return SavedModel(
@@ -157,7 +169,7 @@ def _assembled(facts: dict[str, Any], tensors: dict[str, Tensor]) -> SavedModel:
         seeds=tuple(facts["seeds"]),
         members=tuple(members),
         standardizer=Standardizer.from_dict({name: t.numpy() for name, t in part("standardizer.").items()}),
-        featurizer=Featurizer(settings.embedding, scaler, settings.depth),
+        featurizer=Featurizer(embedding_named(settings.network.embedding).reads, scaler, settings.network.depth),
         spread=Spread.from_dict(facts["spread"]),
         fingerprints=tensors["fingerprints"].numpy(),
         unlike=float(facts["unlike"]),

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gate_model.data.batches import Inputs
+from gate_model.model.evaluation import evaluated, predict
 from gate_model.model.gate import GATE
-from gate_model.training.loop import evaluated, predict
 
 __all__ = ["Kind", "Spread", "calibrate", "member_spread", "path_spread", "transferred"]
 

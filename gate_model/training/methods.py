@@ -1,45 +1,72 @@
-"""The ways of choosing λ that are compared, each a declaration."""
+"""The ways of choosing λ that are compared, each a value."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import combinations
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from bilevel_hpo import Box, Budget, Direct, Hypergradient, OneStep, TransferRatios
+from bilevel_hpo import Box, Budget, Constraint, Direct, Hypergradient, OneStep, TransferRatios
 from gate_model.model.losses import DirectPathLoss, PathLoss, TrainLoss
+from gate_model.training.settings import Settings
 
-__all__ = ["LEARNED", "SHARED", "Constant", "Learned", "Method", "pairs", "relative"]
+__all__ = [
+    "AVERAGED",
+    "LEARNED",
+    "LITERAL",
+    "SHARED",
+    "Learning",
+    "Losses",
+    "Method",
+    "Ratios",
+    "constant",
+    "pairs",
+    "relative",
+]
 
-
-@dataclass(frozen=True)
-class Constant:
-    """λ is fixed during training: one number for every pair, or a matrix `[targets][sources]`, diagonal unused."""
-
-    name: str
-    title: str
-    lambda_: float | tuple[tuple[float, ...], ...]
-
-    def ratios(self, tasks: Sequence[str]) -> TransferRatios:
-        """Fixed λ in any non-negative range."""
-        values = torch.as_tensor(self.lambda_, dtype=torch.get_default_dtype())
-        high = max(1.0, float(values.max()))
-        return TransferRatios(tasks, init=values.expand(len(tasks), len(tasks)), constraint=Box(0.0, high))
-
-    def train_loss(self) -> TrainLoss:
-        """Mapping losses averaged over the sources, so that λ = 1 is the stronger baseline."""
-        return TrainLoss(mapping="mean")
+Matrix = tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True)
-class Learned:
-    """λ is learned during training, by `estimator`."""
+class Ratios:
+    """Where λ starts, and the values it may take."""
 
-    name: str
-    title: str
-    estimator: Literal["one_step", "direct"]
+    constraint: Constraint
+    init: float | Matrix | None = None
+    """One number for every pair, a matrix `[targets][sources]` whose diagonal is not used, or the constraint's own
+    start."""
+
+    def __call__(self, tasks: Sequence[str]) -> TransferRatios:
+        """A module with λ `[T, T]`."""
+        init = None if self.init is None else torch.as_tensor(self.init, dtype=torch.get_default_dtype())
+        if init is not None:
+            init = init.expand(len(tasks), len(tasks))
+        return TransferRatios(tasks, init=init, constraint=self.constraint)
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What θ and λ are trained on."""
+
+    train: TrainLoss
+    val: DirectPathLoss | PathLoss = field(default_factory=DirectPathLoss)
+
+    def of(self, settings: Settings) -> "Losses":
+        """With the share of the geometric terms, and logarithms or not, of a training.
+
+        `PathLoss` stays as it is: it belongs to the losses themselves.
+        """
+        val = self.val if isinstance(self.val, PathLoss) else replace(self.val, relative=settings.relative_losses)
+        train = replace(self.train, geometry_share=settings.geometry_share, relative=settings.relative_losses)
+        return Losses(train, val)
+
+
+@dataclass(frozen=True)
+class Learning:
+    """How λ moves."""
+
+    estimator: Hypergradient
     outer_lr: float
     """Adam's learning rate on the raw parameters."""
     outer_every: int | None = None
@@ -48,38 +75,52 @@ class Learned:
     """Share of all inner steps before the first outer step: until then hypergradients say what is good for the next
     steps and not for the end (docs/short_horizon.md)."""
 
-    def ratios(self, tasks: Sequence[str]) -> TransferRatios:
-        """A budget per target for true hypergradients; λ = 1 in [0, 1] for the algorithm as published.
-
-        The budget starts with 0.8 for the direct path, which is λ = 0.25 in its units.
-        """
-        if self.estimator == "direct":
-            return TransferRatios(tasks, init=1.0, constraint=Box(0.0, 1.0))
-        return TransferRatios(tasks, constraint=Budget(total=1.0, direct=0.8))
-
     def schedule(self, epochs: int, steps: int) -> tuple[int, int]:
         """Inner steps per outer step, and before the first one, in `epochs` epochs of `steps` inner steps."""
         return steps if self.outer_every is None else self.outer_every, round(self.warm_up * epochs * steps)
 
-    def train_loss(self) -> TrainLoss:
-        """Weights on a budget are used as they are; free ones are averaged over the sources."""
-        return TrainLoss(mapping="mean") if self.estimator == "direct" else TrainLoss(mapping="sum", geometry="mean")
 
-    def val_loss(self) -> DirectPathLoss | PathLoss:
-        """Algorithm 3 differentiates the weighted paths; a true hypergradient asks for the direct paths only."""
-        return PathLoss(mapping="mean") if self.estimator == "direct" else DirectPathLoss()
+@dataclass(frozen=True)
+class Method:
+    """A way of choosing λ."""
 
-    def hypergradient(self) -> Hypergradient:
-        """The engine's estimator."""
-        return Direct() if self.estimator == "direct" else OneStep()
+    name: str
+    title: str
+    ratios: Callable[[Sequence[str]], TransferRatios]
+    """Tasks ↦ λ; `Ratios`, or a function of one's own."""
+    losses: Losses
+    learning: Learning | None = None
+    """None: λ stays as it starts."""
 
 
-Method = Constant | Learned
+AVERAGED = Losses(TrainLoss(mapping="mean"))
+"""Mapping losses averaged over the sources, so that λ = 1 is the stronger baseline."""
+LITERAL = Losses(TrainLoss(mapping="sum", geometry="mean"))
+"""Mapping losses summed over the sources, as the paper prints them and as weights on a budget need them; the geometric
+terms are averaged as everywhere else."""
 
-LEARNED: Mapping[str, Learned] = {
-    "budget": Learned("budget", "learned: one-step hypergradient on a budget", "one_step", outer_lr=0.1),
-    "direct": Learned(
-        "direct", "learned: Direct, algorithm 3 as published", "direct", outer_lr=0.02, outer_every=8, warm_up=0.0
+
+def constant(name: str, title: str, lambda_: float | Matrix, losses: Losses = AVERAGED) -> Method:
+    """λ is fixed during training: one number for every pair, or a matrix `[targets][sources]`, diagonal unused."""
+    high = max(1.0, float(torch.as_tensor(lambda_).max()))
+    return Method(name, title, Ratios(Box(0.0, high), lambda_), losses)
+
+
+LEARNED: Mapping[str, Method] = {
+    "budget": Method(
+        "budget",
+        "learned: one-step hypergradient on a budget",
+        # 0.8 for the direct path at the start is λ = 0.25 in its units.
+        Ratios(Budget(total=1.0, direct=0.8)),
+        LITERAL,
+        Learning(OneStep(), outer_lr=0.1),
+    ),
+    "direct": Method(
+        "direct",
+        "learned: Direct, algorithm 3 as published",
+        Ratios(Box(0.0, 1.0), 1.0),
+        replace(AVERAGED, val=PathLoss(mapping="mean")),
+        Learning(Direct(), outer_lr=0.02, outer_every=8, warm_up=0.0),
     ),
 }
 

@@ -1,103 +1,83 @@
-"""Many trainings of GATE that differ in nothing but their constant λ, in one."""
+"""Steps on many networks that differ in nothing but their constant λ, all in one."""
 
 import copy
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
-from gate_model.data.batches import Batch
-from gate_model.data.prepared import PreparedData
+from gate_model.data.batches import Batch, ExchangingBatches
+from gate_model.model.gate import GATE
 from gate_model.model.losses import TrainLoss
-from gate_model.training.loop import Settings, Trained, build_model, epoch_report, finite_score, train_loss
-from gate_model.training.methods import Constant
+from gate_model.training.methods import Method
 from gate_model.training.schedules import scheduler
-from gate_model.training.stopping import BestModel
+from gate_model.training.settings import Settings
+from gate_model.training.stepper import Passed, Stepper
 
-__all__ = ["train_population"]
+__all__ = ["Population"]
 
 
-def train_population(
-    data: PreparedData,
-    methods: Sequence[Constant],
-    settings: Settings,
-    *,
-    seed: int,
-    device: torch.device | None = None,
-) -> list[Trained]:
-    """What `train` gives for each of N constant λ, up to rounding, in less time (docs/results/README.md says how much).
-
-    All members have the same initial weights, batches, exchange and dropout, those of `train` with the same seed, and
-    their parameters stand in one tensor `[N, ...]`, so that every operation of a step is called once for all of them.
-
-    Args:
-        data: molecules, split and scaling.
-        methods: N ways of choosing λ; memory grows with their number.
-        settings: hyperparameters; float32 only.
-        seed: of the initial weights, the batches, the exchange and dropout.
-        device: CPU when left out.
-
-    Returns:
-        One for each of `methods`; its seconds are an N-th of those of all.
+class Population(Stepper):
+    """N copies of a network, each with the constant λ of its method; their parameters stand in one tensor `[N, ...]`.
 
     Raises:
-        ValueError: there is no method, or the precision is not float32.
-        DivergedError: a member diverged.
+        ValueError: there is no method, one that learns λ, or the precision is not float32.
     """
-    if not methods:
-        raise ValueError("methods is empty; at least one constant λ is wanted")
-    if settings.precision != "float32":
-        raise ValueError(f"precision={settings.precision!r}: a population trains in float32")
-    device = device or torch.device("cpu")
-    torch.manual_seed(seed)
-    initial = build_model(data.featurizer.width, len(data.abbreviations), settings).to(device)
-    members = [copy.deepcopy(initial) for _ in methods]
-    population = _Population(members, train_loss(methods[0], settings))
-    ratios = [method.ratios(data.abbreviations)().detach().to(device) for method in methods]
-    batches = data.batches(settings.batch_size, settings.exchange, seed=seed, device=device)
-    parameters = population.parameters.values()
-    optimizer = torch.optim.AdamW(parameters, lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
-    schedule = scheduler(settings.schedule, optimizer, settings.epochs * len(batches.train))
-    selection, selection_labels = data.some(data.split.selection)
-    best = [BestModel(settings.patience) for _ in methods]
-    histories: list[list[dict[str, float]]] = [[] for _ in methods]
-    weights, seconds = torch.stack(ratios), 0.0
-    for epoch in range(1, settings.epochs + 1):
-        losses, started = [], time.perf_counter()
-        for batch in batches.train:
-            optimizer.zero_grad()
-            loss = population.losses(weights, batch)
+
+    def __init__(
+        self,
+        model: GATE,
+        methods: Sequence[Method],
+        settings: Settings,
+        tasks: tuple[str, ...],
+        batches: ExchangingBatches,
+    ) -> None:
+        if not methods:
+            raise ValueError("methods is empty; at least one constant λ is wanted")
+        if learned := [method.name for method in methods if method.learning is not None]:
+            raise ValueError(f"methods: {', '.join(learned)} learn λ; a population has constant λ only")
+        if settings.precision != "float32":
+            raise ValueError(f"precision={settings.precision!r}: a population trains in float32")
+        device = next(model.parameters()).device
+        self.networks, self._batches = [copy.deepcopy(model) for _ in methods], batches
+        self._stacked = _Stacked(self.networks, methods[0].losses.of(settings).train)
+        self._ratios = [method.ratios(tasks)().detach().to(device) for method in methods]
+        parameters = self._stacked.parameters.values()
+        self._optimizer = torch.optim.AdamW(parameters, lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
+        self._schedule = scheduler(settings.schedule, self._optimizer, settings.epochs * len(batches.train))
+        self._seconds, self._epochs = 0.0, 0
+
+    def epoch(self) -> Passed:
+        """Every operation of a step is called once for all networks; an N-th of the seconds is each network's."""
+        losses, started, weights = [], time.perf_counter(), torch.stack(self._ratios)
+        for batch in self._batches.train:
+            self._optimizer.zero_grad()
+            loss = self._stacked.losses(weights, batch)
             loss.sum().backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            schedule.step()
+            self._optimizer.step()
+            self._schedule.step()
             losses.append(loss.detach())
-        seconds += (time.perf_counter() - started) / len(methods)
-        batches.next_epoch()
-        train_losses, lr = torch.stack(losses).mean(0).tolist(), float(optimizer.param_groups[0]["lr"])
-        for i, model in enumerate(members):
-            if best[i].exhausted(epoch - 1):
-                continue
-            score = finite_score(model, selection, selection_labels, epoch, settings, of=methods[i].name)
-            best[i].add(epoch, score, model)
-            histories[i].append(asdict(epoch_report(epoch, seconds, train_losses[i], score, lr, ratios[i])))
-        if all(each.exhausted(epoch) for each in best):
-            break
-    found = []
-    for model, kept, history, lambda_ in zip(members, best, histories, ratios, strict=True):
-        for parameter in model.parameters():
-            parameter.data = parameter.data.clone()
-        kept.restore(model)
-        trajectory = lambda_.cpu().expand(len(history) + 1, *lambda_.shape)
-        epoch = kept.epoch or len(history)
-        found.append(Trained(model, epoch, trajectory[epoch], trajectory, history, history[-1]["seconds"]))
-    return found
+        self._seconds += (time.perf_counter() - started) / len(self.networks)
+        self._epochs += 1
+        return Passed(self._seconds, torch.stack(losses).mean(0).tolist(), float(self._optimizer.param_groups[0]["lr"]))
+
+    def trajectory(self, place: int) -> Tensor:
+        """The same λ at all times."""
+        lambda_ = self._ratios[place]
+        trajectory: Tensor = lambda_.cpu().expand(self._epochs + 1, *lambda_.shape)
+        return trajectory
+
+    def finish(self) -> None:
+        """Parameters are no views of stacked ones any more."""
+        for network in self.networks:
+            for parameter in network.parameters():
+                parameter.data = parameter.data.clone()
 
 
-class _Population:
+class _Stacked:
     """N networks whose parameters are views of stacked ones, `[N, ...]`."""
 
     def __init__(self, members: Sequence[nn.Module], loss: TrainLoss) -> None:

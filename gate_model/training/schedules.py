@@ -1,13 +1,11 @@
 """How the inner learning rate moves over a training."""
 
-from typing import Literal
-
 import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR
 
-__all__ = ["Schedule", "scheduler"]
+from gate_model.training.settings import Schedule
 
-Schedule = Literal["cosine", "one-cycle"]
+__all__ = ["scheduler"]
 
 
 def scheduler(name: Schedule, optimizer: torch.optim.Optimizer, steps: int) -> LRScheduler:

@@ -1,5 +1,6 @@
 """Which paths a training step computes: most transfer ratios end up so small that their paths can be left out."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -15,10 +16,11 @@ __all__ = ["ActivePairs"]
 class ActivePairs(ActiveSet):
     """The paths from sources to targets that are worth their time.
 
-    An inner step computes only the pairs with λ of at least `threshold`, and of each target's sources at most `top_k`.
-    An outer step computes one in `rotation` of the others as well, in turn, so that every pair gets a hypergradient
-    after at most `rotation` outer steps and can come back. A pair that is left out has weight 0 in that step; with
-    threshold 0 and no `top_k` nothing is left out but pairs of weight exactly 0, which changes no number.
+    An inner step computes only the pairs with λ of at least `threshold` that is not 0, and of each target's sources at
+    most `top_k`. An outer step computes those with λ of exactly 0 as well, and one in `rotation` of the others, in
+    turn, so that every pair gets a hypergradient after at most `rotation` outer steps and can come back. A pair that is
+    left out has weight 0 in that step; with threshold 0 and no `top_k` only pairs of weight 0 are, which changes no
+    number.
 
     Args:
         threshold: in units of λ, see `gate_model.training.methods.relative`.
@@ -33,16 +35,25 @@ class ActivePairs(ActiveSet):
         if self.top_k is not None and self.top_k < 1:
             raise ValueError(f"ActivePairs needs top_k >= 1 or None; got {self.top_k}")
 
-    def inner(self, weights: Tensor) -> Tensor:
-        """Pairs of an inner step, bool `[T, T]`, for weights W `[T, T]`; False on the diagonal."""
-        lambda_ = relative(weights).fill_diagonal_(-1.0)
-        mask = lambda_ >= self.threshold
-        if self.top_k is not None and self.top_k < len(weights) - 1:
-            largest = lambda_.topk(self.top_k, dim=1).indices
-            mask &= torch.zeros_like(mask).scatter_(1, largest, True)
-        return mask
+    def inner(self, lambda_: Tensor, turn: int) -> Tensor:
+        """Pairs of an inner step, for W as a vector `[T²]`; False for the direct paths."""
+        return self._large(lambda_) & (lambda_ != 0)
 
     def always(self, lambda_: Tensor) -> Tensor:
-        """Pairs of every outer step, for W as a vector `[T²]`: those of an inner step, and the direct paths."""
-        n_tasks = round(lambda_.numel() ** 0.5)
-        return self.inner(lambda_.view(n_tasks, n_tasks)).fill_diagonal_(True).flatten()
+        """Pairs of every outer step, for W as a vector `[T²]`, and the direct paths."""
+        large = self._large(lambda_)
+        return large.view(_side(large), -1).fill_diagonal_(True).flatten()
+
+    def _large(self, weights: Tensor) -> Tensor:
+        """Pairs that are worth their time, bool `[T²]`."""
+        lambda_ = relative(weights.view(_side(weights), -1)).fill_diagonal_(-1.0)
+        mask = lambda_ >= self.threshold
+        if self.top_k is not None and self.top_k < len(lambda_) - 1:
+            largest = lambda_.topk(self.top_k, dim=1).indices
+            mask &= torch.zeros_like(mask).scatter_(1, largest, True)
+        return mask.flatten()
+
+
+def _side(pairs: Tensor) -> int:
+    """T of `[T²]`."""
+    return math.isqrt(pairs.numel())

@@ -8,7 +8,7 @@ from bilevel_hpo.comparison import Answers, Run, Trained, run_methods
 from bilevel_hpo.run_folder import write_json
 from gate_model.experiments.leaderboard.table import ENTRIES, methods_of
 from gate_model.experiments.record import setting_of
-from gate_model.training.loop import Settings
+from gate_model.training.settings import Settings
 
 TASKS = ("DS", "HV", "mine")
 COMMAND = "gate benchmark --tasks all --methods lambda=1 --out elsewhere --seeds 2"

@@ -16,7 +16,7 @@ from bilevel_hpo.run_folder import RunError, write_json
 from gate_model.cli.app import app
 from gate_model.data.files.user_csv import read_csv
 from gate_model.experiments.benchmark_run import BenchmarkRun
-from gate_model.training.loop import Settings
+from gate_model.training.settings import Settings
 
 TASKS = ("HV", "BP", "CT")
 

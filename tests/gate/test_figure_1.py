@@ -19,12 +19,15 @@ from gate_model.experiments.figure_1 import figure_1
 from gate_model.experiments.figure_1_findings import findings, paragraph
 from gate_model.experiments.record import setting_of
 from gate_model.experiments.trainings import Trainings
-from gate_model.training.loop import Settings, train
+from gate_model.model.settings import NetworkSettings
 from gate_model.training.methods import LEARNED
+from gate_model.training.settings import Settings
+from gate_model.training.train import train
 
+SMALL = NetworkSettings(embedding_hidden=32, d=16, k=8, hidden=16)
 NAMES = ("DS|HV", "DS|BP", "HV|BP")
 AXIS = (0.0, 0.5, 1.0, 2.0)
-SHORT = Settings(epochs=2, embedding_hidden=32, d=16, k=8, hidden=16)
+SHORT = Settings(epochs=2, network=SMALL)
 
 
 @pytest.fixture(autouse=True)

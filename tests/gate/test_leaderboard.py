@@ -32,8 +32,10 @@ from gate_model.experiments.leaderboard.by_labels import ByLabels, by_labels, tp
 from gate_model.experiments.leaderboard.table import ENTRIES, TPE, UNIFORM, UNIFORM_VALUES, entries_of, methods_of
 from gate_model.experiments.leaderboard.trainings import BenchmarkTrainings
 from gate_model.experiments.record import setting_of
-from gate_model.training.loop import Settings, predict, rmse, train
-from gate_model.training.methods import Constant
+from gate_model.model.evaluation import predict, rmse
+from gate_model.training.methods import constant
+from gate_model.training.settings import Settings
+from gate_model.training.train import train
 
 SHORT = Settings(epochs=2)
 TASKS = ("DS", "HV", "BP")
@@ -209,7 +211,7 @@ def test_single_tasks_take_as_many_steps_as_all_together(
     assert [one.epochs for one in epochs] == [2, 4, 2]
     assert answer.training_runs == 3
     test = data.split.test
-    alone = train(only_task(data, 2), Constant("", "", 0.0), settings, seed=0)
+    alone = train(only_task(data, 2), constant("", "", 0.0), settings, seed=0)
     assert np.array_equal(answer.predict(test)[:, [2]], predict(alone.model, data.some(test)[0]))
 
 
@@ -228,7 +230,7 @@ def test_tpe_groups_targets_by_their_labels(small_data: PreparedData, tmp_path: 
     chosen = ByLabels({0: tuple(by_labels(small_data))}).space(TransferRatios(TASKS)).tensor(best.params)
     assert found.trained.lambda_ == pytest.approx(chosen.flatten().tolist(), abs=1e-5)
     assert np.mean(list(found.trained.selection.values())) == best.selection
-    alone = train(small_data, Constant("", "", tuple(map(tuple, chosen.tolist()))), SHORT, seed=0)
+    alone = train(small_data, constant("", "", tuple(map(tuple, chosen.tolist()))), SHORT, seed=0)
     x, labels = small_data.some(small_data.split.test)
     assert list(found.trained.test.values()) == rmse(predict(alone.model, x), labels).tolist()
 
@@ -309,7 +311,7 @@ def test_the_literal_sum_is_lambda_times_the_number_of_sources(small_data: Prepa
     run = ENTRIES["lambda=1-sum"].run
     assert run is not None
     literal = run(assignment(small_data))
-    twice = train(small_data, Constant("", "", 2.0), replace(SHORT, relative_losses=False), seed=0)
+    twice = train(small_data, constant("", "", 2.0), replace(SHORT, relative_losses=False), seed=0)
     x, labels = small_data.some(small_data.split.selection)
     found = rmse(literal.predict(small_data.split.selection), labels)
     assert found == pytest.approx(rmse(predict(twice.model, x), labels), rel=1e-4)

@@ -25,9 +25,13 @@ from gate_model.experiments.meaning.learned_lambda import LearnedLambda, learned
 from gate_model.experiments.meaning.pair_ranks import off_diagonal
 from gate_model.experiments.meaning.removal import train_removals, without
 from gate_model.experiments.meaning.stability import stability_analysis
-from gate_model.training.loop import Settings, predict, rmse, train
-from gate_model.training.methods import Constant
+from gate_model.model.evaluation import predict, rmse
+from gate_model.model.settings import NetworkSettings
+from gate_model.training.methods import constant
+from gate_model.training.settings import Settings
+from gate_model.training.train import train
 
+SMALL = NetworkSettings(embedding_hidden=32, d=16, k=8, hidden=16)
 TASKS = ("HV", "BP", "CT", "VP")
 
 
@@ -124,7 +128,7 @@ def test_a_removed_source_has_lambda_zero_for_every_target() -> None:
 def test_removals_are_trainings_at_lambda_one_judged_on_selection_molecules(
     small_data: PreparedData, tmp_path: Path
 ) -> None:
-    settings = Settings(epochs=2, embedding_hidden=32, d=16, k=8, hidden=16)
+    settings = Settings(epochs=2, network=SMALL)
     seen: list[tuple[int, int]] = []
     found = train_removals(
         tmp_path, {5: small_data}, settings, population=3, on=1, progress=lambda *counts: seen.append(counts)
@@ -135,7 +139,7 @@ def test_removals_are_trainings_at_lambda_one_judged_on_selection_molecules(
     x, labels = small_data.some(small_data.split.selection)
     for row, removed in zip(found[0], (None, 0, 1, 2), strict=True):
         matrix = np.reshape(without(removed, small_data.abbreviations), (3, 3)).tolist()
-        alone = train(small_data, Constant("", "", tuple(map(tuple, matrix))), settings, seed=5)
+        alone = train(small_data, constant("", "", tuple(map(tuple, matrix))), settings, seed=5)
         np.testing.assert_allclose(row, rmse(predict(alone.model, x), labels), rtol=1e-4)
     assert len(list((tmp_path / "jobs").glob("removal-seed5-*.json"))) == 4
 

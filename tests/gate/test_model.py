@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from gate_model.model.embeddings import FeatureMLP
+from gate_model.model.feature_mlp import FeatureMLP
 from gate_model.model.gate import GATE
 from gate_model.model.modules import (
     StackedLinear,

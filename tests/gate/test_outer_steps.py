@@ -14,8 +14,9 @@ from bilevel_hpo.signal import MIN_STEPS, Verdict, signal
 from gate_model.data.prepared import PreparedData
 from gate_model.experiments.record import record_of
 from gate_model.model.losses import DirectPathLoss, PathLoss, TrainLoss
-from gate_model.training.loop import Settings, train
 from gate_model.training.methods import LEARNED
+from gate_model.training.settings import Settings
+from gate_model.training.train import train
 
 T = 3
 

@@ -28,8 +28,10 @@ from gate_model.experiments.paper.published import AVERAGE, IMPROVED, published
 from gate_model.experiments.paper.table_1 import table_1
 from gate_model.experiments.paper.table_2 import table_2
 from gate_model.experiments.record import setting_of
-from gate_model.training.loop import Settings
+from gate_model.model.settings import NetworkSettings
+from gate_model.training.settings import Settings
 
+SMALL = NetworkSettings(embedding_hidden=32, d=16, k=8, hidden=16)
 NEEDED = ("lambda=1-plain", "direct", "lambda=0-plain", "budget", "lambda=0")
 TEST = {
     "lambda=1-plain": ([0.4, 0.5, 1.0], [0.6, 0.5, 1.0]),
@@ -286,7 +288,7 @@ def test_commands_read_a_benchmark(small_data: PreparedData, tmp_path: Path, mon
     torch.set_num_threads(1)
     real = importlib.util.find_spec  # without kaleido there is no PNG, whatever is installed here
     monkeypatch.setattr("importlib.util.find_spec", lambda name, *of: None if name == "kaleido" else real(name, *of))
-    settings = Settings(epochs=2, embedding_hidden=32, d=16, k=8, hidden=16)
+    settings = Settings(epochs=2, network=SMALL)
     run, datasets, names = tmp_path / "run", {0: small_data, 1: prepare(small_data.table, seed=1)}, [*NEEDED, "free"]
     methods = methods_of(entries_of(names), datasets)
     run_methods(BenchmarkTrainings(datasets, settings), methods, [0, 1], setting_of(run, ("DS", "HV", "BP"), {}))

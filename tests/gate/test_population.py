@@ -10,16 +10,20 @@ from bilevel_hpo import DivergedError
 from gate_model.data.batches import LabelledMolecules
 from gate_model.data.prepared import PreparedData, prepare
 from gate_model.data.table import PropertyTable
-from gate_model.training.loop import Settings, Trained, predict, rmse, train
-from gate_model.training.methods import Constant
-from gate_model.training.population import train_population
+from gate_model.model.evaluation import predict, rmse
+from gate_model.model.settings import NetworkSettings
+from gate_model.training.methods import constant
+from gate_model.training.settings import Settings
+from gate_model.training.train import train, train_population
+from gate_model.training.trained import Trained
 
+SMALL = NetworkSettings(embedding_hidden=32, d=16, k=8, hidden=16)
 METHODS = [
-    Constant("lambda=0", "", 0.0),
-    Constant("lambda=3", "", 3.0),
-    Constant("asymmetric", "", ((1.0, 0.2, 0.0), (0.6, 1.0, 1.5), (0.0, 0.4, 1.0))),
+    constant("lambda=0", "", 0.0),
+    constant("lambda=3", "", 3.0),
+    constant("asymmetric", "", ((1.0, 0.2, 0.0), (0.6, 1.0, 1.5), (0.0, 0.4, 1.0))),
 ]
-SHORT = Settings(epochs=4, embedding_hidden=32, d=16, k=8, hidden=16)
+SHORT = Settings(epochs=4, network=SMALL)
 
 
 @pytest.fixture(autouse=True)
@@ -76,8 +80,8 @@ def test_networks_on_graphs_make_a_population_too(dsbp_table: PropertyTable) -> 
     full = dsbp_table.with_at_least(3)
     keep = list(range(0, 1200, 8))
     few = PropertyTable(full.tasks, tuple(full.smiles[i] for i in keep), full.labels[keep], full.set_aside, full.source)
-    data = prepare(few, seed=0, embedding="graph")
-    settings = replace(SHORT, epochs=2, embedding="graph", lr=1e-3)
+    data = prepare(few, seed=0, reads="graphs")
+    settings = replace(SHORT, epochs=2, lr=1e-3, network=replace(SHORT.network, embedding="graph"))
     for method, member in zip(METHODS[:2], train_population(data, METHODS[:2], settings, seed=0), strict=True):
         assert largest_difference(train(data, method, settings, seed=0), member) < 1e-5
 

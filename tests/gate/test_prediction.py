@@ -19,11 +19,13 @@ from gate_model.data.molecules.similarity import nearest, packed_fingerprints
 from gate_model.data.prepared import PreparedData, prepare
 from gate_model.data.table import DataError
 from gate_model.data.tasks import Task
+from gate_model.model.evaluation import predict, rmse
 from gate_model.predictor.prediction import predict_file, predict_molecules, title
 from gate_model.predictor.saved_model import SavedModel, load_model, model_of, save_model
 from gate_model.predictor.uncertainty import Spread, calibrate, member_spread, path_spread, transferred
-from gate_model.training.loop import SETTINGS, Settings, predict, rmse, train
 from gate_model.training.methods import LEARNED
+from gate_model.training.settings import Settings, settings_for
+from gate_model.training.train import train
 
 SMILES = ["CCO", "c1ccccc1C(=O)O", "CCCCCCN", "CC(C)=O", "[Si](C)(C)(C)C#C"]
 
@@ -44,8 +46,8 @@ def folder(saved: SavedModel, tmp_path: Path) -> Path:
 def test_a_model_on_graphs_trains_and_predicts_new_molecules_as_before_it_was_saved(
     small_data: PreparedData, tmp_path: Path
 ) -> None:
-    settings = replace(SETTINGS["graph"], epochs=25, embedding_hidden=24, depth=2, d=16, lr=4e-3)
-    data = prepare(small_data.table, seed=0, embedding="graph", depth=2)
+    settings = replace(settings_for("graph"), epochs=25, embedding_hidden=24, depth=2, d=16, lr=4e-3)
+    data = prepare(small_data.table, seed=0, reads="graphs", depth=2)
     trained = train(data, LEARNED["budget"], settings, seed=0)
     x, labels = data.some(data.split.selection)
     assert rmse(predict(trained.model, x), labels).mean() < 0.7, "predicting the mean has an RMSE of about 1"

@@ -14,8 +14,8 @@ from gate_model.experiments.compare import METHODS, grid_of, single
 from gate_model.experiments.record import setting_of, write_run
 from gate_model.experiments.trainings import Trainings
 from gate_model.report import write_report
-from gate_model.training.loop import Settings
 from gate_model.training.methods import LEARNED, SHARED
+from gate_model.training.settings import Settings
 
 
 @pytest.fixture(scope="module")

@@ -11,16 +11,21 @@ import torch
 from bilevel_hpo import Direct, DivergedError, OneStep, TransferRatios
 from bilevel_hpo.comparison import Answer, Progress, Searched, run_methods
 from bilevel_hpo.run_folder import RunError
+from gate_model.cli._device import resolve_device
 from gate_model.cli._live import describe
 from gate_model.data.prepared import PreparedData
 from gate_model.experiments.compare import check_size, grid_of, shared_values, too_many, tpe_of
 from gate_model.experiments.record import setting_of
 from gate_model.experiments.trainings import Trainings
 from gate_model.model import mapping
+from gate_model.model.evaluation import predict, rmse
 from gate_model.training.checkpoints import Checkpoints
-from gate_model.training.loop import EpochReport, Settings, Trained, predict, resolve_device, rmse, train
-from gate_model.training.methods import LEARNED, SHARED, Constant, Method, pairs, relative
+from gate_model.training.methods import LEARNED, SHARED, Method, constant, pairs, relative
+from gate_model.training.progress import EpochReport
 from gate_model.training.schedules import scheduler
+from gate_model.training.settings import Settings
+from gate_model.training.train import train
+from gate_model.training.trained import Trained
 
 SHORT = Settings(epochs=4)
 TASKS = ("DS", "HV", "BP")
@@ -50,7 +55,7 @@ def assert_same(a: Trained, b: Trained) -> None:
 @pytest.mark.parametrize(
     ("method", "settings"),
     [
-        *((method, SHORT) for method in (*LEARNED.values(), Constant("lambda=1", "", 1.0))),
+        *((method, SHORT) for method in (*LEARNED.values(), constant("lambda=1", "", 1.0))),
         (LEARNED["budget"], replace(SHORT, schedule="one-cycle")),
         (LEARNED["budget"], replace(SHORT, precision="bfloat16")),
         (LEARNED["budget"], replace(SHORT, lr=0.02, patience=2, epochs=12)),
@@ -124,7 +129,7 @@ def test_early_stopping_keeps_the_best_model_and_its_lambda(small_data: Prepared
 
 def test_a_training_that_diverges_says_so(small_data: PreparedData) -> None:
     with pytest.raises(DivergedError, match=r"diverged in epoch \d+ .*lr=1e\+30"):
-        train(small_data, Constant("lambda=1", "", 1.0), replace(SHORT, lr=1e30), seed=0)
+        train(small_data, constant("lambda=1", "", 1.0), replace(SHORT, lr=1e30), seed=0)
 
 
 def test_bfloat16_is_in_effect_keeps_the_estimator_and_predicts_in_float32(small_data: PreparedData) -> None:
@@ -240,7 +245,7 @@ def test_reports_tell_lambda_and_learning_rate(small_data: PreparedData) -> None
     assert describe(replace(reports[-1], selection=0.25, lambda_small=0.5, lr=0.001)).startswith("RMSE 0.250 · λ ")
     assert describe(replace(reports[-1], lambda_small=0.5, lr=0.001)).endswith("50% below 0.1) · lr 1.0e-03")
     zero: list[EpochReport] = []
-    train(small_data, Constant("lambda=0", "", 0.0), Settings(epochs=1), seed=0, progress=zero.append)
+    train(small_data, constant("lambda=0", "", 0.0), Settings(epochs=1), seed=0, progress=zero.append)
     assert (zero[0].lambda_max, zero[0].lambda_small) == (0, 1)
 
 

@@ -17,9 +17,9 @@ from gate_model.data.prepared import PreparedData
 from gate_model.model.gate import GATE
 from gate_model.model.losses import DirectPathLoss, TrainLoss, path_matrix
 from gate_model.model.message_passing import DirectedMPNN
-from gate_model.training.loop import Settings, train
-from gate_model.training.methods import Constant
-from gate_model.training.weighted import train_weighted
+from gate_model.training.methods import constant
+from gate_model.training.settings import Settings
+from gate_model.training.train import train, train_by_rule
 from gate_model.training.weighting import (
     AutoLambda,
     Decay,
@@ -244,9 +244,9 @@ def test_auto_lambda_is_the_hypergradient_of_one_sgd_step() -> None:
 def test_with_all_weights_one_the_training_is_that_of_constant_lambda(small_data: PreparedData) -> None:
     settings = Settings(epochs=3, relative_losses=False)
     for lambda_ in (1.0, 0.0):
-        constant = train(small_data, Constant("", "", lambda_), settings, seed=2)
-        ones = train_weighted(small_data, lambda n, value=lambda_: Ones(n, value), settings, seed=2)
-        for (name, x), y in zip(constant.model.state_dict().items(), ones.model.state_dict().values(), strict=True):
+        alone = train(small_data, constant("", "", lambda_), settings, seed=2)
+        ones = train_by_rule(small_data, lambda n, value=lambda_: Ones(n, value), settings, seed=2)
+        for (name, x), y in zip(alone.model.state_dict().items(), ones.model.state_dict().values(), strict=True):
             assert torch.equal(x, y), name
         for row, other in zip(constant.history, ones.history, strict=True):
             assert row["selection"] == other["selection"]
@@ -268,13 +268,13 @@ def test_decay_is_an_exponential_of_the_share_of_steps_done() -> None:
 @pytest.mark.usefixtures("single")
 @pytest.mark.parametrize("rule", [Decay, Uncertainty, DynamicWeightAverage, GradNorm, PCGrad])
 def test_a_rule_learns_and_a_seed_gives_the_same_bits(small_data: PreparedData, rule: type[Rule]) -> None:
-    one, other = (train_weighted(small_data, rule, PLAIN, seed=1) for _ in range(2))
+    one, other = (train_by_rule(small_data, rule, PLAIN, seed=1) for _ in range(2))
     assert torch.equal(one.weights, other.weights)
     for x, y in zip(one.model.state_dict().values(), other.model.state_dict().values(), strict=True):
         assert torch.equal(x, y)
     assert [a["train_loss"] > b["train_loss"] for a, b in pairwise(one.history)].count(True) >= 2
     with pytest.raises(ValueError, match="patience"):
-        train_weighted(small_data, rule, replace(PLAIN, patience=3), seed=0)
+        train_by_rule(small_data, rule, replace(PLAIN, patience=3), seed=0)
 
 
 def test_gradients_of_all_targets_pass_through_message_passing_at_once() -> None:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gate_model.data.prepared import PreparedData
-from gate_model.training.loop import Settings, predict
+from gate_model.model.evaluation import predict
+from gate_model.training.settings import Settings
 
 __all__ = ["Answer", "Assignment", "Predict", "Runner", "columns", "of_model"]
 

@@ -11,9 +11,8 @@ from gate_model.data.batches import LabelledMolecules
 from gate_model.data.prepared import PreparedData
 from gate_model.data.splits import Split
 from gate_model.experiments.leaderboard._answer import Answer, Assignment, Predict, columns, of_model
-from gate_model.training.loop import train
-from gate_model.training.methods import Constant, Learned, Method, relative
-from gate_model.training.weighted import train_weighted
+from gate_model.training.methods import Method, constant, relative
+from gate_model.training.train import train, train_by_rule
 from gate_model.training.weighting import Rule
 
 __all__ = ["GateTraining", "SingleTasks", "WeightedByRule", "only_task"]
@@ -35,7 +34,7 @@ class GateTraining:
         """λ as it is at the end, and on the way if it is learned."""
         data, settings = assignment.data, replace(assignment.settings, **self.changes)
         trained = train(data, self.method, settings, seed=assignment.seed)
-        learned = isinstance(self.method, Learned)
+        learned = self.method.learning is not None
         return Answer(
             of_model(data, trained.model),
             trained.seconds,
@@ -57,7 +56,7 @@ class WeightedByRule:
     def __call__(self, assignment: Assignment) -> Answer:
         """Without λ: the rule weights targets."""
         settings = replace(assignment.settings, relative_losses=False)
-        trained = train_weighted(assignment.data, self.rule, settings, seed=assignment.seed)
+        trained = train_by_rule(assignment.data, self.rule, settings, seed=assignment.seed)
         return Answer(of_model(assignment.data, trained.model), trained.seconds, curve=trained.history)
 
 
@@ -77,7 +76,7 @@ class SingleTasks:
         for column in range(len(data.abbreviations)):
             alone = only_task(data, column)
             epochs = -(-steps // steps_per_epoch(alone, settings.batch_size))
-            trained = train(alone, Constant("single", "", 0.0), replace(settings, epochs=epochs), seed=assignment.seed)
+            trained = train(alone, constant("single", "", 0.0), replace(settings, epochs=epochs), seed=assignment.seed)
             models.append(of_model(data, trained.model))
             seconds += trained.seconds
         return Answer(columns(models), seconds, training_runs=len(models))

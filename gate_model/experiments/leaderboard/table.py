@@ -1,7 +1,7 @@
 """The methods of the leaderboard by name; docs/leaderboard.md says what each is and where it comes from."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
@@ -11,15 +11,15 @@ from gate_model.data.prepared import PreparedData
 from gate_model.experiments.leaderboard._answer import Runner
 from gate_model.experiments.leaderboard._gate import GateTraining, SingleTasks, WeightedByRule
 from gate_model.experiments.leaderboard._learners import (
-    AutoLambdaLearner,
-    DirectSum,
-    FreeLearner,
-    ImplicitLearner,
-    LiteralSum,
+    AUTO_LAMBDA,
+    DIRECT_SUM,
+    FREE,
+    LITERAL_SUM,
+    implicit,
 )
 from gate_model.experiments.leaderboard._outside import Chemprop, Trees, extra_trees, lightgbm
 from gate_model.experiments.leaderboard.by_labels import tpe_by_labels
-from gate_model.training.methods import LEARNED, Constant, Method
+from gate_model.training.methods import LEARNED, Method, constant
 from gate_model.training.weighting import Decay, DynamicWeightAverage, GradNorm, PCGrad, Uncertainty
 
 __all__ = ["ENTRIES", "UNIFORM", "UNIFORM_VALUES", "Entry", "entries_of", "methods_of"]
@@ -49,7 +49,7 @@ class Entry:
 
 def _constant(value: float, title: str | None = None) -> Entry:
     name = f"lambda={value:g}"
-    return Entry(name, title or f"constant λ = {value:g}", "constant", GateTraining(Constant(name, "", value)))
+    return Entry(name, title or f"constant λ = {value:g}", "constant", GateTraining(constant(name, "", value)))
 
 
 def _plain(method: Method) -> GateTraining:
@@ -58,8 +58,7 @@ def _plain(method: Method) -> GateTraining:
 
 
 def _implicit(name: str, title: str) -> Entry:
-    learner = ImplicitLearner(name, title, "one_step", outer_lr=0.2)
-    return Entry(name, title, "learned", GateTraining(learner))
+    return Entry(name, title, "learned", GateTraining(implicit(name)))
 
 
 _ALL = [
@@ -69,32 +68,32 @@ _ALL = [
         "direct-sum",
         "the same, mapping losses summed over the sources, literally",
         "learned",
-        _plain(DirectSum(**asdict(LEARNED["direct"]))),
+        _plain(DIRECT_SUM),
     ),
     Entry("budget-plain", "learned: one step on a budget, plain losses", "learned", _plain(LEARNED["budget"])),
     Entry(
         "free",
         "learned: one step on a free λ",
         "learned",
-        GateTraining(FreeLearner("free", "", "one_step", outer_lr=0.1)),
+        GateTraining(FREE),
     ),
     Entry(
         "auto-lambda",
         "learned: Auto-λ's finite difference on a free λ",
         "learned",
-        GateTraining(AutoLambdaLearner("auto-lambda", "", "one_step", outer_lr=0.02, outer_every=8, warm_up=0.0)),
+        GateTraining(AUTO_LAMBDA),
     ),
     _implicit("neumann", "learned: Neumann series on a budget"),
     _implicit("conjugate-gradient", "learned: conjugate gradient on a budget"),
     _implicit("nystrom", "learned: Nyström approximation on a budget"),
-    Entry("lambda=1-plain", "constant λ = 1, plain losses: GATE", "constant", _plain(Constant("", "", 1.0))),
+    Entry("lambda=1-plain", "constant λ = 1, plain losses: GATE", "constant", _plain(constant("", "", 1.0))),
     Entry(
         "lambda=1-sum",
         "the same, mapping losses summed over the sources, literally",
         "constant",
-        _plain(LiteralSum("", "", 1.0)),
+        _plain(LITERAL_SUM),
     ),
-    Entry("lambda=0-plain", "constant λ = 0, plain losses", "constant", _plain(Constant("", "", 0.0))),
+    Entry("lambda=0-plain", "constant λ = 0, plain losses", "constant", _plain(constant("", "", 0.0))),
     _constant(1.0),
     _constant(0.0, "constant λ = 0: no mapping losses"),
     *(_constant(value) for value in UNIFORM_VALUES[1:-1]),

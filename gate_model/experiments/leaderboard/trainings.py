@@ -14,8 +14,9 @@ from gate_model.data.prepared import PreparedData
 from gate_model.experiments.leaderboard._answer import Answer, Assignment
 from gate_model.experiments.leaderboard._gate import GateTraining
 from gate_model.experiments.leaderboard.table import ENTRIES
-from gate_model.training.loop import Settings, rmse
-from gate_model.training.methods import Constant
+from gate_model.model.evaluation import rmse
+from gate_model.training.methods import constant
+from gate_model.training.settings import Settings
 
 __all__ = ["BenchmarkTrainings"]
 
@@ -40,7 +41,7 @@ class BenchmarkTrainings:
         runner = entry.run
         if runner is None:  # a search: λ is that of a point
             lambda_: Any = run.weights().tolist()
-            runner = GateTraining(Constant(run.method, "", tuple(tuple(row) for row in lambda_)))
+            runner = GateTraining(constant(run.method, "", tuple(tuple(row) for row in lambda_)))
         answer = runner(Assignment(data, self.settings, run.seed, self.python, run.options.get("seconds")))
         return _scored(data, answer, test=run.wants_test)
 

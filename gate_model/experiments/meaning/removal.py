@@ -17,7 +17,7 @@ from bilevel_hpo.jobs import On
 from gate_model.data.prepared import PreparedData
 from gate_model.experiments.record import setting_of
 from gate_model.experiments.trainings import Trainings
-from gate_model.training.loop import Settings
+from gate_model.training.settings import Settings
 
 __all__ = ["Removals", "gains", "train_removals", "without"]
 

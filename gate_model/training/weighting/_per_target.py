@@ -61,7 +61,8 @@ def target_gradients(model: GATE, loss: TrainLoss, batch: Batch, w: Tensor, lamb
         mapping, of_mapping = _mapping(behind, loss, z, batch, w, lambda_)
         losses, of_z = losses + mapping, of_z + of_mapping
     leaf = z.detach().requires_grad_()
-    geometry = loss(cast(nn.Module, behind), torch.zeros(len(w), len(w)), Batch(leaf, batch.y, batch.mask))
+    nothing = torch.zeros(len(w), len(w))
+    geometry = loss(cast(nn.Module, behind), nothing, Batch(leaf, batch.y, batch.mask), nothing.bool())
     if geometry.requires_grad:
         geometry.backward()  # type: ignore[no-untyped-call]
     rest = torch.zeros_like(z) if leaf.grad is None else leaf.grad

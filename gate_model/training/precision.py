@@ -2,16 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from gate_model.model.gate import GATE
+from gate_model.training.settings import Precision
 
-__all__ = ["HalfPrecision", "Precision", "in_precision"]
-
-Precision = Literal["float32", "bfloat16"]
+__all__ = ["HalfPrecision", "in_precision"]
 
 Loss = Callable[[nn.Module, Tensor, Any], Tensor]
 

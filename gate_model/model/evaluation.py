@@ -1,0 +1,40 @@
+"""A network's predictions, and how far they are from the labels."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from gate_model.data.batches import Inputs
+
+__all__ = ["evaluated", "predict", "rmse"]
+
+
+def predict(model: nn.Module, x: Inputs, batch_size: int = 4096) -> NDArray[np.float64]:
+    """Direct predictions `[N, T]` in standardised units, in eval mode."""
+    return evaluated(model, model, x, batch_size)
+
+
+def evaluated(model: nn.Module, of: Callable[[Any], Tensor], x: Inputs, batch_size: int = 4096) -> NDArray[np.float64]:
+    """`of`, a function of a batch of inputs that asks `model`, for all molecules `[N, ...]`; in eval mode."""
+    device, training = next(model.parameters()).device, model.training
+    model.eval()
+    with torch.no_grad():
+        rows = torch.split(torch.arange(len(x)), batch_size)
+        parts = [of(x[part].to(device)).double().cpu().numpy() for part in rows]
+    model.train(training)
+    return np.concatenate(parts)
+
+
+def rmse(predicted: NDArray[np.float64], labels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Root mean square error per task `[T]` over the molecules that carry the label (NaN = none).
+
+    NaN for a task without labels, and for one whose prediction is NaN where there is a label.
+    """
+    known = ~np.isnan(labels)
+    squared = np.where(known, predicted - labels, 0.0) ** 2
+    n = known.sum(0)
+    return np.where(n > 0, np.sqrt(squared.sum(0) / n.clip(1)), np.nan)
