@@ -1,5 +1,6 @@
 """The record of a GATE training for `bilevel_hpo.comparison`, and what GATE adds to the files of a run folder."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import distributions
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bilevel_hpo import TransferRatios, comparison
+from bilevel_hpo import Box, TransferRatios, comparison
 from bilevel_hpo.comparison import Answer, Answers, Metric, Setting, Trained, write_record
 from bilevel_hpo.run_folder import write_csv
 from gate_model.data.prepared import PreparedData
@@ -72,8 +73,9 @@ def record_of(data: PreparedData, method: Method, trained: of_gate.Trained, *, t
 
 
 def setting_of(folder: Path, tasks: Sequence[str], about: Mapping[str, Any], *, storage: str | None = None) -> Setting:
-    """What the methods of a comparison on `tasks` have in common."""
-    return Setting(TransferRatios(tasks), RMSE, folder / "jobs", storage, about)
+    """What the methods of a comparison on `tasks` have in common; a search may ask for any λ from 0."""
+    anything = TransferRatios(tasks, constraint=Box(0.0, math.inf))
+    return Setting(anything, RMSE, folder / "jobs", storage, about)
 
 
 def write_run(

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -91,6 +92,12 @@ class Method:
     losses: Losses
     learning: Learning | None = None
     """None: λ stays as it starts."""
+
+    def learning_with(self, **changes: Any) -> "Method":
+        """The same method with other fields of `Learning`; ValueError if λ is constant."""
+        if self.learning is None:
+            raise ValueError(f"{self.name or 'the method'} has a constant λ and learns nothing")
+        return replace(self, learning=replace(self.learning, **changes))
 
 
 AVERAGED = Losses(TrainLoss(mapping="mean"))

@@ -271,18 +271,19 @@ def test_relative_losses_of_weight_zero_are_left_out_and_those_of_learned_weight
     close(loss(model, some, batch, only), loss(model, kept, batch))
 
 
-def test_weight_zero_costs_no_mapping_path(monkeypatch):
+def test_pairs_that_are_left_out_cost_nothing(monkeypatch):
     model, batch = gate_cases.gate(3), gate_cases.batch(3)
     asked: list[int] = []
     real = mapping._block_gradient
     monkeypatch.setattr(
         mapping, "_block_gradient", lambda block, *a, **k: asked.append(block.target) or real(block, *a, **k)
     )
-    TrainLoss()(model, torch.eye(3, dtype=torch.float64), batch).backward()
+    pairs = torch.zeros(3, 3, dtype=torch.bool)
+    weights = torch.ones(3, 3, dtype=torch.float64)
+    TrainLoss()(model, weights, batch, pairs).backward()
     assert asked == []
-    one_row = torch.eye(3, dtype=torch.float64)
-    one_row[1, 2] = 0.5
-    TrainLoss()(model, one_row, batch).backward()
+    pairs[1, 2] = True
+    TrainLoss()(model, weights, batch, pairs).backward()
     assert asked == [1]
 
 

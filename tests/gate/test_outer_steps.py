@@ -1,7 +1,7 @@
 """What a training keeps of its outer steps."""
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import gate_cases
@@ -62,7 +62,7 @@ class TestRecord:
         assert verdict_of(trained(0, Budget(1.0), OneStep())) is None
 
     def test_a_training_keeps_both_and_they_are_json(self, small_data: PreparedData, tmp_path: Path) -> None:
-        kept = train(small_data, replace(LEARNED["budget"], warm_up=0.0), Settings(epochs=MIN_STEPS), seed=0)
+        kept = train(small_data, LEARNED["budget"].learning_with(warm_up=0.0), Settings(epochs=MIN_STEPS), seed=0)
         assert len(kept.outer_steps) == MIN_STEPS
         assert kept.verdict is not None
         found = record_of(small_data, LEARNED["budget"], kept)

@@ -46,7 +46,9 @@ def folder(saved: SavedModel, tmp_path: Path) -> Path:
 def test_a_model_on_graphs_trains_and_predicts_new_molecules_as_before_it_was_saved(
     small_data: PreparedData, tmp_path: Path
 ) -> None:
-    settings = replace(settings_for("graph"), epochs=25, embedding_hidden=24, depth=2, d=16, lr=4e-3)
+    graph = settings_for("graph")
+    network = replace(graph.network, embedding_hidden=24, depth=2, d=16)
+    settings = replace(graph, epochs=25, lr=4e-3, network=network)
     data = prepare(small_data.table, seed=0, reads="graphs", depth=2)
     trained = train(data, LEARNED["budget"], settings, seed=0)
     x, labels = data.some(data.split.selection)
@@ -62,6 +64,17 @@ def test_a_model_comes_back_as_it_was(saved: SavedModel, folder: Path) -> None:
     loaded = load_model(folder)
     assert (loaded.tasks, loaded.settings, loaded.spread) == (saved.tasks, saved.settings, saved.spread)
     assert np.array_equal(loaded.fingerprints, saved.fingerprints)
+    pd.testing.assert_frame_equal(predict_molecules(loaded, SMILES), predict_molecules(saved, SMILES), check_exact=True)
+
+
+def test_a_model_of_the_first_format_is_read(saved: SavedModel, folder: Path) -> None:
+    """There the sizes of the network stood among the settings of the training."""
+    facts = json.loads((folder / "model.json").read_text())
+    network = facts["settings"].pop("network")
+    facts |= {"format": "gate-model 1", "settings": facts["settings"] | network}
+    (folder / "model.json").write_text(json.dumps(facts))
+    loaded = load_model(folder)
+    assert loaded.settings == saved.settings
     pd.testing.assert_frame_equal(predict_molecules(loaded, SMILES), predict_molecules(saved, SMILES), check_exact=True)
 
 

@@ -25,7 +25,7 @@ def run(small_data: PreparedData, tmp_path_factory: pytest.TempPathFactory) -> P
     return written(tmp_path_factory.mktemp("record"), small_data, [single(LEARNED["budget"]), SHARED_GRID])
 
 
-SHARED_GRID = grid_of((0.0, 0.5), shared=True)
+SHARED_GRID = grid_of((0.0, 1.7), shared=True)
 
 
 def written(folder: Path, data: PreparedData, methods: list[Method]) -> Path:
@@ -67,7 +67,7 @@ def test_the_record_says_what_the_report_cannot_know(run: Path, small_data: Prep
     results = read_json(run / "results.json")
     assert results["metric"] == {"name": "RMSE", "higher_is_better": False, "note": "standardised labels"}
     assert results["search"]["parameters"] == [SHARED]
-    assert list(pd.read_csv(run / "trials.csv")[SHARED]) == [0.0, 0.5]
+    assert list(pd.read_csv(run / "trials.csv")[SHARED]) == [0.0, 1.7]
     assert "control" not in results
     page = write_report(run).read_text(encoding="utf-8")
     for words in (

@@ -17,6 +17,10 @@ def random_weights(seed: int = 0) -> torch.Tensor:
     return torch.rand(T, T, generator=generator, dtype=torch.float64).fill_diagonal_(1.0)
 
 
+def inner(active: ActivePairs, weights: torch.Tensor) -> torch.Tensor:
+    return active.inner(weights.flatten(), 0).view(T, T)
+
+
 def literal(weights: torch.Tensor, threshold: float, top_k: int | None) -> torch.Tensor:
     mask = torch.zeros(T, T, dtype=torch.bool)
     for t in range(T):
@@ -33,23 +37,30 @@ def literal(weights: torch.Tensor, threshold: float, top_k: int | None) -> torch
 @pytest.mark.parametrize(("threshold", "top_k"), [(0.0, None), (0.4, None), (0.0, 2), (0.6, 2), (0.0, 99), (50.0, 1)])
 def test_inner_pairs_equal_the_double_loop(diagonal, threshold, top_k):
     weights = random_weights().fill_diagonal_(diagonal)
-    assert torch.equal(ActivePairs(threshold, top_k=top_k).inner(weights), literal(weights, threshold, top_k))
+    assert torch.equal(inner(ActivePairs(threshold, top_k=top_k), weights), literal(weights, threshold, top_k))
+
+
+def test_a_weight_of_exactly_0_is_left_out_of_inner_steps_only():
+    weights, active = random_weights(), ActivePairs(0.0, rotation=100)
+    weights[1, 3] = 0.0
+    assert not inner(active, weights)[1, 3]
+    assert all(active.mask(weights.flatten(), turn).view(T, T)[1, 3] for turn in range(3)), "it can come back"
 
 
 def test_every_pair_has_its_turn_and_the_active_ones_have_every_turn():
     weights, active = random_weights(), ActivePairs(0.0, rotation=4, top_k=1)
     masks = torch.stack([active.mask(weights.flatten(), turn).view(T, T) for turn in range(8)])
     turns = masks.sum(0)
-    assert (turns[active.inner(weights)] == 8).all()
+    assert (turns[inner(active, weights)] == 8).all()
     assert (turns.diagonal() == 8).all()
-    assert (turns[~active.inner(weights) & ~torch.eye(T, dtype=torch.bool)] == 2).all()
+    assert (turns[~inner(active, weights) & ~torch.eye(T, dtype=torch.bool)] == 2).all()
 
 
 @pytest.mark.parametrize("differentiable", [False, True])
 def test_pairs_left_out_count_as_zero_in_value_and_every_derivative(differentiable):
     model, batch = gate_cases.gate(T), gate_cases.batch(T, unlabelled=(3,))
     weights, loss = random_weights(), TrainLoss(beta=0.5)
-    pairs = ActivePairs(0.0, top_k=2).inner(weights)
+    pairs = inner(ActivePairs(0.0, top_k=2), weights)
     reference = torch.where(pairs | torch.eye(T, dtype=torch.bool), weights, 0)
     results = []
     for start, chosen in ((weights, pairs), (reference, None)):
@@ -78,7 +89,7 @@ def test_only_active_pairs_are_computed(monkeypatch):
         return real(block, *rest, **kind)
 
     monkeypatch.setattr(mapping, "_block_gradient", noted)
-    pairs = ActivePairs(0.0, top_k=2).inner(weights)
+    pairs = inner(ActivePairs(0.0, top_k=2), weights)
     TrainLoss()(model, weights, batch, pairs).backward()
     assert torch.equal(asked, pairs)
 
@@ -92,15 +103,12 @@ def test_the_hypergradient_of_the_pairs_in_an_outer_step_is_exact_and_that_of_ot
     model = gate_cases.gate(T)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
 
-    def pairs(weights):
-        return learner.active if weights.requires_grad else active.inner(weights)
-
     learner = BilevelLearner(
         model,
         optimizer,
         ratios,
-        train_loss=lambda model, weights, batch: loss(model, weights, batch, pairs(weights)),
-        lambda_terms=lambda model, weights, batch: loss.lambda_terms(model, weights, batch, pairs(weights)),
+        train_loss=lambda model, weights, batch: loss(model, weights, batch, learner.active),
+        lambda_terms=lambda model, weights, batch: loss.lambda_terms(model, weights, batch, learner.active),
         val_loss=DirectPathLoss(),
         hypergradient=estimator,
         active=active,

@@ -91,15 +91,15 @@ def test_top_k_keeps_one_source_per_target_in_inner_steps_and_more_in_outer_ones
         lambda block, *rest, **kind: asked.append(len(block.sources)) or real(block, *rest, **kind),
     )
     settings = replace(SHORT, top_k=1, rotation=2)
-    train(small_data, replace(LEARNED["budget"], outer_every=3, warm_up=0.0), settings, seed=0)
+    train(small_data, LEARNED["budget"].learning_with(outer_every=3, warm_up=0.0), settings, seed=0)
     assert asked.count(1) > asked.count(2) > 0, "two sources of three tasks in outer steps only"
     with pytest.raises(ValueError, match="top_k >= 1"):
         train(small_data, LEARNED["budget"], replace(SHORT, top_k=0), seed=0)
 
 
 def test_lambda_moves_once_an_epoch_after_a_quarter_of_the_training(small_data: PreparedData) -> None:
-    assert LEARNED["budget"].schedule(epochs=30, steps=20) == (20, 150)
-    assert LEARNED["direct"].schedule(epochs=30, steps=20) == (8, 0)
+    assert LEARNED["budget"].learning.schedule(epochs=30, steps=20) == (20, 150)
+    assert LEARNED["direct"].learning.schedule(epochs=30, steps=20) == (8, 0)
     lambda_ = train(small_data, LEARNED["budget"], Settings(epochs=8), seed=0).trajectory
     moved = (lambda_[1:] != lambda_[:-1]).flatten(1).any(1).tolist()
     assert moved == [False] * 2 + [True] * 6
@@ -109,7 +109,7 @@ def test_lambda_moves_once_an_epoch_after_a_quarter_of_the_training(small_data: 
 
 def test_early_stopping_keeps_the_best_model_and_its_lambda(small_data: PreparedData) -> None:
     settings = Settings(epochs=40, lr=0.02, patience=3)
-    method = replace(LEARNED["budget"], warm_up=0.0)
+    method = LEARNED["budget"].learning_with(warm_up=0.0)
     stopped = train(small_data, method, settings, seed=0)
     scores = [row["selection"] for row in stopped.history]
     best = int(np.argmin(scores))
@@ -133,8 +133,8 @@ def test_a_training_that_diverges_says_so(small_data: PreparedData) -> None:
 
 
 def test_bfloat16_is_in_effect_keeps_the_estimator_and_predicts_in_float32(small_data: PreparedData) -> None:
-    assert isinstance(LEARNED["budget"].hypergradient(), OneStep)
-    assert isinstance(LEARNED["direct"].hypergradient(), Direct)
+    assert isinstance(LEARNED["budget"].learning.estimator, OneStep)
+    assert isinstance(LEARNED["direct"].learning.estimator, Direct)
     full = train(small_data, LEARNED["budget"], SHORT, seed=0)
     half = train(small_data, LEARNED["budget"], replace(SHORT, precision="bfloat16"), seed=0)
     assert [{row["computed_in"] for row in trained.outer_steps} for trained in (full, half)] == [

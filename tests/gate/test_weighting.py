@@ -248,7 +248,7 @@ def test_with_all_weights_one_the_training_is_that_of_constant_lambda(small_data
         ones = train_by_rule(small_data, lambda n, value=lambda_: Ones(n, value), settings, seed=2)
         for (name, x), y in zip(alone.model.state_dict().items(), ones.model.state_dict().values(), strict=True):
             assert torch.equal(x, y), name
-        for row, other in zip(constant.history, ones.history, strict=True):
+        for row, other in zip(alone.history, ones.history, strict=True):
             assert row["selection"] == other["selection"]
             assert row["train_loss"] == other["train_loss"]
 
@@ -269,12 +269,26 @@ def test_decay_is_an_exponential_of_the_share_of_steps_done() -> None:
 @pytest.mark.parametrize("rule", [Decay, Uncertainty, DynamicWeightAverage, GradNorm, PCGrad])
 def test_a_rule_learns_and_a_seed_gives_the_same_bits(small_data: PreparedData, rule: type[Rule]) -> None:
     one, other = (train_by_rule(small_data, rule, PLAIN, seed=1) for _ in range(2))
-    assert torch.equal(one.weights, other.weights)
+    assert torch.equal(one.trajectory, other.trajectory)
     for x, y in zip(one.model.state_dict().values(), other.model.state_dict().values(), strict=True):
         assert torch.equal(x, y)
     assert [a["train_loss"] > b["train_loss"] for a, b in pairwise(one.history)].count(True) >= 2
-    with pytest.raises(ValueError, match="patience"):
-        train_by_rule(small_data, rule, replace(PLAIN, patience=3), seed=0)
+    with pytest.raises(ValueError, match="half precision"):
+        train_by_rule(small_data, rule, replace(PLAIN, precision="bfloat16"), seed=0)
+
+
+@pytest.mark.usefixtures("single")
+def test_a_rule_is_reported_in_units_of_the_direct_path_and_stops_early(small_data: PreparedData) -> None:
+    """λ is the rule's own number whatever w is; W as it entered the loss has w on its diagonal."""
+    found = train_by_rule(small_data, lambda n: GradNorm(n, 0.5), replace(PLAIN, epochs=9, lr=0.02, patience=2), seed=1)
+    assert {row["lambda_mean"] for row in found.history} == {0.5}
+    w = found.trajectory.diagonal(dim1=1, dim2=2)
+    assert (w[0] == 1).all()
+    assert (w[-1] != 1).any()
+    torch.testing.assert_close(found.trajectory[-1, 0, 1], 0.5 * w[-1, 0])
+    scores = [row["selection"] for row in found.history]
+    assert scores[found.epoch - 1] == min(scores)
+    assert len(scores) == min(found.epoch + 2, 9)
 
 
 def test_gradients_of_all_targets_pass_through_message_passing_at_once() -> None:
