@@ -36,7 +36,7 @@ from gate_model.data.tasks import Task
 from gate_model.experiments.compare import METHODS, grid_of, single, tpe_of
 from gate_model.experiments.record import setting_of, write_run
 from gate_model.report import write_report
-from gate_model.training.methods import SHARED, pairs
+from gate_model.training.methods import pairs
 
 MOLECULES, EPOCHS = 7000, 30
 FIRST_FIGURE = """
@@ -119,7 +119,7 @@ def make(folder: Path, T: int, seeds: Sequence[int]) -> dict[str, int]:
     tasks = [Task(f"T{i:02d}", f"made-up property number {i}", "kJ/mol", "tabulated") for i in range(T)]
     datasets = {seed: data(rng, tasks) for seed in seeds}
     abbreviations, shared = [task.abbreviation for task in tasks], T != 3
-    names = [SHARED] if shared else pairs(abbreviations)
+    names = ["all"] if shared else pairs(abbreviations)
     searches = [grid_of((0.0, 1.0), shared=shared), tpe_of((0.0, 1.0), 500, shared=shared)]
     methods: list[Method] = [*map(single, METHODS), *searches]
     answers = {(method.name, seed): made_up(rng, datasets[seed], method, names) for method in methods for seed in seeds}

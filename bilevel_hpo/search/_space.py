@@ -124,7 +124,8 @@ def space(
 ) -> Space:
     """One axis for every λ of `weights` that can be learned.
 
-    Axes are called like the weights; for transfer ratios `source->target`, or `a|b` where λ is symmetric.
+    Axes are called like the weights; for transfer ratios `source->target`, or `a|b` where λ is symmetric. If one group
+    holds all tasks, its only axis is called like the group.
 
     Args:
         weights: the λ object; its present values stay those of entries that are not searched (a fixed diagonal).
@@ -211,6 +212,8 @@ def _pair(weights: TransferRatios, target: str, source: str, of: Mapping[str, st
         return None
     if target == source:  # the direct paths of a group are tied to each other, not to its mapped paths
         return f"{of[source]}={of[target]}"
+    if set(of.values()) == {of[source]}:
+        return of[source]
     if not both:
         return f"{of[source]}->{of[target]}"
     order = list(dict.fromkeys(of[name] for name in weights.targets))

@@ -1,23 +1,18 @@
 """The methods of `gate compare`, and the searches of `gate grid` and `gate tpe`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import cast
+from dataclasses import replace
 
 import numpy as np
-import torch
-from torch import nn
 
-from bilevel_hpo import TransferRatios, comparison
-from bilevel_hpo.comparison import Searched, Single
-from bilevel_hpo.search import Axis, Space
-from gate_model.training.methods import LEARNED, SHARED, Method, constant, pairs
+from bilevel_hpo import comparison
+from bilevel_hpo.comparison import Axes, Searched, Single
+from gate_model.training.methods import LEARNED, Method, constant, pairs
 
 __all__ = [
     "GRID_VALUES",
     "MAX_POINTS",
     "METHODS",
-    "AllPairs",
     "check_size",
     "grid_of",
     "shared_values",
@@ -44,33 +39,17 @@ def single(method: Method) -> Single:
     return Single(method.name, method.title, "learned" if method.learning is not None else "constant")
 
 
-@dataclass(frozen=True)
-class AllPairs:
-    """One λ for all pairs of tasks, as the axis of a search.
-
-    Args:
-        values: of a grid; TPE goes from the smallest to the largest.
-    """
-
-    values: tuple[float, ...]
-
-    def space(self, weights: nn.Module, seed: int = 0) -> Space:
-        """The direct paths stay."""
-        ratios = cast(TransferRatios, weights)
-        axis = Axis(min(self.values), max(self.values), values=self.values)
-        return Space({SHARED: axis}, ratios, torch.where(ratios.direct, -1, 0))
-
-
 def grid_of(values: Sequence[float], *, shared: bool = False, population: int = 1) -> Searched:
     """Every point over a symmetric λ for each pair of tasks, or over one λ for all."""
-    found = comparison.grid(values, "grid", f"grid search over {_OVER[shared]}", symmetric=True, population=population)
-    return replace(found, axes=AllPairs(tuple(values))) if shared else found
+    axes = Axes(values=tuple(values), symmetric=True, shared=shared)
+    found = comparison.grid(values, "grid", f"grid search over {_OVER[shared]}", population=population)
+    return replace(found, axes=axes)
 
 
 def tpe_of(values: Sequence[float], trials: int, *, shared: bool = False) -> Searched:
     """TPE between the smallest and the largest value, over the same λ."""
-    found = comparison.tpe(trials, min(values), max(values), "tpe", f"TPE search over {_OVER[shared]}", symmetric=True)
-    return replace(found, axes=AllPairs(tuple(values))) if shared else found
+    low, high = min(values), max(values)
+    return comparison.tpe(trials, low, high, "tpe", f"TPE search over {_OVER[shared]}", symmetric=True, shared=shared)
 
 
 def too_many(tasks: Sequence[str], values: Sequence[float]) -> bool:

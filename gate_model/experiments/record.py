@@ -14,7 +14,6 @@ from bilevel_hpo import Box, TransferRatios, comparison
 from bilevel_hpo.comparison import Answer, Answers, Metric, Setting, Trained, write_record
 from bilevel_hpo.run_folder import write_csv
 from gate_model.data.prepared import PreparedData
-from gate_model.experiments.compare import AllPairs
 from gate_model.model.evaluation import predict, rmse
 from gate_model.run_folder import PACKAGES
 from gate_model.training import trained as of_gate
@@ -142,7 +141,7 @@ def _scores(data: PreparedData, trained: of_gate.Trained, rows: Any) -> tuple[di
 def _searched(methods: Sequence[comparison.Method]) -> dict[str, Any]:
     """What the report says of the axes of grid and TPE, if these are among the methods."""
     axes = [method.axes for method in methods if isinstance(method, comparison.Searched)]
-    if any(isinstance(each, AllPairs) for each in axes):
+    if any(isinstance(each, comparison.Axes) and each.shared for each in axes):
         return {"search": {"symmetric": True, "note": _SHARED_NOTE}}
     return {"search": {"symmetric": True}} if any(isinstance(each, comparison.Axes) for each in axes) else {}
 

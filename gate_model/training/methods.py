@@ -16,7 +16,6 @@ __all__ = [
     "AVERAGED",
     "LEARNED",
     "LITERAL",
-    "SHARED",
     "Learning",
     "Losses",
     "Method",
@@ -142,10 +141,6 @@ def relative(ratios: Tensor) -> Tensor:
         return ratios.clone()
     lambda_ = (len(ratios) - 1) * ratios / diagonal[:, None]
     return lambda_.fill_diagonal_(1.0)
-
-
-SHARED = "all pairs"
-"""Name of the only λ of a search that gives all pairs the same."""
 
 
 def pairs(tasks: Sequence[str]) -> list[str]:

@@ -38,7 +38,7 @@ def write_run(
     folder.mkdir(parents=True, exist_ok=True)
     tasks, T = list(tasks), len(tasks)
     searched = bool({"grid", "tpe"} & set(methods))
-    pairs = ["all pairs"] if shared else [f"{a}|{b}" for a, b in combinations(tasks, 2)]
+    pairs = ["all"] if shared else [f"{a}|{b}" for a, b in combinations(tasks, 2)]
     ease = {task: 0.7 + 0.6 * (index % 5) / 4 for index, task in enumerate(tasks)}
     entries, ratios, ratios_history, history, predictions, trials = [], [], [], [], [], []
     for name in methods:

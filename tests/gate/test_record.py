@@ -14,7 +14,7 @@ from gate_model.experiments.compare import METHODS, grid_of, single
 from gate_model.experiments.record import setting_of, write_run
 from gate_model.experiments.trainings import Trainings
 from gate_model.report import write_report
-from gate_model.training.methods import LEARNED, SHARED
+from gate_model.training.methods import LEARNED
 from gate_model.training.settings import Settings
 
 
@@ -66,14 +66,14 @@ def test_lambda_is_in_units_of_the_direct_path(run: Path) -> None:
 def test_the_record_says_what_the_report_cannot_know(run: Path, small_data: PreparedData, tmp_path: Path) -> None:
     results = read_json(run / "results.json")
     assert results["metric"] == {"name": "RMSE", "higher_is_better": False, "note": "standardised labels"}
-    assert results["search"]["parameters"] == [SHARED]
-    assert list(pd.read_csv(run / "trials.csv")[SHARED]) == [0.0, 1.7]
+    assert results["search"]["parameters"] == ["all"]
+    assert list(pd.read_csv(run / "trials.csv")["all"]) == [0.0, 1.7]
     assert "control" not in results
     page = write_report(run).read_text(encoding="utf-8")
     for words in (
         "No control was run (λ = 0)",
         "A λ for each pair would have been too many for a search",
-        "over one λ (all pairs)",
+        "over one λ (all)",
         "in units of the direct path",
         "scaffold; acyclic molecules one group each; one split per seed",
     ):

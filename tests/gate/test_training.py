@@ -20,7 +20,7 @@ from gate_model.experiments.trainings import Trainings
 from gate_model.model import mapping
 from gate_model.model.evaluation import predict, rmse
 from gate_model.training.checkpoints import Checkpoints
-from gate_model.training.methods import LEARNED, SHARED, Method, constant, pairs, relative
+from gate_model.training.methods import LEARNED, Method, constant, pairs, relative
 from gate_model.training.progress import EpochReport
 from gate_model.training.schedules import scheduler
 from gate_model.training.settings import Settings
@@ -321,9 +321,9 @@ def test_many_tasks_are_searched_with_one_lambda_for_all_pairs(small_data: Prepa
     assert grid.title == "grid search over one λ for all pairs"
     for method in (grid, tpe):
         found = searched(small_data, tmp_path, method)
-        tried = [trial.params[SHARED] for trial in found.trials]
+        tried = [trial.params["all"] for trial in found.trials]
         assert tried == [0.0, 0.5] if method is grid else all(0 < value < 0.5 for value in tried)
-        best = min(found.trials, key=lambda trial: trial.selection).params[SHARED]
+        best = min(found.trials, key=lambda trial: trial.selection).params["all"]
         expected = [1.0 if t == s else best for t in range(3) for s in range(3)]
         assert found.trained.lambda_ == pytest.approx(expected, rel=1e-6)
 
