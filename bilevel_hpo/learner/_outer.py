@@ -89,9 +89,10 @@ def undone(step: str, optimizer: torch.optim.Optimizer, dtype: torch.dtype) -> s
 
 def not_certified(certificate: Certificate) -> str:
     """What is said of a hypergradient that is used without a certificate."""
-    why = f" ({certificate.reason})" if certificate.reason else ""
+    counted = "it is used as it is. `learner.uncertified` counts such ones, `learner.history` shows them"
+    if certificate.reason:
+        return f"a hypergradient could not be checked: {certificate.reason}; {counted}"
     return (
-        f"the rounding in a hypergradient is about {certificate.error:.1e} of its size, and computing it in float64 did"
-        f" not help{why}; it is used as it is. `learner.uncertified` counts such ones, `learner.history` shows them. A"
-        " loss that draws random numbers outside of torch has this effect, too"
+        f"a hypergradient has an error of about {certificate.error:.1e} of its size by rounding, and computing it in"
+        f" float64 did not help; {counted}. A loss that draws random numbers outside of torch has this effect, too"
     )
