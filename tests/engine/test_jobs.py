@@ -8,9 +8,9 @@ from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 
 import pytest
-from jobs_plan import Attempts, Flat, until
 
 from bilevel_hpo.jobs import Workers, WorkersLostError, drive, workers
+from tests.engine.jobs_plan import Attempts, Flat, until
 
 
 class Chain:

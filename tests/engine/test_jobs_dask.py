@@ -8,14 +8,14 @@ import threading
 from collections.abc import Iterator
 
 import dask
-import jobs_plan
 import pytest
 import torch
-from dask_cluster import DaskCluster
 from distributed import Client, LocalCluster
-from jobs_plan import Attempts, Flat, until
 
 from bilevel_hpo.jobs import WorkersLostError, _dask, drive, workers
+from tests.engine import jobs_plan
+from tests.engine.dask_cluster import DaskCluster
+from tests.engine.jobs_plan import Attempts, Flat, until
 
 
 @pytest.fixture(scope="module")

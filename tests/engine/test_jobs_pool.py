@@ -7,14 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-import jobs_plan
 import psutil
 import pytest
 import torch
-from jobs_plan import Attempts, Flat, until
 from loky import process_executor
 
 from bilevel_hpo.jobs import WorkersLostError, drive, workers
+from tests.engine import jobs_plan
+from tests.engine.jobs_plan import Attempts, Flat, until
 
 
 def lives(process: int) -> bool:
@@ -112,7 +112,7 @@ def test_a_function_that_cannot_be_made_there_says_so():
 def test_a_script_needs_no_guard(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
-        "from jobs_plan import Flat\n"
+        "from tests.engine.jobs_plan import Flat\n"
         "from bilevel_hpo.jobs import drive, workers\n"
         "factor = 10\n"
         "def job(number):\n"
@@ -122,7 +122,7 @@ def test_a_script_needs_no_guard(tmp_path):
         "    drive([plan], pool)\n"
         "print(sorted(plan.results.values()))\n"
     )
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run(
         [sys.executable, script], env=environment, capture_output=True, text=True, check=True, timeout=120
     )

@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from report_folder import ACCURACY, METHODS, RMSE, TITLES, change, write_folder
-from report_page import Page
 
 from bilevel_hpo.report import Gallery, PageFigure, ReportError, Section, report_facts, write_report
 from bilevel_hpo.report._answer import answer
@@ -23,6 +21,8 @@ from bilevel_hpo.report._search_figures import over_one_lambda, search_figures
 from bilevel_hpo.report._training_figures import validation
 from bilevel_hpo.report._vector_figures import vector_facts
 from bilevel_hpo.report._words import percent, plus_minus, seconds
+from tests.engine.report_folder import ACCURACY, METHODS, RMSE, TITLES, change, write_folder
+from tests.report_page import Page
 
 HOSTILE = ("<script>alert(1)</script>", '"><img src=x onerror=alert(2)>', "a<b>&lt;{{ 7*7 }}")
 DSBP = ("DS", "HV", "BP")

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browser import chromium, draw_all, opened
-from report_folder import RMSE, TITLES, write_folder
 
 from bilevel_hpo.report import write_report
+from tests.browser import chromium, draw_all, opened
+from tests.engine.report_folder import RMSE, TITLES, write_folder
 
 HOSTILE = ("<script>alert(1)</script>", "\"'><img src=x onerror=alert(2)>", "<b>long</b> " + "&amp;'\"" * 32)
 FOLDERS: dict[str, dict[str, Any]] = {

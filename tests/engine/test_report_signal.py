@@ -5,11 +5,11 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from report_folder import RMSE, change, write_folder
-from report_page import Page
 
 from bilevel_hpo.report import ReportError, ReportFacts, report_facts, write_report
 from bilevel_hpo.report._signal_words import precision_words, signal_words
+from tests.engine.report_folder import RMSE, change, write_folder
+from tests.report_page import Page
 
 METHODS = ("learned", "lambda=1", "lambda=0")
 COLUMNS = ["method", "seed", "outer_step", "certificate", "computed_in", "certified"]

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import optuna
 import pytest
-import search_worker
 from optuna.trial import TrialState
-from postgresql import PostgreSQL
 
 from bilevel_hpo import search
 from bilevel_hpo.search._storage import open_storage
+from tests.engine import search_worker
+from tests.engine.postgresql import PostgreSQL
 
 WORKER = Path(search_worker.__file__)
 

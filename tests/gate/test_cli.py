@@ -15,13 +15,13 @@ import pandas as pd
 import pytest
 import torch
 from distributed import LocalCluster
-from make_messy import write
 from typer.testing import CliRunner
 
 from bilevel_hpo import search
 from gate_model.cli.app import app
 from gate_model.data.molecules.features import features
 from gate_model.predictor.saved_model import load_model
+from tests.gate.make_messy import write
 
 ENVIRONMENT = os.environ | {"COLUMNS": "200", "OMP_NUM_THREADS": "1"}
 

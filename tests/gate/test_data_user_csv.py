@@ -2,11 +2,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from make_messy import BAD, write
 
 from gate_model.data.files.molecule_file import MoleculeFile
 from gate_model.data.files.user_csv import read_csv
 from gate_model.data.table import DataError, PropertyTable
+from tests.gate.make_messy import BAD, write
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from make_messy import write
 from numpy.typing import NDArray
 from typer.testing import CliRunner
 from typer.testing import Result as CliResult
@@ -36,6 +35,7 @@ from gate_model.model.evaluation import predict, rmse
 from gate_model.training.methods import constant
 from gate_model.training.settings import Settings
 from gate_model.training.train import train
+from tests.gate.make_messy import write
 
 SHORT = Settings(epochs=2)
 TASKS = ("DS", "HV", "BP")

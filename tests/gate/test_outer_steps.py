@@ -4,7 +4,6 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-import gate_cases
 import torch
 
 from bilevel_hpo import BilevelLearner, Box, Budget, Constraint, Direct, Hypergradient, OneStep, TransferRatios
@@ -17,6 +16,7 @@ from gate_model.model.losses import DirectPathLoss, PathLoss, TrainLoss
 from gate_model.training.methods import LEARNED
 from gate_model.training.settings import Settings
 from gate_model.training.train import train
+from tests.gate import gate_cases
 
 T = 3
 

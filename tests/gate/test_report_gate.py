@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from report_page import Page
-from run_folder import write_run
 
 from gate_model.report import ReportError, report_facts, write_report
+from tests.gate.run_folder import write_run
+from tests.report_page import Page
 
 HOSTILE = ("<script>alert(1)</script>", '"><img src=x onerror=alert(2)>', "a<b>&lt;{{ 7*7 }}")
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browser import chromium, draw_all, opened
-from run_folder import write_run
 
 from gate_model.report import report_facts, write_report
+from tests.browser import chromium, draw_all, opened
+from tests.gate.run_folder import write_run
 
 HOSTILE = (
     "<script>alert(1)</script>",

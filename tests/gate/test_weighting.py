@@ -7,7 +7,6 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from gate_cases import batch, gate
 from torch import Tensor
 
 from bilevel_hpo import BilevelLearner, Box, OneStep, TransferRatios
@@ -35,6 +34,7 @@ from gate_model.training.weighting import (
     target_losses,
     target_weights,
 )
+from tests.gate.gate_cases import batch, gate
 
 T = 4
 LOSS = TrainLoss(mapping="mean")
