@@ -61,7 +61,12 @@ def opened(browser: Any, path: Path, **context: Any) -> Iterator[Opened]:
     found = Opened(window.new_page())
     found.page.on("console", lambda m: found.errors.append(m.text) if m.type == "error" else None)
     found.page.on("pageerror", lambda error: found.errors.append(str(error)))
-    found.page.on("dialog", lambda dialog: (found.errors.append(dialog.message), dialog.dismiss()))
+
+    def dismissed(dialog: Any) -> None:
+        found.errors.append(dialog.message)
+        dialog.dismiss()
+
+    found.page.on("dialog", dismissed)
     url = path.resolve().as_uri()
     found.page.on(
         "request",

@@ -33,8 +33,8 @@ def quick(name: str, out: Path) -> tuple[ModuleType, Comparison, "pd.Series[floa
     """The module, its comparison, learned λ by label, and scores by method."""
     module = load(name)
     found = module.main(out, seeds=[0], workers=1, quick=True)
-    weights = pd.read_csv(out / "weights.csv")
-    weights = weights[weights["method"] == "learned"].set_index("label")["lambda"]
+    table = pd.read_csv(out / "weights.csv")
+    weights = table[table["method"] == "learned"].set_index("label")["lambda"]
     return module, found, weights, found.table.set_index("method").iloc[:, 0]
 
 

@@ -18,7 +18,8 @@ class Flat:
     """Jobs that can all begin at once."""
 
     def __init__(self, jobs: Sequence[Any]) -> None:
-        self.jobs, self.results = list(jobs), {}
+        self.jobs = list(jobs)
+        self.results: dict[Any, Any] = {}
 
     def start(self) -> list[Any]:
         jobs, self.jobs = self.jobs, []

@@ -24,7 +24,8 @@ def batches(seed: int, n: int, size: int = 16) -> list[tuple[Tensor, Tensor]]:
 
 
 TRAIN, VAL = batches(seed=1, n=7), batches(seed=2, n=3)
-LOADER = torch.utils.data.DataLoader(TRAIN, batch_size=None)
+_MAP_STYLE: Any = TRAIN
+LOADER: "torch.utils.data.DataLoader[tuple[Tensor, Tensor]]" = torch.utils.data.DataLoader(_MAP_STYLE, batch_size=None)
 
 
 def train_loss(module: Any, lambda_: Tensor, batch: tuple[Tensor, Tensor]) -> Tensor:
@@ -92,7 +93,7 @@ class Noisy(Module):
 
     def __init__(self, weights: LossWeights) -> None:
         super().__init__(weights)
-        self.net = nn.Sequential(self.net[0], nn.BatchNorm1d(8), nn.Dropout(0.3), *self.net[1:])
+        self.net = nn.Sequential(self.net[0], nn.BatchNorm1d(8), nn.Dropout(0.3), *list(self.net)[1:])
 
 
 class Forgets(Module):

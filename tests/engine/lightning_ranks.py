@@ -16,7 +16,7 @@ from tests.engine.lightning_problem import TRAIN, VAL, Forgets, Module, Noisy, c
 
 def share(batches: list[tuple[Tensor, Tensor]], rank: int, ranks: int) -> Any:
     """This rank's part of every batch."""
-    own = [(x.double().chunk(ranks)[rank], y.double().chunk(ranks)[rank]) for x, y in batches]
+    own: Any = [(x.double().chunk(ranks)[rank], y.double().chunk(ranks)[rank]) for x, y in batches]
     return torch.utils.data.DataLoader(own, batch_size=None)
 
 

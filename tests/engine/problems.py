@@ -99,8 +99,9 @@ LAMBDA = torch.tensor([0.7, 1.3, 0.4], dtype=torch.float64)
 def copied(model: nn.Module) -> nn.Module:
     """A deep copy; old `weight_norm` leaves a tensor with a graph as `weight`, which cannot be copied."""
     for module in model.modules():
-        if type(module.__dict__.get("weight")) is Tensor:
-            module.weight = module.weight.detach()
+        weight = module.__dict__.get("weight")
+        if type(weight) is Tensor:
+            module.weight = weight.detach()
     return copy.deepcopy(model)
 
 
@@ -136,7 +137,10 @@ class Case:
     def g(self, estimator: Hypergradient, train: Any = None, val: Any = None, **options: Any) -> Tensor:
         """The estimate, drawn from the same random state as the oracle's."""
         torch.manual_seed(9)
-        return self.learner(estimator, **options).hypergradient(batch(1) if train is None else train, val or batch(2))
+        learner = self.learner(estimator, **options)
+        g = learner.hypergradient(batch(1) if train is None else train, val or batch(2))
+        assert isinstance(g, Tensor)
+        return g
 
     def after_real_steps(self, lambda_: Tensor, train: Sequence[Batch], val: Batch, constant: int = 0) -> Tensor:
         """L_val(θ_K, λ) after K steps of `torch.optim` itself on copies; the first `constant` at `self.lambda_`."""

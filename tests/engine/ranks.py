@@ -7,9 +7,11 @@ import copy
 import json
 import os
 import sys
+from collections.abc import Sequence
+from typing import cast
 
 import torch
-from torch import distributed, nn
+from torch import Tensor, distributed, nn
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
@@ -30,11 +32,12 @@ STEPS = 28
 def trained(estimator: str, rank: int, ranks: int, accumulate: int = 1, kind: str = "ddp") -> list[float]:
     """λ after `STEPS` steps, each on 16 / `ranks` of the rows."""
 
-    def share(data):
+    def share(data: Sequence[Tensor]) -> tuple[Tensor, ...]:
         return tuple(part.chunk(ranks)[rank] for part in data)
 
     torch.manual_seed(0)
     bare = net(nn.LayerNorm(5).double())
+    assert isinstance(bare, nn.Sequential)
     model: nn.Module = bare
     if ranks > 1 and kind == "fsdp":
         fully_shard(bare[0])
@@ -67,13 +70,14 @@ def saved_and_loaded(learner: BilevelLearner) -> None:
     state = copy.deepcopy(learner.state_dict()["model"])
     one_process = net(nn.LayerNorm(5).double())
     one_process.load_state_dict(state)
-    shards = [p.to_local().clone() for p in learner.model.parameters()]
+    shards = [cast("DTensor", p).to_local().clone() for p in learner.model.parameters()]
     whole = learner.state_dict()
     with torch.no_grad():
         for p in learner.model.parameters():
             p.zero_()
     learner.load_state_dict(whole | {"model": state})
-    assert all(torch.equal(p.to_local(), q) for p, q in zip(learner.model.parameters(), shards, strict=True))
+    now = [cast("DTensor", p).to_local() for p in learner.model.parameters()]
+    assert all(torch.equal(p, q) for p, q in zip(now, shards, strict=True))
 
 
 if __name__ == "__main__":

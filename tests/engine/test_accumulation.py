@@ -168,8 +168,8 @@ def test_no_lambda_moves_for_a_step_that_a_wrapper_leaves_out(estimator):
     assert torch.equal(learner.weights(), lambda_)
     assert all(torch.equal(p, q) for p, q in zip(model.parameters(), theta, strict=True))
     assert (learner.outer_steps, learner.inner_steps) == (0, 0)
-    learner.inner_optimizer.optimizer.zero_grad()
-    learner.inner_optimizer.calls = 1
+    learner.inner_optimizer.optimizer.zero_grad()  # type: ignore[attr-defined]
+    learner.inner_optimizer.calls = 1  # type: ignore[attr-defined]
     learner.step(TRAIN[0], VAL)
     assert (learner.outer_steps, learner.inner_steps) == (1, 1)
 
@@ -178,7 +178,7 @@ def test_no_lambda_moves_for_a_step_that_a_wrapper_leaves_out(estimator):
 def test_accelerate_is_asked_before_anything_is_computed(call):
     model = net()
     learner = learner_of(AcceleratedOptimizer(torch.optim.Adam(model.parameters(), lr=0.02)), model)
-    state = learner.inner_optimizer.gradient_state
+    state = learner.inner_optimizer.gradient_state  # type: ignore[attr-defined]
     arguments = (TRAIN[1],) if call == "inner_step" else (TRAIN[1], VAL)
     state.sync_gradients = False
     with pytest.raises(UnsupportedError, match=r"no step on this batch \(accelerator\.accumulate\).*MicroBatches"):

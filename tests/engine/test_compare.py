@@ -206,7 +206,7 @@ def counted(run: Run) -> Scores:
             file.write(f"test {run.method} {run.seed}\n")
         return 1.0
 
-    return Scores(float(dict(scores.selection)["near"]), test)  # type: ignore[call-overload]
+    return Scores(float(dict(scores.selection)["near"]), test)
 
 
 def test_the_test_data_are_looked_at_once_and_nothing_is_trained_twice(
@@ -431,7 +431,7 @@ def test_progress_ends_at_the_number_of_trainings_and_a_database_holds_many_runs
             seeds=2,
             on=1,
             storage=f"sqlite:///{tmp_path}/studies.db",
-            progress=lambda done, total, seen=seen: seen.append((done, total)),  # type: ignore[misc]
+            progress=lambda done, total, seen=seen: seen.append((done, total)),
         )
         assert seen == [(done, 20) for done in range(21)]
     assert sorted(optuna.get_all_study_names(f"sqlite:///{tmp_path}/studies.db")) == [

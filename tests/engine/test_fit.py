@@ -3,6 +3,7 @@
 import copy
 import math
 import sys
+from typing import Any
 
 import pytest
 import torch
@@ -130,7 +131,7 @@ def test_a_step_callback_is_called_after_every_step(every, calls):
     assert learner.epochs["train_loss"].tolist() == pytest.approx(means, rel=1e-12)
     if every == 2:
         assert seen[1][2] == 1
-        assert learner.last_outer_step.val_loss == learner.history["val_loss"].iloc[-1]
+        assert learner.last_outer_step.val_loss == learner.history["val_loss"].iloc[-1]  # type: ignore[attr-defined]
 
 
 def stop_at(step):
@@ -380,7 +381,7 @@ class Once:
             yield self.left.pop(0)
 
 
-class Stream(IterableDataset):
+class Stream(IterableDataset[Any]):
     def __init__(self, batches):
         self.batches = batches
 
@@ -426,12 +427,12 @@ def test_validation_batches_may_be_missing_where_nothing_needs_them():
 
 def test_frozen_weights_and_a_frozen_model_are_named_before_any_work():
     learner = budget_learner(net(), NAMES)
-    learner.weights.requires_grad_(False)
+    learner.weights.requires_grad_(False)  # type: ignore[attr-defined]
     with pytest.raises(ValueError, match=r"no parameter of `weights` requires a gradient.*outer_every=None"):
         learner.fit(TRAIN, VAL, 1)
     assert learner.inner_steps == 0
     assert learner.fit(TRAIN, VAL, 1, None).inner_steps == 5
-    learner.weights.requires_grad_()
+    learner.weights.requires_grad_()  # type: ignore[attr-defined]
     learner.model.requires_grad_(False)
     with pytest.raises(ValueError, match="no parameter of inner_optimizer requires a gradient"):
         learner.fit(TRAIN, VAL, 2)

@@ -49,7 +49,7 @@ def with_and_without(function, tensors, tangents, some):
 def test_values_and_tangents_are_those_of_torch(name):
     function, shapes = CASES[name]
     torch.manual_seed(0)
-    tensors, tangents = ([torch.randn(shape, dtype=torch.float64) for shape in shapes] for _ in range(2))
+    tensors, tangents = ([torch.randn(shape, dtype=torch.float64) for shape in shapes] for _ in range(2))  # type: ignore[attr-defined]
     for some in product([True, False], repeat=len(shapes)):
         if any(some):
             ours, theirs = with_and_without(function, tensors, tangents, some)

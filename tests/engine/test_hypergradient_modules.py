@@ -102,7 +102,7 @@ def test_a_hypergradient_changes_nothing(model, estimator, training):
     learner.hypergradient(batch(1), batch(2))
     assert_same(snapshot(case), before)
     assert [id(p) for p in case.model.parameters()] == identities
-    assert learner.weights.raw.grad is None
+    assert learner.weights.raw.grad is None  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("estimator", [Direct(), *LOOKING_AHEAD], ids=repr)

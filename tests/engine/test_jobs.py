@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,7 @@ class Chain:
             self.jobs = [result]
 
 
-class ByHand(Workers):
+class ByHand(Workers[Any, Any]):
     """The test says which jobs end, and how."""
 
     def __init__(self, slots):
@@ -56,8 +57,8 @@ def test_plans_are_driven_until_none_has_a_job_left():
     plans, ended = [Chain(2, 4), Flat([3, 5]), Flat([])], []
     with workers(lambda number: number**2) as here:
         drive(plans, here, ended.append)
-    assert plans[0].results == [4, 16, 256, 65536]
-    assert plans[1].results == {3: 9, 5: 25}
+    assert plans[0].results == [4, 16, 256, 65536]  # type: ignore[attr-defined]
+    assert plans[1].results == {3: 9, 5: 25}  # type: ignore[attr-defined]
     assert Counter(ended) == Counter([2, 4, 16, 256, 3, 5])
 
 

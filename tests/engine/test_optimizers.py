@@ -240,7 +240,7 @@ def test_higher_takes_our_rule_for_several_steps(cls, options):
     assert slope.item() == pytest.approx(expected, rel=1e-5, abs=1e-7)
 
 
-@pytest.mark.parametrize("cls", sorted({cls for cls, _ in OPTIONS}, key=lambda cls: cls.__name__))
+@pytest.mark.parametrize("cls", sorted({cls for cls, _ in OPTIONS}, key=repr))
 def test_a_parameter_without_gradient_stays(cls):
     theta, optimizer, g = start(cls, {"lr": 0.1, "weight_decay": 0.1}, 2)
     ahead = RuleOptimizer(optimizer, theta)
@@ -254,7 +254,7 @@ def test_a_parameter_without_gradient_stays(cls):
 
 @pytest.mark.parametrize("warm", [0, 3])
 @pytest.mark.parametrize("setting", ["lr", "weight_decay"])
-@pytest.mark.parametrize("cls", sorted({cls for cls, _ in OPTIONS}, key=lambda cls: cls.__name__))
+@pytest.mark.parametrize("cls", sorted({cls for cls, _ in OPTIONS}, key=repr))
 def test_learning_rate_and_weight_decay_are_differentiated(cls, setting, warm):
     options = {"lr": 0.02, "weight_decay": 0.1}
     theta, optimizer, g = start(cls, options, warm)

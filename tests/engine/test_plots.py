@@ -227,7 +227,7 @@ class TestConvergence:
         with pytest.raises(ValueError, match="epoch 1 twice"):
             plots.convergence(pd.concat([self.history, self.history.iloc[:1]]))
         with pytest.raises(ValueError, match="'hours'"):
-            plots.convergence(self.history, x="hours")  # type: ignore[arg-type]
+            plots.convergence(self.history, x="hours")
 
 
 def test_every_public_name_exists() -> None:

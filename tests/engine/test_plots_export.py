@@ -170,7 +170,7 @@ class TestExport:
     def test_unknown_format(self, tmp_path: Path) -> None:
         for formats in (["pdf"], "csv"):
             with pytest.raises(ValueError, match="formats is"):
-                plots.export(self.figure, self.facts, tmp_path / "map", formats=formats)  # type: ignore[arg-type]
+                plots.export(self.figure, self.facts, tmp_path / "map", formats=formats)
 
 
 def test_every_kind_of_facts_has_a_table() -> None:

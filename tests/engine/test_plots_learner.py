@@ -17,7 +17,7 @@ TRAIN, VAL = [batch(i) for i in range(5)], [batch(i) for i in range(20, 22)]
 def vector(seed: int = 0, **options: object) -> BilevelLearner:
     """λ of three losses; an outer step every second inner step, so that epochs have 3 and 2."""
     learner = budget_learner(net(seed=seed), NAMES, hypergradient=OneStep())
-    return learner.fit(TRAIN, VAL, 4, **({"outer_every": 2} | options))  # type: ignore[arg-type]
+    return learner.fit(TRAIN, VAL, 4, **({"outer_every": 2} | options))
 
 
 def of(weights: torch.nn.Module, loss: object = weighted) -> BilevelLearner:
@@ -26,8 +26,8 @@ def of(weights: torch.nn.Module, loss: object = weighted) -> BilevelLearner:
     learner = BilevelLearner(
         model,
         torch.optim.Adam(model.parameters(), lr=0.02),
-        weights.double(),  # type: ignore[arg-type]
-        train_loss=loss,  # type: ignore[arg-type]
+        weights.double(),
+        train_loss=loss,
         val_loss=plain,
         hypergradient=OneStep(),
         outer_optimizer=torch.optim.Adam(weights.parameters(), lr=0.1),
@@ -51,7 +51,7 @@ class TestTrajectory:
         assert facts.x == "epoch"
         np.testing.assert_array_equal(facts.epochs, [0, 1, 2, 3, 4])
         for index, name in enumerate(NAMES):
-            np.testing.assert_array_equal(facts.lines[name], learner.trajectory[:, index])  # type: ignore[index]
+            np.testing.assert_array_equal(facts.lines[name], learner.trajectory[:, index])
         assert list(facts.to_frame().columns) == ["epoch", *NAMES]
 
     def test_of_its_trajectory(self) -> None:
@@ -76,14 +76,14 @@ class TestTrajectory:
         ratios = matrix()
         assert list(plots.trajectory_facts(ratios).lines) == ratios.labels
         by_place = plots.trajectory_facts(ratios.trajectory).lines
-        np.testing.assert_array_equal(by_place["2,1"], ratios.trajectory[:, 2, 1])  # type: ignore[index]
+        np.testing.assert_array_equal(by_place["2,1"], ratios.trajectory[:, 2, 1])
         both = several()
         assert list(plots.trajectory_facts(both).lines) == ["first.a", "first.b", "first.c", "other.x"]
         assert list(plots.trajectory_facts(both.trajectory).lines) == ["first.0", "first.1", "first.2", "other.0"]
 
     def test_many_are_ribbons(self) -> None:
         ratios = of(TransferRatios(NAMES, NAMES, init=0.5), weighted)
-        wide = torch.cat([ratios.trajectory.flatten(1)] * 2, dim=1)  # type: ignore[union-attr]
+        wide = torch.cat([ratios.trajectory.flatten(1)] * 2, dim=1)
         facts = plots.trajectory_facts(wide)
         assert facts.names == 18
         np.testing.assert_allclose(facts.quantiles[0.5], np.median(wide.numpy(), axis=1))
@@ -95,9 +95,9 @@ class TestTrajectory:
         with pytest.raises(ValueError, match="no outer step"):
             plots.trajectory(vector(outer_every=None).history)
         with pytest.raises(TypeError, match="a LossWeights came"):
-            plots.trajectory(learner.weights)  # type: ignore[arg-type]
+            plots.trajectory(learner.weights)
         with pytest.raises(TypeError, match="a list came"):
-            plots.trajectory([learner, learner])  # type: ignore[arg-type]
+            plots.trajectory([learner, learner])
 
 
 class TestConvergence:
@@ -152,10 +152,10 @@ class TestMatrices:
         learner = matrix()
         expected = plots.ratio_heatmap_facts(learner.weights.to_frame())  # type: ignore[attr-defined]
         for given in (learner, learner.weights):
-            facts = plots.ratio_heatmap_facts(given)  # type: ignore[arg-type]
+            facts = plots.ratio_heatmap_facts(given)
             assert (facts.targets, facts.sources) == (expected.targets, expected.sources)
             np.testing.assert_array_equal(facts.values, expected.values)
-        bare = plots.ratio_heatmap_facts(learner.trajectory)  # type: ignore[arg-type]
+        bare = plots.ratio_heatmap_facts(learner.trajectory)
         np.testing.assert_array_equal(bare.values, expected.values)
         assert bare.targets == ("0", "1", "2")
         graph, same = plots.transfer_graph_facts(learner), plots.transfer_graph_facts(learner.weights.to_frame())  # type: ignore[attr-defined]
@@ -173,9 +173,9 @@ class TestMatrices:
             with pytest.raises(ValueError, match="which has no row per target"):
                 draw(learner.epochs)
             with pytest.raises(ValueError, match=r"a tensor of shape \(5, 3\)"):
-                draw(learner.trajectory)  # type: ignore[arg-type]
+                draw(learner.trajectory)
             with pytest.raises(TypeError, match="a float came"):
-                draw(0.5)  # type: ignore[arg-type]
+                draw(0.5)
 
     def test_gain_reads_lambda_from_a_learner(self) -> None:
         learner = matrix()
@@ -208,7 +208,7 @@ class TestLandscape:
             (drawn,) = plots.landscape_facts(study, given).trajectories
             np.testing.assert_array_equal(drawn, way)
         (drawn,) = plots.landscape_facts(study, learner, params=["c", "a"]).trajectories
-        np.testing.assert_array_equal(drawn, way[:, [2, 0]])  # type: ignore[index]
+        np.testing.assert_array_equal(drawn, way[:, [2, 0]])
         (drawn,) = plots.landscape_facts(study, learner.history).trajectories
         np.testing.assert_array_equal(drawn, learner.history[[f"lambda:{name}" for name in NAMES]])
         (drawn,) = plots.slice_facts(study, learner).landscape.trajectories
@@ -236,7 +236,7 @@ class TestLandscape:
             study.add_trial(trial)
         for given in (learner, learner.trajectory):
             (drawn,) = plots.landscape_facts(study, given).trajectories
-            np.testing.assert_array_equal(drawn, learner.trajectory.flatten(1))  # type: ignore[union-attr]
+            np.testing.assert_array_equal(drawn, learner.trajectory.flatten(1))
 
     def test_what_cannot_be_drawn_is_named(self, study: optuna.Study) -> None:
         with pytest.raises(ValueError, match=r"lacks \['a', 'b', 'c'\]; it has \['first\.a'"):
@@ -245,7 +245,7 @@ class TestLandscape:
             plots.landscape(study, vector().epochs)
         for draw in (plots.landscape, plots.slices):
             with pytest.raises(TypeError, match="a BilevelLearner came"):
-                draw(vector())  # type: ignore[arg-type]
+                draw(vector())
 
 
 def test_parity_takes_tensors_as_they_come_from_a_model() -> None:

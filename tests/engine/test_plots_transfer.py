@@ -116,9 +116,9 @@ class TestHeatmap:
         with pytest.raises(ValueError, match="same names in the same order"):
             plots.ratio_heatmap(frame[["B", "A"]], show="asymmetry")
         with pytest.raises(ValueError, match="show is 'mean'"):
-            plots.ratio_heatmap(frame, show="mean")  # type: ignore[arg-type]
+            plots.ratio_heatmap(frame, show="mean")
         with pytest.raises(ValueError, match="order is 'size'"):
-            plots.ratio_heatmap(frame, order="size")  # type: ignore[arg-type]
+            plots.ratio_heatmap(frame, order="size")
 
 
 class TestGraph:

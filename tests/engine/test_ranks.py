@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
-from torch.distributed import init_device_mesh
+from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FullyShardedDataParallel, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import distribute_module
 
@@ -79,7 +79,7 @@ def test_unrolled_is_refused_with_ranks(one_rank):
     wrapped = nn.parallel.DistributedDataParallel(model)
     refused(wrapped, model.parameters(), r"Unrolled\(steps=2\).*OneStep", hypergradient=Unrolled(2))
     sharded = fully_shard(net())
-    refused(sharded, sharded.parameters(), r"Unrolled\(steps=2\).*OneStep", hypergradient=Unrolled(2))
+    refused(sharded, sharded.parameters(), r"Unrolled\(steps=2\).*OneStep", hypergradient=Unrolled(2))  # type: ignore[attr-defined]
 
 
 def test_other_ways_of_sharding_are_refused_by_their_names(one_rank):
@@ -96,12 +96,12 @@ def test_other_ways_of_sharding_are_refused_by_their_names(one_rank):
     distribute_module(parallel, mesh)
     refused(parallel, parallel.parameters(), r"tensor parallelism.*fully_shard")
     low = fully_shard(net(), mp_policy=MixedPrecisionPolicy(param_dtype=torch.bfloat16))
-    refused(low, low.parameters(), "mp_policy")
+    refused(low, low.parameters(), "mp_policy")  # type: ignore[attr-defined]
 
 
 def test_what_does_not_reach_the_shards_is_refused(one_rank):
     sharded = fully_shard(net())
-    refused(sharded, sharded.parameters(), "inner_clip", inner_clip=ClipNorm(1.0))
+    refused(sharded, sharded.parameters(), "inner_clip", inner_clip=ClipNorm(1.0))  # type: ignore[attr-defined]
 
 
 def test_a_state_saved_with_ranks_is_read_without(one_rank):

@@ -49,7 +49,7 @@ for _method in METHODS:
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch):
-    monkeypatch.setattr(_storage.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr("bilevel_hpo.search._storage.time.sleep", lambda seconds: None)
 
 
 @pytest.mark.parametrize("times", [1, 3])

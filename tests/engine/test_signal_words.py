@@ -16,7 +16,7 @@ RECORD: dict[str, Any] = {"told": 0, "tested": 3, "p": 0.4, "level": 0.05, "step
 def words(*changes: dict[str, Any]) -> str:
     verdicts = verdicts_of([RECORD | change for change in changes], len(changes), "signal")
     method: Any = SimpleNamespace(seeds=range(len(changes)), verdicts=verdicts, lambda_=None, title="learned")
-    (said,) = signal_words(SimpleNamespace(methods=[method]), method)  # type: ignore[arg-type]
+    (said,) = signal_words(SimpleNamespace(methods=[method]), method)
     return said
 
 

@@ -36,11 +36,11 @@ def test_one_call_is_the_hypergradient_and_the_inner_step(estimator, model, opti
     expected_loss = twin.learner(estimator).inner_step(batch(1))
     state = torch.get_rng_state()
 
-    raw = learner.weights.raw.detach().clone()
-    learner.outer_optimizer = torch.optim.SGD(learner.weights.parameters(), lr=1.0)
+    raw = learner.weights.raw.detach().clone()  # type: ignore[attr-defined]
+    learner.outer_optimizer = torch.optim.SGD(learner.weights.parameters(), lr=1.0)  # type: ignore[attr-defined]
     torch.manual_seed(9)
     loss = learner.step(train_on(estimator), batch(2))
-    close(raw - learner.weights.raw.detach(), g, 1e-12)
+    close(raw - learner.weights.raw.detach(), g, 1e-12)  # type: ignore[attr-defined]
     torch.testing.assert_close(loss, expected_loss, rtol=1e-14, atol=0)
     for ours, theirs in zip(case.model.state_dict().values(), twin.model.state_dict().values(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-14, atol=1e-15)

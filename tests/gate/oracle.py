@@ -12,6 +12,8 @@ def network(stacked: StackedMLP, t: int, x: Tensor) -> Tensor:
     """Task t's network on rows `[N, in]`."""
     layers, start = list(stacked.layers), x
     for i, layer in enumerate(layers):
+        assert isinstance(layer.weight, Tensor)
+        assert isinstance(layer.bias, Tensor)
         x = x @ layer.weight[t] + layer.bias[t, 0]
         if i + 1 < len(layers):
             x = x * torch.sigmoid(x)

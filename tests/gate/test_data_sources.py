@@ -13,7 +13,7 @@ from gate_model.data.tasks import summary
 PRINTED = tuple(Column(name, "", "") for name in "abc")
 FIT = Column("fit", "", "", kind="correlation")
 ESTIMATE = Column("estimate", "", "", kind="mixed")
-DERIVED = Derived("derived", (), nan)  # type: ignore[arg-type]
+DERIVED = Derived("derived", (), nan)
 
 
 def place(values: list[float], *sources: Column | Derived, tolerance: float = 1.0) -> int:

@@ -55,7 +55,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def network(seed: int = 0, **settings: int | float) -> DirectedMPNN:
     torch.manual_seed(seed)
-    return DirectedMPNN(**{"d": 5, "hidden": 11, **settings}).double()  # type: ignore[arg-type]
+    return DirectedMPNN(**{"d": 5, "hidden": 11, **settings}).double()
 
 
 def literal_atom(atom: Chem.Atom) -> list[float]:

@@ -149,7 +149,7 @@ def test_bfloat16_is_in_effect_keeps_the_estimator_and_predicts_in_float32(small
     x, _ = small_data.some(small_data.split.test)
     assert half.model(x[torch.arange(2)]).dtype == torch.float32
     with pytest.raises(ValueError, match="precision='float16'"):
-        train(small_data, LEARNED["budget"], replace(SHORT, precision="float16"), seed=0)  # type: ignore[arg-type]
+        train(small_data, LEARNED["budget"], replace(SHORT, precision="float16"), seed=0)
 
 
 def test_schedules_reach_their_marks() -> None:
@@ -157,7 +157,7 @@ def test_schedules_reach_their_marks() -> None:
     rates: dict[str, list[float]] = {}
     for name in ("cosine", "one-cycle"):
         optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.5)
-        schedule = scheduler(name, optimizer, 100)  # type: ignore[arg-type]
+        schedule = scheduler(name, optimizer, 100)
         rates[name] = []
         for _ in range(100):
             rates[name].append(optimizer.param_groups[0]["lr"])
@@ -170,7 +170,7 @@ def test_schedules_reach_their_marks() -> None:
     assert int(np.argmax(rates["one-cycle"])) == pytest.approx(30, abs=1)
     assert rates["one-cycle"][-1] == pytest.approx(2e-6, rel=1e-6)
     with pytest.raises(ValueError, match="schedule='step'"):
-        scheduler("step", optimizer, 100)  # type: ignore[arg-type]
+        scheduler("step", optimizer, 100)
 
 
 def test_checkpoints_survive_a_crash_and_damage(tmp_path: Path) -> None:
