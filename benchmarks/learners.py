@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,9 @@ from torch import Tensor
 from bilevel_hpo import Budget, Hypergradient, Neumann, Nystrom, TransferRatios
 from gate_model.data.chemicals.table import load_chemicals
 from gate_model.data.prepared import PreparedData, prepare
-from gate_model.experiments.leaderboard.splitting import split_of
+from gate_model.data.splits import split_of
 from gate_model.model.evaluation import predict, rmse
-from gate_model.training.methods import LEARNED, Learned, Method, constant, relative
+from gate_model.training.methods import LEARNED, Method, constant, relative
 from gate_model.training.settings import Settings
 from gate_model.training.train import train
 
@@ -115,7 +115,7 @@ class Variant:
     weights: Callable[[Sequence[str]], TransferRatios] | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     schedule: dict[str, Any] = field(default_factory=dict)
-    """Fields of `Learned`."""
+    """Fields of `Learning`."""
     hypergradient: Hypergradient | None = None
     constant: float | None = None
     restart: bool = False
@@ -125,16 +125,9 @@ class Variant:
         """For `train`."""
         if self.constant is not None:
             return constant("", "", self.constant)
-        weights, estimator = self.weights, self.hypergradient
-
-        class Varied(Learned):
-            def ratios(self, tasks: Sequence[str]) -> TransferRatios:
-                return weights(tasks) if weights else super().ratios(tasks)
-
-            def hypergradient(self) -> Hypergradient:
-                return estimator or super().hypergradient()
-
-        return Varied(**asdict(LEARNED["budget"]) | self.schedule)
+        estimator = {} if self.hypergradient is None else {"estimator": self.hypergradient}
+        budget = LEARNED["budget"].learning_with(**estimator, **self.schedule)
+        return replace(budget, ratios=self.weights or budget.ratios)
 
 
 VARIANTS = {

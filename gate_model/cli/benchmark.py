@@ -37,10 +37,10 @@ from gate_model.cli._run import (
 )
 from gate_model.cli.data import load_table
 from gate_model.data.prepared import PreparedData
+from gate_model.data.splits import split_of
 from gate_model.data.table import PropertyTable
 from gate_model.experiments.leaderboard._outside import imported
 from gate_model.experiments.leaderboard.board import rows_of, write_board
-from gate_model.experiments.leaderboard.splitting import split_of
 from gate_model.experiments.leaderboard.table import ENTRIES, entries_of, methods_of
 from gate_model.experiments.leaderboard.trainings import BenchmarkTrainings
 from gate_model.experiments.record import SPLIT_METHOD, setting_of, write_run

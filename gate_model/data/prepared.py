@@ -10,11 +10,43 @@ from numpy.typing import NDArray
 from gate_model.data.batches import ExchangingBatches, LabelledMolecules
 from gate_model.data.inputs import Featurizer, Reads, Rows
 from gate_model.data.molecules.features import FeatureScaler, features
-from gate_model.data.scaling import Standardizer
 from gate_model.data.splits import Split, scaffold_split
 from gate_model.data.table import PropertyTable
 
-__all__ = ["PreparedData", "prepare"]
+__all__ = ["PreparedData", "Standardizer", "prepare"]
+
+Labels = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Standardizer:
+    """Mean and standard deviation of each task's labels, `[T]`."""
+
+    mean: Labels
+    std: Labels
+
+    @classmethod
+    def fit(cls, labels: Labels) -> "Standardizer":
+        """From labels `[N, T]`, NaN = none; a task whose labels are all the same gets std 1."""
+        std = np.nanstd(labels, axis=0)
+        return cls(np.nanmean(labels, axis=0), np.where(std > 0, std, 1.0))
+
+    def transform(self, labels: Labels) -> Labels:
+        """Standardised labels; NaN stays."""
+        return (labels - self.mean) / self.std
+
+    def inverse(self, standardised: Labels) -> Labels:
+        """Labels in the tasks' own units."""
+        return standardised * self.std + self.mean
+
+    def to_dict(self) -> dict[str, Labels]:
+        """The arrays by name."""
+        return {"mean": self.mean, "std": self.std}
+
+    @classmethod
+    def from_dict(cls, arrays: dict[str, Labels]) -> "Standardizer":
+        """Inverse of `to_dict`."""
+        return cls(arrays["mean"], arrays["std"])
 
 
 @dataclass(frozen=True)
@@ -24,7 +56,7 @@ class PreparedData:
     table: PropertyTable
     molecules: LabelledMolecules
     """What the embedding reads of N molecules, y and mask `[N, T]`."""
-    labels: NDArray[np.float64]
+    labels: Labels
     """Standardised labels `[N, T]`, NaN = none."""
     split: Split
     standardizer: Standardizer
@@ -35,7 +67,7 @@ class PreparedData:
         """The tasks, in order."""
         return self.table.abbreviations
 
-    def some(self, rows: NDArray[np.int64]) -> tuple[Rows, NDArray[np.float64]]:
+    def some(self, rows: NDArray[np.int64]) -> tuple[Rows, Labels]:
         """Inputs of n molecules, and their standardised labels `[n, T]` (NaN = none)."""
         return Rows(self.molecules.x, torch.from_numpy(rows)), self.labels[rows]
 

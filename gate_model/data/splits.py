@@ -1,4 +1,4 @@
-"""The scaffold split: molecules that share a scaffold stand on the same side, for every task."""
+"""Parts of the molecules: training, validation, selection, test; by scaffold or by chance, the same for all tasks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gate_model.data.molecules.smiles import scaffold
-from gate_model.data.table import DataError
+from gate_model.data.request import Splitting
+from gate_model.data.table import DataError, PropertyTable
 
-__all__ = ["Split", "scaffold_split"]
+__all__ = ["Split", "fewer", "random_split", "scaffold_split", "split_of"]
 
 _LARGE = 0.02
 _ATTEMPTS = 200
@@ -33,6 +34,20 @@ class Split:
     def sizes(self) -> dict[str, int]:
         """Molecules in each part, by its name."""
         return {name: len(rows) for name, rows in vars(self).items()}
+
+
+def split_of(table: PropertyTable, kind: Splitting, fraction: float = 1.0, *, seed: int) -> Split:
+    """A split of the table's molecules, with a share of its train and validation molecules only.
+
+    Raises:
+        DataError: some task would have no label in some part.
+        ValueError: `fraction` is not above 0 and at most 1.
+    """
+    if kind == "scaffold":
+        whole = scaffold_split(table.smiles, table.labels, seed=seed)
+    else:
+        whole = random_split(table.labels, seed=seed)
+    return fewer(whole, table.labels, fraction, seed=seed)
 
 
 def scaffold_split(
@@ -83,6 +98,64 @@ def scaffold_split(
             "needs one. Leave the task out with --tasks, or add labels on other scaffolds"
         )
     return Split(*(np.flatnonzero(best_part == p) for p in range(4)))
+
+
+def random_split(
+    labels: NDArray[np.float64], *, seed: int, fractions: tuple[float, float, float, float] = (0.7, 0.1, 0.1, 0.1)
+) -> Split:
+    """Molecules by chance into train, validation, selection and test; every task is found in every part.
+
+    Easier than a scaffold split: most test molecules have close relatives in train.
+
+    Args:
+        labels: `[N, T]`, NaN = no label.
+        seed: of the order.
+        fractions: of the four parts.
+
+    Raises:
+        DataError: no order gives every part a label of every task.
+    """
+    present = np.isfinite(labels)
+    cuts = np.round(np.cumsum(fractions)[:3] * len(labels)).astype(int)
+    for attempt in range(_ATTEMPTS):
+        order = np.random.default_rng([seed, attempt]).permutation(len(labels))
+        parts = np.split(order, cuts)
+        if all(present[part].any(0).all() for part in parts):
+            return Split(*(np.sort(part) for part in parts))
+    raise DataError(f"a task has so few labels that no random split gives some to each part: {present.sum(0).min()}")
+
+
+def fewer(split: Split, labels: NDArray[np.float64], fraction: float, *, seed: int) -> Split:
+    """The same split with a share of its train and validation molecules, drawn by chance; selection and test stay.
+
+    Both shrink, since molecules change places between them during a training.
+
+    Args:
+        split: of N molecules.
+        labels: `[N, T]`, NaN = no label.
+        fraction: above 0, at most 1; 1 gives `split` itself.
+        seed: of the draw.
+
+    Raises:
+        DataError: no draw leaves two train labels and one validation label of every task.
+    """
+    if not 0 < fraction <= 1:
+        raise ValueError(f"fraction={fraction}: it must be above 0 and at most 1")
+    if fraction == 1:
+        return split
+    present = np.isfinite(labels)
+    for attempt in range(_ATTEMPTS):
+        rng = np.random.default_rng([seed, attempt])
+        train, validation = (
+            np.sort(rng.permutation(rows)[: max(2, round(fraction * len(rows)))])
+            for rows in (split.train, split.validation)
+        )
+        if (present[train].sum(0) >= 2).all() and present[validation].any(0).all():
+            return Split(train, validation, split.selection, split.test)
+    raise DataError(
+        f"{fraction:g} of the train and validation molecules leaves some task without two train labels and one "
+        "validation label; use a larger fraction, or leave out the smallest tasks"
+    )
 
 
 def _deal(groups: list[Rows], room: NDArray[np.float64], rng: np.random.Generator, n: int) -> NDArray[np.int64]:

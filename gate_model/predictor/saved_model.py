@@ -18,8 +18,7 @@ from bilevel_hpo.run_folder import RunError, read_json, replacing, write_json
 from gate_model.data.inputs import Featurizer
 from gate_model.data.molecules.features import FeatureScaler
 from gate_model.data.molecules.similarity import UNLIKE, packed_fingerprints
-from gate_model.data.prepared import PreparedData
-from gate_model.data.scaling import Standardizer
+from gate_model.data.prepared import PreparedData, Standardizer
 from gate_model.data.tasks import Task
 from gate_model.model.embeddings import embedding_named
 from gate_model.model.gate import GATE

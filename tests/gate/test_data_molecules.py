@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from gate_model.data import cache
 from gate_model.data.molecules.features import FeatureScaler, features
 from gate_model.data.molecules.smiles import organic, scaffold
-from gate_model.data.scaling import Standardizer
+from gate_model.data.prepared import Standardizer
 from gate_model.data.splits import scaffold_split
 from gate_model.data.table import DataError, PropertyTable
 

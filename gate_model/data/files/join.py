@@ -9,8 +9,9 @@ import pandas as pd
 
 from gate_model.data.chemicals.declarations import AVAILABLE, DECLARATIONS
 from gate_model.data.chemicals.table import load_chemicals
-from gate_model.data.files.user_csv import read_additions
+from gate_model.data.files.user_csv import comma_hint, read_additions
 from gate_model.data.table import SET_ASIDE_COLUMNS, DataError, Origins, PropertyTable
+from gate_model.data.tasks import CATALOGUE
 
 __all__ = ["join", "load_joined"]
 
@@ -34,6 +35,9 @@ def load_joined(
     if tasks is None:
         return join(load_chemicals(derived=derived, rebuild=rebuild), mine)
     names = list(dict.fromkeys(tasks))
+    for name in names:
+        if name not in CATALOGUE and (hint := comma_hint(name, mine.abbreviations)) and name not in mine.abbreviations:
+            raise DataError(f"{path}: no task {name!r} (--tasks){hint}")
     added = [name for name in names if name in mine.abbreviations]
     if not added:
         raise DataError(

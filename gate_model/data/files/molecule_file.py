@@ -6,8 +6,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from gate_model.data.files.csv_rows import csv_rows
-from gate_model.data.files.user_csv import smiles_column_of
+from gate_model.data.files.user_csv import csv_rows, smiles_column_of
 from gate_model.data.molecules.smiles import canonical, unreadable
 from gate_model.data.table import DataError
 

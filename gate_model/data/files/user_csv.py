@@ -1,8 +1,9 @@
 """A user's CSV that nobody prepared: what can be read is read, what is set aside is listed."""
 
+import csv
 import difflib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,12 +11,11 @@ import numpy as np
 import pandas as pd
 
 from gate_model.data.chemicals.declarations import AVAILABLE
-from gate_model.data.files.csv_rows import csv_rows
 from gate_model.data.molecules.smiles import canonical, unreadable
 from gate_model.data.table import SET_ASIDE_COLUMNS, DataError, PropertyTable
 from gate_model.data.tasks import CATALOGUE, Task
 
-__all__ = ["MIN_LABELS", "MIN_MOLECULES", "read_additions", "read_csv", "smiles_column_of"]
+__all__ = ["MIN_LABELS", "MIN_MOLECULES", "comma_hint", "csv_rows", "read_additions", "read_csv", "smiles_column_of"]
 
 MIN_LABELS = 10
 MIN_MOLECULES = 20
@@ -149,6 +149,38 @@ def _read(path: Path, smiles_column: str | None) -> tuple[pd.DataFrame, str]:
     return frame, smiles_column_of(header, smiles_column, path)
 
 
+def csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Line in the file and cells of every row, the header first; cells are stripped, and as many as the header has.
+
+    Comma-, semicolon- or tab-separated, UTF-8; empty lines are skipped.
+
+    Raises:
+        DataError: no such file, not text, no header, or a row with more cells than the header.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            header_line = file.readline()
+            delimiter = max(",;\t", key=header_line.count)
+            file.seek(0)
+            reader = csv.reader(file, delimiter=delimiter)
+            header = [name.strip() for name in next(reader)]
+            yield 1, header
+            start = reader.line_num + 1
+            for cells in reader:
+                if any(cell.strip() for cell in cells):
+                    if len(cells) > len(header):
+                        wide = f"{len(cells)} cells, the header has {len(header)} columns"
+                        raise DataError(f"{path}, line {start}: {wide}")
+                    yield start, [cell.strip() for cell in cells] + [""] * (len(header) - len(cells))
+                start = reader.line_num + 1
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file") from error
+    except (UnicodeDecodeError, OSError) as error:
+        raise DataError(f"{path}: cannot be read as UTF-8 text ({error})") from error
+    except (StopIteration, csv.Error) as error:
+        raise DataError(f"{path}: not a CSV file with a header ({str(error) or 'it is empty'})") from error
+
+
 def smiles_column_of(header: list[str], asked: str | None, path: Path) -> str:
     """The name of the SMILES column: the one asked for, or the one to be recognised; DataError if there is none."""
     names = ", ".join(map(repr, header))
@@ -171,8 +203,16 @@ def _named(name: str, columns: list[str], path: Path) -> str:
         if found:
             return found[0]
     close = difflib.get_close_matches(name, columns, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
+    hint = comma_hint(name, columns) or (f"; did you mean {close[0]!r}?" if close else "")
     raise DataError(f"{path}: no column {name!r} (--tasks); the columns are {', '.join(map(repr, columns))}{hint}")
+
+
+def comma_hint(part: str, names: Sequence[str]) -> str:
+    """The end of a message, if `part` is all that the comma in one of `names` has left of it; otherwise empty."""
+    for name in names:
+        if "," in name and part in (piece.strip() for piece in name.split(",")):
+            return f"""; the comma in {name!r} must be protected by quotes: --tasks '"{name}"'"""
+    return ""
 
 
 def _canonical(smiles: "pd.Series[str]", key: str, aside: SetAside) -> "pd.Series[str]":

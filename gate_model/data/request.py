@@ -1,0 +1,100 @@
+"""What data a run uses: named once, loaded, split, and written into config.json."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from gate_model.data.splits import Split
+    from gate_model.data.table import PropertyTable
+
+__all__ = ["DataRequest", "Splitting"]
+
+Splitting = Literal["scaffold", "random"]
+
+
+@dataclass(frozen=True)
+class DataRequest:
+    """What data a run uses. Nothing is read before `load`."""
+
+    data: str = "chemicals"
+    """"chemicals", or the path of a CSV file with a SMILES column."""
+    tasks: tuple[str, ...] | None = None
+    """Abbreviations or column names; None: all that the data have."""
+    smiles_column: str | None = None
+    """In the user's file; None: the column that is called smiles."""
+    at_least: int = 1
+    """Molecules with fewer labels are left out."""
+    derived: bool = False
+    """With labels of `chemicals` that are computed from labels of other tasks."""
+    join: str | None = None
+    """The path of a CSV file whose tasks and molecules join those of `chemicals`."""
+    splitting: Splitting = "scaffold"
+    fraction: float = 1.0
+    """Share of the train and validation molecules that is kept."""
+
+    def load(self, *, rebuild: bool = False) -> "PropertyTable":
+        """The table; what of a user's file is not used is listed in its `set_aside`.
+
+        Args:
+            rebuild: build the chemicals table anew, whatever the cache holds.
+
+        Raises:
+            DataError: a task, file or column that cannot be used, or settings that do not go together.
+        """
+        table = self._whole(rebuild)
+        return table.with_at_least(self.at_least) if self.at_least > 1 else table
+
+    def split(self, table: "PropertyTable", seed: int) -> "Split":
+        """The parts of `table`, the loaded table, in the run with this seed."""
+        from gate_model.data.splits import split_of  # noqa: PLC0415
+
+        return split_of(table, self.splitting, self.fraction, seed=seed)
+
+    def identity(self, table: "PropertyTable") -> dict[str, Any]:
+        """What was asked for and what was loaded, for config.json: a run can be resumed if this is the same."""
+        return {
+            "data": self.data,
+            "source": table.source,
+            "tasks": list(table.abbreviations),
+            "at_least": self.at_least,
+            "molecules": len(table.smiles),
+            "derived": self.derived,
+            "join": self.join,
+            "smiles_column": self.smiles_column,
+            "split": self.splitting,
+            "fraction": self.fraction,
+        }
+
+    @classmethod
+    def from_identity(cls, config: Mapping[str, Any]) -> "DataRequest":
+        """A request that loads the table of a run again; `config` has at least the keys of `identity`."""
+        return cls(
+            data=config["data"],
+            tasks=tuple(config["tasks"]),
+            smiles_column=config["smiles_column"],
+            at_least=config["at_least"],
+            derived=config["derived"],
+            join=config["join"],
+            splitting=config["split"],
+            fraction=config["fraction"],
+        )
+
+    def _whole(self, rebuild: bool) -> "PropertyTable":
+        """The loaders are imported here, so that the command line can describe its options without them."""
+        from gate_model.data.chemicals.table import load_chemicals  # noqa: PLC0415
+        from gate_model.data.files.join import load_joined  # noqa: PLC0415
+        from gate_model.data.files.user_csv import read_csv  # noqa: PLC0415
+        from gate_model.data.table import DataError  # noqa: PLC0415
+
+        if self.data != "chemicals":
+            if self.derived or self.join:
+                option = "--derived" if self.derived else f"--join {self.join}"
+                raise DataError(f"{option} is for --data chemicals, not for --data {self.data}")
+            return read_csv(Path(self.data), tasks=self.tasks, smiles_column=self.smiles_column)
+        if self.join is not None:
+            return load_joined(
+                self.join, self.tasks, derived=self.derived, smiles_column=self.smiles_column, rebuild=rebuild
+            )
+        return load_chemicals(self.tasks, derived=self.derived, rebuild=rebuild)
