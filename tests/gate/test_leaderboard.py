@@ -19,7 +19,7 @@ from bilevel_hpo.comparison import Run, Trained, read_trained, run_methods
 from bilevel_hpo.run_folder import RunError
 from gate_model.cli.app import app
 from gate_model.data.prepared import PreparedData, prepare
-from gate_model.data.random_split import fewer, random_split
+from gate_model.data.splits import fewer, random_split
 from gate_model.data.table import DataError
 from gate_model.experiments.leaderboard import _gate, _outside
 from gate_model.experiments.leaderboard._answer import Answer, Assignment
