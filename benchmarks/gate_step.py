@@ -185,7 +185,8 @@ def main() -> None:
     gate, weights, batch = problem(args.tasks, args.batch, args.density)
     wide, wide_weights, wide_batch = problem(4 * args.tasks, args.batch, args.density)
     top = ActivePairs(0.0, top_k=8)
-    pairs, wide_pairs = top.inner(weights), top.inner(wide_weights)
+    pairs = top.inner(weights.flatten(), 0).view_as(weights)
+    wide_pairs = top.inner(wide_weights.flatten(), 0).view_as(wide_weights)
     loss, quarter = TrainLoss(), TrainLoss(geometry_share=0.25)
     by_name: dict[str, nn.Module] = {
         "stacked": gate,

@@ -160,7 +160,7 @@ def accuracy(args: argparse.Namespace) -> dict[str, float]:
         exact = BilevelLearner(
             subject.model.double(),
             subject.inner_optimizer,
-            subject.weights.double(),
+            subject.weights.double(),  # type: ignore[attr-defined]
             train_loss=subject.train_loss,
             val_loss=subject.val_loss,
             hypergradient=reference,

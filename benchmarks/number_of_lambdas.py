@@ -205,7 +205,7 @@ def plain(problem: Problem, weights: Tensor) -> Scores:
 def _loop(problem: Problem, weights: Tensor, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     for _ in range(problem.steps):
         optimizer.zero_grad()
-        problem.train_loss(model, weights).backward()  # type: ignore[no-untyped-call]
+        problem.train_loss(model, weights).backward()
         optimizer.step()
 
 

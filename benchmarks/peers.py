@@ -265,7 +265,7 @@ class Betty(Variant):
         problems, configs, engine = (importlib.import_module(f"betty.{m}") for m in ("problems", "configs", "engine"))
         variant, self.g = self, torch.empty(0)
 
-        class Outer(problems.ImplicitProblem):  # type: ignore[misc]
+        class Outer(problems.ImplicitProblem):  # type: ignore[name-defined]
             def get_batch(self) -> Batch:
                 return variant.now[1]
 
@@ -276,7 +276,7 @@ class Betty(Variant):
                 variant.g = self.module.value.grad.detach().clone()
                 self.module.value.data.clamp_(LOW, HIGH)
 
-        class Inner(problems.IterativeProblem if iterative else problems.ImplicitProblem):  # type: ignore[misc]
+        class Inner(problems.IterativeProblem if iterative else problems.ImplicitProblem):
             def forward(self, x: Tensor) -> Tensor:
                 return self.fmodule(self.params, self.buffers, x) if iterative else self.module(x)
 
@@ -621,7 +621,7 @@ def main() -> None:
         }
         checked = check(run, optimizer, entries)
         running = [name for name, found in checked.items() if isinstance(found, dict)]
-        exact = {name for name in running if checked[name]["exact"]}  # type: ignore[index]
+        exact = {name for name in running if checked[name]["exact"]}
         outcome[optimizer] = {"numbers": checked}
         for size in ["toy"] if args.small else ["toy", "large"]:
             results = measured(run, size, optimizer, running, args.rounds)

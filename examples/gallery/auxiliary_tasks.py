@@ -14,7 +14,7 @@ ones, with none, and with searches: a grid over three groups of weights, TPE and
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from sklearn.datasets import load_digits
@@ -29,6 +29,7 @@ from bilevel_hpo.comparison import (
     Constant,
     Frozen,
     Learned,
+    Method,
     Metric,
     Run,
     Scores,
@@ -87,7 +88,7 @@ def heads(model: nn.Module, x: Tensor) -> Sequence[Tensor]:
     return model(x).split([10, 4, 10, 4, 10], dim=1)
 
 
-def batches(rows: Tensor, size: int) -> DataLoader[Tensor]:
+def batches(rows: Any, size: int) -> DataLoader[Tensor]:
     """`rows` in random order, `size` at a time."""
     return DataLoader(rows, batch_size=None, sampler=BatchSampler(RandomSampler(rows), size, drop_last=False))
 
@@ -118,7 +119,11 @@ def training(run: Run, epochs: int = 100) -> Scores:
 def main(out: Path, seeds: Sequence[int] = range(5), workers: int | None = None, quick: bool = False) -> Comparison:
     """The comparison, its report in `out`."""
     weights = LossWeights(AUXILIARY, constraint=Budget(10.0)).double()
-    methods = [Learned(outer_lr=0.05, outer_every=2, warm_up=0.05), Frozen(), Frozen(name="frozen+validation")]
+    methods: list[Method] = [
+        Learned(outer_lr=0.05, outer_every=2, warm_up=0.05),
+        Frozen(),
+        Frozen(name="frozen+validation"),
+    ]
     methods += [Constant(lambda_, name + more) for name, lambda_ in BY_HAND.items() for more in ("", "+validation")]
     values, trials = ((1.0,), 1) if quick else ((0.0, 0.5, 1.0), 19)
     methods += [grid(values, groups=GROUPS), tpe(trials), random(trials), tpe(3, name="tpe-3")]

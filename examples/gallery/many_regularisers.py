@@ -11,7 +11,7 @@ training from 200 validation images, and compared with the best single decay of 
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from sklearn.datasets import load_digits
@@ -24,6 +24,7 @@ from bilevel_hpo.comparison import (
     Constant,
     Frozen,
     Learned,
+    Method,
     Metric,
     Run,
     Scores,
@@ -80,7 +81,7 @@ def training(run: Run, epochs: int = 20) -> Scores:
     def val_loss(model: nn.Module, decay: Tensor, rows: Tensor) -> Tensor:
         return cross_entropy(model(d.x[rows]), d.y[rows])
 
-    def train_loss(model: nn.Module, decay: Tensor, rows: Tensor) -> Tensor:
+    def train_loss(model: Any, decay: Tensor, rows: Tensor) -> Tensor:
         return val_loss(model, decay, rows) + decay @ model.weight.square().sum(0)
 
     def loss(rows: Tensor) -> float:
@@ -96,7 +97,11 @@ def training(run: Run, epochs: int = 20) -> Scores:
 def main(out: Path, seeds: Sequence[int] = range(5), workers: int | None = None, quick: bool = False) -> Comparison:
     """The comparison, its report in `out`."""
     decays = LossWeights(FEATURES, init=0.01, constraint=Positive()).double()
-    methods = [Learned(outer_lr=0.1, outer_every=2, warm_up=0.1), Frozen(), Frozen(name="frozen+validation")]
+    methods: list[Method] = [
+        Learned(outer_lr=0.1, outer_every=2, warm_up=0.1),
+        Frozen(),
+        Frozen(name="frozen+validation"),
+    ]
     methods += [Constant(0.01), Constant(0.01, "start+validation")]
     values, trials = (VALUES[3:5], 1) if quick else (VALUES, 19)
     methods += [best_constant(values), best_constant(values, "uniform+validation")]

@@ -55,7 +55,8 @@ def scores(folder: Path) -> dict[str, Any]:
 def landscape(folder: Path) -> go.Figure:
     """The grid over three groups of auxiliary tasks, and the ways of the learned λ: the mean of each group."""
     groups = {label: name for name, labels in GROUPS.items() for label in labels}
-    grid = pd.read_csv(folder / "trials-grid.csv").groupby(list(GROUPS), as_index=False)["selection"].mean()
+    trials = pd.read_csv(folder / "trials-grid.csv")
+    grid = trials.groupby(list(GROUPS))["selection"].mean().reset_index()
     history = pd.read_csv(folder / "weights_history.csv").query("method == 'learned'")
     history["group"] = history["label"].map(groups)
     ways = history.pivot_table(index=["seed", "epoch"], columns="group", values="lambda")[list(GROUPS)]

@@ -13,7 +13,7 @@ import argparse
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ from bilevel_hpo.comparison import (
     Constant,
     Frozen,
     Learned,
+    Method,
     Metric,
     Run,
     Scores,
@@ -125,7 +126,7 @@ def network() -> nn.Module:
     return nn.Sequential(nn.Linear(107, 32), nn.SiLU(), nn.Linear(32, 1), nn.Flatten(0)).double()
 
 
-def batches(rows: Tensor, size: int) -> DataLoader[Tensor]:
+def batches(rows: Any, size: int) -> DataLoader[Tensor]:
     """`rows` in random order, `size` at a time."""
     return DataLoader(rows, batch_size=None, sampler=BatchSampler(RandomSampler(rows), size, drop_last=False))
 
@@ -154,7 +155,11 @@ def training(run: Run, epochs: int = 25) -> Scores:
 def main(out: Path, seeds: Sequence[int] = range(5), workers: int | None = None, quick: bool = False) -> Comparison:
     """The comparison, its report in `out`."""
     weights = LossWeights(list(TABLES), constraint=Budget(6.0)).double()
-    methods = [Learned(outer_lr=0.1, outer_every=2, warm_up=0.05), Frozen(), Frozen(name="frozen+validation")]
+    methods: list[Method] = [
+        Learned(outer_lr=0.1, outer_every=2, warm_up=0.05),
+        Frozen(),
+        Frozen(name="frozen+validation"),
+    ]
     methods += [Constant(lambda_, name + more) for name, lambda_ in BY_HAND.items() for more in ("", "+validation")]
     values, trials = ((1.0,), 1) if quick else ((0.0, 0.5, 1.0), 19)
     methods += [grid(values, groups=GROUPS), tpe(trials), random(trials), tpe(3, name="tpe-3"), equal(weights)]

@@ -12,7 +12,7 @@ TPE at nineteen trainings.
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from sklearn.datasets import load_digits
@@ -22,7 +22,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler
 
 from bilevel_hpo import Box, LossWeights
-from bilevel_hpo.comparison import Comparison, Constant, Frozen, Learned, Metric, Run, Scores, compare, tpe
+from bilevel_hpo.comparison import Comparison, Constant, Frozen, Learned, Method, Metric, Run, Scores, compare, tpe
 
 CLEAN, SELECTION, TEST, WRONG = 100, 100, 400, 0.4
 EXAMPLES = 1797 - CLEAN - SELECTION - TEST
@@ -58,7 +58,7 @@ def network() -> nn.Module:
     return nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10)).double()
 
 
-def batches(rows: Tensor, size: int) -> DataLoader[Tensor]:
+def batches(rows: Any, size: int) -> DataLoader[Tensor]:
     """`rows` in random order, `size` at a time."""
     return DataLoader(rows, batch_size=None, sampler=BatchSampler(RandomSampler(rows), size, drop_last=False))
 
@@ -88,7 +88,7 @@ def training(run: Run, epochs: int = 40) -> Scores:
 def main(out: Path, seeds: Sequence[int] = range(5), workers: int | None = None, quick: bool = False) -> Comparison:
     """The comparison, its report in `out`."""
     weights = LossWeights([str(example) for example in range(EXAMPLES)], init=0.5, constraint=Box(0, 1)).double()
-    methods = [Learned(outer_lr=0.1, outer_every=2, warm_up=0.1), Frozen(), Frozen(name="frozen+both")]
+    methods: list[Method] = [Learned(outer_lr=0.1, outer_every=2, warm_up=0.1), Frozen(), Frozen(name="frozen+both")]
     methods += [Constant(1.0, "equal"), Constant(1.0, "clean"), Constant(1.0, "both")]
     methods += [tpe(1 if quick else 19)]
     metric, share = Metric("accuracy", higher_is_better=True), TEST / (EXAMPLES + CLEAN)

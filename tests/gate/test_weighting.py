@@ -57,10 +57,9 @@ def _one_thread_in_double() -> Iterator[None]:
 
 
 @pytest.fixture
-def single() -> Iterator[None]:
+def single() -> None:
     """Trainings run in float32."""
     torch.set_default_dtype(torch.float32)
-    return
 
 
 def per_target(model: GATE, b: Batch, lambda_: float) -> Tensor:
