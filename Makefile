@@ -12,9 +12,10 @@ demo: $(STAMP)  ## learn λ for three properties, search it with a grid and TPE,
 test: $(STAMP)  ## all tests
 	$(BIN)/pytest -n 2
 
-check: $(STAMP)  ## format, lint, types
+check: $(STAMP)  ## format, lint, layers, types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/mypy
 
 install: $(STAMP)
@@ -29,4 +30,4 @@ wheel: $(STAMP)  ## dist/*.whl
 	$(BIN)/python -m build --wheel
 
 clean:
-	rm -rf .venv dist runs .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv dist runs .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,4 +1,4 @@
-"""The arrows between the two packages: the engine knows nothing of molecules; the adapter uses public names only."""
+"""What `lint-imports` cannot say: the adapter uses public names only, and heavy libraries come when they are used."""
 
 import ast
 import subprocess
@@ -11,9 +11,7 @@ import pytest
 import bilevel_hpo
 
 ROOT = Path(bilevel_hpo.__file__).parents[1]
-ENGINE = sorted((ROOT / "bilevel_hpo").rglob("*.py"))
 ADAPTER = sorted((ROOT / "gate_model").rglob("*.py"))
-CHEMISTRY = {"gate_model", "rdkit", "chemicals", "fluids"}
 PUBLIC_MODULES = {
     "bilevel_hpo",
     "bilevel_hpo.comparison",
@@ -46,13 +44,7 @@ def short(path: Path) -> str:
 
 
 def test_there_is_something_to_scan():
-    assert len(ENGINE) >= 10
     assert len(ADAPTER) >= 10
-
-
-@pytest.mark.parametrize("path", ENGINE, ids=short)
-def test_the_engine_knows_no_chemistry(path):
-    assert not {module.split(".")[0] for module, _ in imports(path)} & CHEMISTRY
 
 
 @pytest.mark.parametrize("path", ADAPTER, ids=short)
@@ -65,15 +57,6 @@ def test_the_adapter_uses_public_names_of_the_engine(path):
             assert set(names) <= {*bilevel_hpo.__all__, *SUBPACKAGES}
         else:
             assert not [name for name in names if name.startswith("_")]
-
-
-@pytest.mark.parametrize("path", ADAPTER, ids=short)
-def test_commands_stand_on_top(path):
-    """Only commands import commands, and only `gate_model.__main__` the whole of them."""
-    found = {module for module, _ in imports(path)}
-    found |= {f"gate_model.{name}" for module, names in imports(path) if module == "gate_model" for name in names}
-    assert "gate_model.cli.app" not in found or path.name == "__main__.py"
-    assert not [name for name in found if name.startswith("gate_model.cli_")] or path.name.startswith("cli")
 
 
 def test_every_public_name_is_there():

@@ -10,8 +10,10 @@ from gate_model.data.molecules.smiles import scaffold
 from gate_model.data.request import Splitting
 from gate_model.data.table import DataError, PropertyTable
 
-__all__ = ["Split", "fewer", "random_split", "scaffold_split", "split_of"]
+__all__ = ["SPLIT_METHOD", "Split", "fewer", "random_split", "scaffold_split", "split_of"]
 
+SPLIT_METHOD = "scaffold; acyclic molecules one group each; one split per seed"
+"""How reports and model cards call the scaffold split."""
 _LARGE = 0.02
 _ATTEMPTS = 200
 _FAIR = 0.3

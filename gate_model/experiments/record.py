@@ -14,14 +14,14 @@ from bilevel_hpo import Box, TransferRatios, comparison
 from bilevel_hpo.comparison import Answer, Answers, Metric, Setting, Trained, write_record
 from bilevel_hpo.run_folder import write_csv
 from gate_model.data.prepared import PreparedData
+from gate_model.data.splits import SPLIT_METHOD
 from gate_model.model.evaluation import predict, rmse
 from gate_model.run_folder import PACKAGES
 from gate_model.training import trained as of_gate
 from gate_model.training.methods import Method, relative
 
-__all__ = ["RMSE", "SPLIT_METHOD", "record_of", "setting_of", "write_run"]
+__all__ = ["RMSE", "record_of", "setting_of", "write_run"]
 
-SPLIT_METHOD = "scaffold; acyclic molecules one group each; one split per seed"
 RMSE = Metric("RMSE")
 """On standardised labels."""
 CONTROL = "lambda=0"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bilevel_hpo.run_folder import replacing
 from gate_model.data.molecules.similarity import nearest, packed_fingerprints
 from gate_model.data.prepared import PreparedData
-from gate_model.experiments.record import SPLIT_METHOD
+from gate_model.data.splits import SPLIT_METHOD
 from gate_model.model.evaluation import rmse
 from gate_model.predictor.prediction import title
 from gate_model.predictor.saved_model import SavedModel
