@@ -37,13 +37,13 @@ from gate_model.cli._run import (
 )
 from gate_model.cli.data import load_table
 from gate_model.data.prepared import PreparedData
-from gate_model.data.splits import split_of
+from gate_model.data.splits import SPLIT_METHOD, split_of
 from gate_model.data.table import PropertyTable
 from gate_model.experiments.leaderboard._outside import imported
 from gate_model.experiments.leaderboard.board import rows_of, write_board
 from gate_model.experiments.leaderboard.table import ENTRIES, entries_of, methods_of
 from gate_model.experiments.leaderboard.trainings import BenchmarkTrainings
-from gate_model.experiments.record import SPLIT_METHOD, setting_of, write_run
+from gate_model.experiments.record import setting_of, write_run
 from gate_model.model.settings import NetworkSettings
 from gate_model.training.settings import settings_for
 
