@@ -1,35 +1,34 @@
-"""`gate experiment`: figures and tables of the paper, repeated, and what comes of a benchmark run."""
+"""`gate experiment`: Figure 1 of the paper, repeated."""
 
-from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from bilevel_hpo.run_folder import locked, open_folder
-from gate_model.cli._analysis import AnalysisOption, RunArgument, write_shown
-from gate_model.cli._experiment_lambda import add_commands
+from gate_model.cli._console import console
+from gate_model.cli._moved import add_moved
 from gate_model.cli._options import CORES, DEFAULT, DaskOption, EpochsOption, OutOption, ResumeOption, WorkersOption
-from gate_model.cli._run import command_typed, console, prepare_shown, progress_bar
+from gate_model.cli._progress import progress_bar
+from gate_model.cli._run import command_typed, prepare_shown
 from gate_model.data.chemicals.table import load_chemicals
-from gate_model.experiments.analysis import Analysis, check_folder
 from gate_model.experiments.figure_1 import GRIDS, TASKS, figure_1
-from gate_model.experiments.paper.discussion import discussion
-from gate_model.experiments.paper.figure_3 import figure_3
-from gate_model.experiments.paper.table_1 import table_1
-from gate_model.experiments.paper.table_2 import table_2
 from gate_model.training.settings import Settings
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Repeat the paper, or look into a benchmark run.", no_args_is_help=True)
-add_commands(app)
+app = typer.Typer(
+    help="Repeat Figure 1 of the paper. Its tables, Figure 3 and Discussion are scripts of the repository, "
+    "in examples/paper.",
+    no_args_is_help=True,
+    add_completion=False,
+)
+add_moved(app)
 
 
 @app.callback()
 def experiments() -> None:
-    """Repeat the paper, or look into a benchmark run."""
+    """Repeat Figure 1 of the paper."""
 
 
 @app.command("figure-1")
@@ -62,32 +61,3 @@ def figure_1_command(
             progress=lambda done, trainings: bar.update(task, completed=done, total=trainings),
         )
     console.print((out / "findings.md").read_text(encoding="utf-8"), markup=False, highlight=False)
-
-
-@app.command("table-1")
-def table_1_command(run: RunArgument, out: AnalysisOption) -> None:
-    """RMSE of every task under constant and learned λ, beside the paper's."""
-    _analyse("table_1", table_1, run, out)
-
-
-@app.command("table-2")
-def table_2_command(run: RunArgument, out: AnalysisOption) -> None:
-    """How many tasks a learned λ improves, and by how much, against GATE and against λ = 0."""
-    _analyse("table_2", table_2, run, out)
-
-
-@app.command("figure-3")
-def figure_3_command(run: RunArgument, out: AnalysisOption) -> None:
-    """Validation RMSE over the epochs with and without learned λ: faster, narrower?"""
-    _analyse("figure_3", figure_3, run, out)
-
-
-@app.command("discussion")
-def discussion_command(run: RunArgument, out: AnalysisOption) -> None:
-    """The quadratic variations of λ: are 95 % under 0.1, and what would that mean?"""
-    _analyse("discussion", discussion, run, out)
-
-
-def _analyse(table: str, analysis: Callable[[Path], Analysis], run: Path, out: Path) -> None:
-    check_folder(out, table)
-    write_shown(out, analysis(run))

@@ -1,0 +1,165 @@
+"""The folder of a finished `gate benchmark`: what was asked for, the results, and how to add those that are missing."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bilevel_hpo.comparison import Trained, read_trained
+from bilevel_hpo.run_folder import RunError, read_json
+from gate_model.data.request import DataRequest
+from gate_model.data.splits import Split
+from gate_model.data.table import PropertyTable
+from gate_model.experiments.leaderboard.table import ENTRIES
+from gate_model.training.settings import Settings
+
+__all__ = ["BenchmarkRun", "Result"]
+
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """Numbers of one method and seed; T tasks."""
+
+    method: str
+    seed: int
+    test_rmse: Array
+    """Standardised labels, `[T]`; empty if the training failed."""
+    val_rmse: Array
+    """On the selection molecules, standardised labels, `[T]`."""
+    curve: Array
+    """RMSE on the selection molecules after every epoch, mean over tasks."""
+    lambda_: Array
+    """In units of the direct path `[1, T, T]`; `[0, T, T]` where the method has none."""
+    trajectory: Array
+    """`lambda_` at the start and after every epoch `[epochs + 1, T, T]`; `[0, T, T]` where none is learned."""
+    failure: str = ""
+    """Why there are no numbers."""
+
+
+@dataclass(frozen=True)
+class BenchmarkRun:
+    """A finished run.
+
+    Raises:
+        RunError: there is none in `folder`, one of another command or version, or one that has not finished.
+    """
+
+    folder: Path
+
+    def __post_init__(self) -> None:
+        command = self.config.get("command")
+        if command != "benchmark":
+            raise RunError(f"{self.folder} holds a run of `gate {command}`; it must be one of `gate benchmark`")
+        different = self.config.get("settings", {}).keys() ^ {field.name for field in fields(Settings)}
+        if different:
+            raise RunError(f"{self._config}: settings of another version: {', '.join(sorted(different))}")
+        if not (self.folder / "results.json").exists():
+            raise RunError(f"{self.folder}: its `gate benchmark` has not finished; repeat the command with --resume")
+        about = read_json(self.folder / "results.json")
+        if any("test_rmse" in method for method in about["methods"]):
+            version = about.get("versions", {}).get("bilevel-hpo", "of an earlier version")
+            raise RunError(
+                f"{self.folder} was written by bilevel-hpo {version} in a format that is no longer read; run it again "
+                f"into a new folder: {about['command']}"
+            )
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """What was asked for, from config.json."""
+        content: dict[str, Any] = read_json(self._config)
+        return content
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Abbreviations, in the order of λ's rows and columns."""
+        return tuple(self.config["tasks"])
+
+    @property
+    def settings(self) -> Settings:
+        """Of the trainings; those of some rows differ from them, as their names say."""
+        return Settings.from_dict(self.config["settings"])
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Methods with a result for one seed at least, in the order of the leaderboard's table."""
+        return tuple(name for name in ENTRIES if self._seeds(name))
+
+    @property
+    def learned(self) -> tuple[str, ...]:
+        """Those of `methods` that learn λ."""
+        return tuple(name for name in self.methods if ENTRIES[name].group == "learned")
+
+    def results(self, method: str) -> tuple[Result, ...]:
+        """Of all seeds of one of `methods`, in their order; failed trainings are among them."""
+        return tuple(
+            _result(method, seed, read_trained(self.folder / "jobs", method, seed), len(self.tasks))
+            for seed in self._seeds(method)
+        )
+
+    def lacks(self, what: str, *, methods: Sequence[str] = (), seeds: int | None = None) -> RunError:
+        """The error of a run without `what`; its message ends with the command that adds these methods or seeds."""
+        about = read_json(self.folder / "results.json")
+        words = [word for word in shlex.split(about["command"]) if word != "--resume"]
+        options = {"--methods": ",".join([*(row["name"] for row in about["methods"]), *methods])}
+        options |= {} if seeds is None else {"--seeds": str(seeds)}
+        for option, value in (options | {"--out": str(self.folder)}).items():
+            words = [word for word in words if not word.startswith(f"{option}=")]
+            if option in words:
+                at = words.index(option)
+                del words[at : at + 2]
+            words += [option, value]
+        command = shlex.join([*words, "--resume"])
+        return RunError(f"{self.folder} lacks {what}; this adds it and trains nothing twice:\n{command}")
+
+    @property
+    def data(self) -> DataRequest:
+        """What data the run used."""
+        return DataRequest.from_identity(self.config)
+
+    def table(self) -> PropertyTable:
+        """The molecules and labels of the run, loaded again; RunError if they are other ones now."""
+        return self.checked(self.data.load())
+
+    def checked(self, table: PropertyTable) -> PropertyTable:
+        """`table`; RunError if the run was made with another one."""
+        now = {"source": table.source, "tasks": list(table.abbreviations), "molecules": len(table.smiles)}
+        different = [
+            f"{key} {self.config[key]!r} there, {now[key]!r} here" for key in now if self.config[key] != now[key]
+        ]
+        if different:
+            raise RunError(f"{self.folder} was made with another table: {'; '.join(different)}")
+        return table
+
+    def split(self, table: PropertyTable, seed: int) -> Split:
+        """The split of `table` that the run had for `seed`."""
+        return self.data.split(table, seed)
+
+    @property
+    def _config(self) -> Path:
+        return self.folder / "config.json"
+
+    def _seeds(self, method: str) -> list[int]:
+        """Of the jobs that have ended."""
+        files = (self.folder / "jobs").glob(f"{method}-seed*-0.json")
+        return sorted(int(file.stem.removesuffix("-0").rpartition("-seed")[2]) for file in files)
+
+
+def _result(method: str, seed: int, trained: Trained, tasks: int) -> Result:
+    return Result(
+        method,
+        seed,
+        np.array(list(trained.test.values())),
+        np.array(list(trained.selection.values())),
+        np.array([row["selection"] for row in trained.curve]),
+        np.array(trained.lambda_).reshape(-1, tasks, tasks),
+        np.array(trained.trajectory).reshape(-1, tasks, tasks),
+        trained.failure,
+    )

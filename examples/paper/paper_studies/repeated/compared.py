@@ -1,0 +1,104 @@
+"""The methods that stand for the paper's and those that it lacks: names, colours, results for common seeds."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bilevel_hpo.plots import PALETTE
+from bilevel_hpo.run_folder import RunError
+from paper_studies.benchmark_run import BenchmarkRun, Result
+
+__all__ = ["COLOURS", "NAMES", "PAPER_COLOUR", "Compared", "compared"]
+
+NAMES: Mapping[str, str] = {
+    "lambda=1-plain": "GATE: λ = 1, mean over sources",
+    "direct": "GATE*: direct, mean over sources",
+    "lambda=0-plain": "λ = 0 (control of GATE*)",
+    "budget": "budget (learned, logarithms)",
+    "lambda=0": "λ = 0, logarithms (control)",
+    "lambda=1-sum": "GATE: λ = 1, literal sum",
+    "direct-sum": "GATE*: direct, literal sum",
+    "free": "free (learned, logarithms)",
+}
+"""The methods of the analyses, as figures and tables call them; in the order in which they are shown."""
+COLOURS: Mapping[str, str] = dict(zip(NAMES, [*PALETTE[:5], PALETTE[0], PALETTE[5], PALETTE[2]], strict=True))
+"""Of the methods; of two with the same colour one is marked by another symbol, or shown elsewhere."""
+PAPER_COLOUR = "#868e9a"
+"""Of the paper's numbers in figures: a grey that can be seen on white and on black."""
+
+_NEEDED = ("lambda=1-plain", "direct", "lambda=0-plain", "budget", "lambda=0")
+_OPTIONAL = ("lambda=1-sum", "direct-sum")
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Results of several methods for the same seeds."""
+
+    run: BenchmarkRun
+    seeds: tuple[int, ...]
+    """Those for which every method here has numbers."""
+    results: Mapping[str, tuple[Result, ...]]
+    """By method, in the order of `NAMES`; one for each seed."""
+    about: str
+    """Data and training in a sentence; also which seeds are left out, and why."""
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Abbreviations."""
+        return self.run.tasks
+
+    def test(self, method: str) -> NDArray[np.float64]:
+        """Test RMSE `[seeds, tasks]`, standardised labels."""
+        return np.array([result.test_rmse for result in self.results[method]])
+
+    def validation(self, method: str) -> NDArray[np.float64]:
+        """RMSE on the selection molecules at the end `[seeds, tasks]`, standardised labels."""
+        return np.array([result.val_rmse for result in self.results[method]])
+
+    def curves(self, method: str) -> NDArray[np.float64]:
+        """RMSE on the selection molecules, mean over tasks, after every epoch `[seeds, epochs]`."""
+        return np.array([result.curve for result in self.results[method]])
+
+
+def compared(
+    folder: Path, needed: Sequence[str] = _NEEDED, optional: Sequence[str] = _OPTIONAL, *, any_of: bool = False
+) -> Compared:
+    """The results of methods in `folder`.
+
+    Args:
+        folder: of a finished `gate benchmark`.
+        needed: methods that must be there.
+        optional: methods that are read if they are there.
+        any_of: one of `needed` is enough.
+
+    Raises:
+        RunError: no finished benchmark, a method is missing, or no seed is common to all; the message names
+            which.
+    """
+    run = BenchmarkRun(folder)
+    missing = [name for name in needed if name not in run.methods]
+    if missing and (not any_of or len(missing) == len(needed)):
+        raise run.lacks(", ".join(missing), methods=missing)
+    names = [name for name in NAMES if name in run.methods and name in (*needed, *optional)]
+    found = {name: {result.seed: result for result in run.results(name)} for name in names}
+    out = {
+        (name, seed): own[seed].failure if seed in own else "it has no result"
+        for seed in sorted(set().union(*found.values()))
+        for name, own in found.items()
+        if seed not in own or own[seed].failure
+    }
+    left_out = "; ".join(f"seed {seed}, {name}: {why}" for (name, seed), why in out.items())
+    seeds = sorted(set.intersection(*(set(own) for own in found.values())) - {seed for _, seed in out})
+    if not seeds:
+        raise RunError(f"{folder}: no seed has numbers of all of {', '.join(names)}; {left_out}")
+    told = (
+        f"{len(run.tasks)} tasks of {run.config['source']}, {run.config['molecules']} molecules, "
+        f"{run.config['split']} split, {len(seeds)} seed{'s' * (len(seeds) != 1)}, {run.settings.epochs} epochs; "
+        "RMSE on standardised labels."
+    )
+    if left_out:
+        told += f" Left out for all methods: {left_out}."
+    return Compared(run, tuple(seeds), {name: tuple(own[seed] for seed in seeds) for name, own in found.items()}, told)

@@ -1,1 +1,0 @@
-"""Tables 1 and 2, Figure 3 and the Discussion of the paper, each an analysis of a finished `gate benchmark`."""
