@@ -1,6 +1,6 @@
-"""Versions behind a result of GATE."""
+"""The versions behind a result of GATE, for the files of a run."""
 
-from bilevel_hpo.run_folder import versions as of_engine
+from bilevel_hpo.run_folder import versions as engine_versions
 
 __all__ = ["PACKAGES", "versions"]
 
@@ -9,5 +9,5 @@ PACKAGES = ("rdkit", "chemicals", "safetensors")
 
 
 def versions() -> dict[str, str]:
-    """Of the engine, of `PACKAGES`, and of Python."""
-    return of_engine(PACKAGES)
+    """Versions by name: the engine and its dependencies, `PACKAGES`, and Python."""
+    return engine_versions(PACKAGES)

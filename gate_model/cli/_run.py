@@ -1,4 +1,4 @@
-"""What every run of `gate` does: open its folder, prepare its data, show how far it is, and end with a report."""
+"""What the trainings of `gate` share: their data prepared, their number of threads, and what is shown of them."""
 
 import shlex
 import sys
@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optuna
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from bilevel_hpo.comparison import Answers, Method, run_methods
 from bilevel_hpo.jobs import On
-from bilevel_hpo.run_folder import locked, open_folder
+from bilevel_hpo.run_folder import locked
 from bilevel_hpo.search import without_password
+from gate_model.cli._console import console
+from gate_model.cli._progress import progress_bar
+from gate_model.cli._report import report_shown
 from gate_model.data.prepared import PreparedData, prepare
 from gate_model.data.splits import Split
 from gate_model.data.table import PropertyTable
@@ -23,47 +25,17 @@ from gate_model.experiments.record import setting_of, write_run
 from gate_model.experiments.trainings import Trainings
 from gate_model.model.embeddings import embedding_named
 from gate_model.model.settings import NetworkSettings
-from gate_model.report import write_report
 from gate_model.training.methods import LEARNED
 from gate_model.training.settings import Settings
 
-__all__ = [
-    "about_data",
-    "command_typed",
-    "compared",
-    "console",
-    "finish",
-    "open_run",
-    "prepare_shown",
-    "progress_bar",
-    "report_shown",
-    "single_threads",
-]
+__all__ = ["command_typed", "compared", "finish", "prepare_shown", "single_threads", "threads"]
 
-console = Console(stderr=True)
+optuna.logging.set_verbosity(optuna.logging.WARNING)  # its news would break the progress bar
 
 
-def open_run(
-    out: Path, command: str, data: str, table: PropertyTable, at_least: int, *, resume: bool, **config: Any
-) -> None:
-    """Make `out` the folder of a run of `command`, or go on with the same run there.
-
-    Raises:
-        RunError: `out` holds another run or other files; or this one, without `resume`.
-    """
-    content = {"command": command, **about_data(data, table, at_least), **config}
-    open_folder(out, content | {"threads": torch.get_num_threads()}, resume=resume)
-
-
-def about_data(data: str, table: PropertyTable, at_least: int) -> dict[str, Any]:
-    """What was asked for and what came of it, for the files of a run: by it a later run is told from this one."""
-    return {
-        "data": data,
-        "source": table.source,
-        "tasks": list(table.abbreviations),
-        "at_least": at_least,
-        "molecules": len(table.smiles),
-    }
+def threads() -> dict[str, int]:
+    """For config.json: the last digits of a training depend on the number of its threads."""
+    return {"threads": torch.get_num_threads()}
 
 
 def prepare_shown(
@@ -79,18 +51,6 @@ def prepare_shown(
         network = network or NetworkSettings()
         reads = embedding_named(network.embedding).reads
         return prepare(table, seed=seed, reads=reads, depth=network.depth, progress=show, split=split)
-
-
-def progress_bar() -> Progress:
-    """What is counted, a bar, how many of how many, time passed and time left."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    return Progress(*columns, console=console)
 
 
 def single_threads(workers: int, dask: str | None) -> On:
@@ -160,8 +120,3 @@ def finish(out: Path, answers: Answers) -> None:
         scores = ", ".join(f"{task} {score:.3f}" for task, score in answer.trained.test.items())
         console.print(f"{method}, seed {seed}: test RMSE (standardised) {scores}", markup=False, highlight=False)
     report_shown(out)
-
-
-def report_shown(folder: Path) -> None:
-    """Write report.html from the files of a run folder, and say where it is."""
-    console.print(f"report: {write_report(folder).resolve()}", markup=False, highlight=False, soft_wrap=True)

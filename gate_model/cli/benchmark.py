@@ -10,44 +10,32 @@ import typer
 
 from bilevel_hpo.comparison import run_methods
 from bilevel_hpo.run_folder import locked, open_folder
+from gate_model.cli._console import console
 from gate_model.cli._options import (
-    CORES,
     DEFAULT,
-    AtLeastOption,
-    DaskOption,
-    DataOption,
-    DerivedOption,
+    DataOptions,
     EpochsOption,
-    JoinOption,
+    JobOptions,
     OutOption,
     Reader,
     SeedsOption,
-    SmilesOption,
-    TasksOption,
-    WorkersOption,
 )
-from gate_model.cli._run import (
-    about_data,
-    command_typed,
-    console,
-    prepare_shown,
-    progress_bar,
-    report_shown,
-    single_threads,
-)
-from gate_model.cli.data import load_table
-from gate_model.data.prepared import PreparedData
-from gate_model.data.splits import SPLIT_METHOD, split_of
-from gate_model.data.table import PropertyTable
+from gate_model.cli._progress import progress_bar
+from gate_model.cli._records import with_records
+from gate_model.cli._report import report_shown
+from gate_model.cli._run import command_typed, prepare_shown, single_threads
+from gate_model.cli._table import load_shown
+from gate_model.data.splits import SPLIT_METHOD
 from gate_model.experiments.leaderboard._outside import imported
 from gate_model.experiments.leaderboard.board import rows_of, write_board
 from gate_model.experiments.leaderboard.table import ENTRIES, entries_of, methods_of
 from gate_model.experiments.leaderboard.trainings import BenchmarkTrainings
 from gate_model.experiments.record import setting_of, write_run
-from gate_model.model.settings import NetworkSettings
 from gate_model.training.settings import settings_for
 
-__all__ = ["benchmark"]
+__all__ = ["app", "benchmark"]
+
+app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
 _DEFAULT = "budget,lambda=1,lambda=0,direct,lambda=1-plain,lambda=0-plain"
 
@@ -62,14 +50,12 @@ class SplitKind(StrEnum):
 _SPLITS = {SplitKind.scaffold: SPLIT_METHOD, SplitKind.random: "random; one split per seed"}
 
 
+@app.command()
+@with_records
 def benchmark(
     out: OutOption,
-    data: DataOption = "chemicals",
-    tasks: TasksOption = None,
-    smiles_column: SmilesOption = None,
-    at_least: AtLeastOption = 1,
-    derived: DerivedOption = False,
-    join: JoinOption = None,
+    data: DataOptions,
+    jobs: JobOptions,
     methods: Annotated[str, typer.Option(help=f"Comma-separated, or 'all'. Known: {', '.join(ENTRIES)}.")] = _DEFAULT,
     seeds: SeedsOption = 5,
     seed: Annotated[int, typer.Option(help="The first one.")] = 0,
@@ -79,8 +65,6 @@ def benchmark(
     ] = 1.0,
     embedding: Annotated[Reader, typer.Option(help="What reads the molecules in GATE.")] = Reader.fingerprint,
     epochs: EpochsOption = DEFAULT.epochs,
-    workers: WorkersOption = CORES,
-    dask: DaskOption = None,
     python: Annotated[Path | None, typer.Option(help="An interpreter that can import chemprop 2.3.")] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in --out; rows and seeds may differ.")
@@ -97,13 +81,12 @@ def benchmark(
     for entry in entries:
         if entry.needs is not None:
             imported(entry.needs)
-    table = load_table(data, tasks, smiles_column, at_least, derived=derived, join=join)
-    settings = replace(settings_for(embedding.value), epochs=epochs)
-    asked = about_data(data, table, at_least)
-    asked |= {"derived": derived, "join": None if join is None else str(join), "smiles_column": smiles_column}
-    asked |= {"split": str(split), "fraction": fraction, "settings": asdict(settings)}
+    request = data.request(split.value, fraction)
+    table = load_shown(request)
+    settings, used = replace(settings_for(embedding.value), epochs=epochs), range(seed, seed + seeds)
+    asked = {**request.identity(table), "settings": asdict(settings)}
     open_folder(out, {"command": "benchmark", **asked}, resume=resume)
-    datasets = {each: _prepared(table, each, split, fraction, settings.network) for each in range(seed, seed + seeds)}
+    datasets = {each: prepare_shown(table, each, settings.network, request.split(table, each)) for each in used}
     rows, setting = methods_of(entries, datasets), setting_of(out, table.abbreviations, asked)
     with locked(out), progress_bar() as bar:
         task = bar.add_task("trainings", total=None)
@@ -112,7 +95,7 @@ def benchmark(
             rows,
             list(datasets),
             setting,
-            on=single_threads(workers, dask),
+            on=single_threads(jobs.workers, jobs.dask),
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     facts = {
@@ -131,9 +114,3 @@ def benchmark(
     write_board(out, rows_of(names, answers), facts)
     console.print((out / "leaderboard.md").read_text(encoding="utf-8"), markup=False, highlight=False, soft_wrap=True)
     report_shown(out)
-
-
-def _prepared(
-    table: PropertyTable, seed: int, kind: SplitKind, fraction: float, network: NetworkSettings
-) -> PreparedData:
-    return prepare_shown(table, seed, network, split_of(table, kind.value, fraction, seed=seed))

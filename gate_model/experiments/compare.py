@@ -10,7 +10,6 @@ from bilevel_hpo.comparison import Axes, Searched, Single
 from gate_model.training.methods import LEARNED, Method, constant, pairs
 
 __all__ = [
-    "GRID_VALUES",
     "MAX_POINTS",
     "METHODS",
     "check_size",
@@ -22,7 +21,6 @@ __all__ = [
 ]
 
 MAX_POINTS = 1000
-GRID_VALUES = (0.2, 0.6, 1.0)
 _OVER = {False: "symmetric λ", True: "one λ for all pairs"}
 
 METHODS: tuple[Method, ...] = (

@@ -266,10 +266,10 @@ class AskedError(Exception):
 @pytest.mark.parametrize(
     ("module", "command"),
     [
-        ("cli_run", ("compare", "--data", "MESSY")),
-        ("cli_run", ("grid", "--data", "MESSY")),
-        ("cli_run", ("tpe", "--data", "MESSY")),
-        ("cli_benchmark", ("benchmark", "--data", "MESSY", "--split", "random")),
+        ("cli._run", ("compare", "--data", "MESSY")),
+        ("cli._run", ("grid", "--data", "MESSY")),
+        ("cli._run", ("tpe", "--data", "MESSY")),
+        ("cli.benchmark", ("benchmark", "--data", "MESSY", "--split", "random")),
         ("experiments.figure_1", ("experiment", "figure-1", "--seeds", "2")),
     ],
     ids=lambda of: of if isinstance(of, str) else of[0],
@@ -297,7 +297,7 @@ def test_one_worker_is_a_process_of_one_thread_as_each_of_several(
     def asked(*_: object, **__: object) -> None:
         raise AskedError(torch.get_num_threads())
 
-    for module in ("cli_run", "cli_benchmark"):
+    for module in ("cli._run", "cli.benchmark"):
         monkeypatch.setattr(f"gate_model.{module}.run_methods", asked)
     before = torch.get_num_threads()
     torch.set_num_threads(2)
@@ -320,7 +320,7 @@ def test_one_worker_is_a_process_of_one_thread_as_each_of_several(
         (("report", "none"), "none"),
         (("predict", "none", "none.csv"), "none"),
         (("learn", "--patience", "0", "--out", "x"), "--patience"),
-        (("compare", "--dask", "10.0.0.1:8786", "--out", "x"), "the address of a Dask scheduler is wanted"),
+        (("compare", "--dask", "10.0.0.1:8786", "--out", "x"), "it must be the address of a Dask scheduler"),
     ],
 )
 def test_errors_are_one_message_and_come_before_any_work(

@@ -1,0 +1,90 @@
+"""The trainings of `gate learn`, shown as they go on, and the files they leave."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bilevel_hpo.comparison import Answer, Answers
+from gate_model.cli._console import console
+from gate_model.cli._live import live_training
+from gate_model.cli._run import command_typed
+from gate_model.data.prepared import PreparedData
+from gate_model.experiments.compare import single
+from gate_model.experiments.record import record_of, setting_of, write_run
+from gate_model.predictor.model_card import write_model_card
+from gate_model.predictor.saved_model import model_of, save_model
+from gate_model.training.checkpoints import Checkpoints
+from gate_model.training.methods import Method
+from gate_model.training.settings import Settings
+from gate_model.training.train import train
+from gate_model.training.trained import Trained
+
+__all__ = ["learned", "written"]
+
+
+def learned(
+    out: Path,
+    prepared: PreparedData,
+    method: Method,
+    settings: Settings,
+    seeds: Sequence[int],
+    device: torch.device,
+    checkpoint_minutes: float,
+) -> dict[int, Trained]:
+    """One training for each seed, by seed, each with its checkpoint in `out`."""
+    found: dict[int, Trained] = {}
+    for seed in seeds:
+        one = len(seeds) == 1
+        file = out / ("checkpoint.pt" if one else f"checkpoint-seed{seed}.pt")
+        with live_training(console, settings.epochs, "epochs" if one else f"epochs, seed {seed}") as progress:
+            found[seed] = train(
+                prepared,
+                method,
+                settings,
+                seed=seed,
+                device=device,
+                checkpoints=Checkpoints(file, checkpoint_minutes),
+                progress=progress,
+            )
+        _warn_of_start(found[seed], method, settings, prepared, seed)
+    return found
+
+
+def written(
+    out: Path,
+    prepared: PreparedData,
+    method: Method,
+    settings: Settings,
+    members: Mapping[int, Trained],
+    about: Mapping[str, Any],
+) -> Answers:
+    """Write the model, its card and the files of the run; the records of the trainings come back."""
+    answers: Answers = {}
+    for seed, trained in members.items():
+        record = record_of(prepared, method, trained)
+        answers[method.name, seed] = Answer(record, 1, record.seconds, record.cpu_seconds, record.epochs)
+    model = model_of(prepared, settings, {seed: trained.model for seed, trained in members.items()})
+    save_model(out, model)
+    write_model_card(out, model, prepared, method, command_typed())
+    write_run(
+        out,
+        "training",
+        dict.fromkeys(members, prepared),
+        [single(method)],
+        answers,
+        setting_of(out, prepared.abbreviations, about),
+        command=command_typed(),
+    )
+    return answers
+
+
+def _warn_of_start(trained: Trained, method: Method, settings: Settings, prepared: PreparedData, seed: int) -> None:
+    """A training that stopped early may keep λ as it was at the start."""
+    if method.learning and len(prepared.abbreviations) > 1 and torch.equal(trained.ratios, trained.trajectory[0]):
+        console.print(
+            f"seed {seed}: the model of epoch {trained.epoch} is kept, where λ is still where it started; it moves "
+            f"after {method.learning.warm_up:.0%} of the --epochs {settings.epochs}: take fewer, or more --patience",
+            highlight=False,
+        )
