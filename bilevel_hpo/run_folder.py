@@ -42,7 +42,7 @@ def open_folder(folder: Path, config: dict[str, Any], *, resume: bool) -> None:
     if path.exists():
         before, now = read_json(path), json.loads(json.dumps(config))
         if not resume:
-            raise RunError(f"{folder} holds a run already; add --resume to go on with it, or choose another --out")
+            raise RunError(f"{folder} holds a run already; add --resume to continue it, or choose another --out")
         different = "; ".join(differences("", before, now))
         if different:
             raise RunError(
@@ -77,7 +77,7 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise RunError(f"{folder}: another process is at work in this folder") from None
+        raise RunError(f"{folder}: another process is working in this folder") from None
     try:
         yield
     finally:

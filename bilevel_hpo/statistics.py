@@ -146,11 +146,11 @@ def paired(
             asked for where a score is 0 or below.
     """
     if method.shape != reference.shape or method.ndim != 2 or not method.size:
-        raise ValueError(f"scores of shape {method.shape} and {reference.shape} came; both must be [seeds, tasks]")
+        raise ValueError(f"both scores must have shape [seeds, tasks]; got {method.shape} and {reference.shape}")
     if not (np.isfinite(method) & np.isfinite(reference)).any():
-        raise ValueError("no task has a score of both in any seed; at least one is needed")
+        raise ValueError("at least one task must have a score of both in some seed; none has")
     if scale == "ratio" and scale_of(method, reference, higher_is_better=False) != "ratio":
-        raise ValueError("scale is 'ratio', but a score is 0 or below; 'difference' is needed")
+        raise ValueError("with scale='ratio' every score must be positive; use 'difference'")
     scale = scale or scale_of(method, reference, higher_is_better=higher_is_better)
     known = np.isfinite(method) & np.isfinite(reference)
     method, reference = np.where(known, method, np.nan), np.where(known, reference, np.nan)

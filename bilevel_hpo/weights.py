@@ -56,12 +56,12 @@ class _Constrained(nn.Module, ABC):
         if not isinstance(values, Mapping):
             lambda_ = torch.as_tensor(values, dtype=current.dtype, device=current.device)
             if lambda_.shape != current.shape:
-                raise ValueError(f"values have shape {tuple(lambda_.shape)}; λ has {tuple(current.shape)}")
+                raise ValueError(f"values must have the shape of λ, {tuple(current.shape)}; got {tuple(lambda_.shape)}")
             return lambda_, torch.ones_like(lambda_, dtype=torch.bool)
         place = {label: number for number, label in enumerate(self.labels)}
         unknown = [label for label in values if label not in place]
         if unknown:
-            raise KeyError(f"{unknown[:_NAMED]} are no labels of λ; labels are {list(place)[:_NAMED]}")
+            raise KeyError(f"{unknown[:_NAMED]} are not labels of λ; the labels are {list(place)[:_NAMED]}")
         lambda_, given = current.clone(), torch.zeros_like(current, dtype=torch.bool)
         for label, value in values.items():
             lambda_.view(-1)[place[label]] = float(value)
@@ -170,7 +170,7 @@ class TransferRatios(_Constrained):
         self.constraint = Box(0.0, 1.0) if constraint is None else copy.deepcopy(constraint)
         couples = self.constraint.couples
         if diagonal not in (None, "fixed", "learned"):
-            raise ValueError(f"diagonal={diagonal!r}: 'fixed' or 'learned' is wanted")
+            raise ValueError(f"diagonal must be 'fixed' or 'learned'; got {diagonal!r}")
         self.diagonal = diagonal or ("learned" if couples else "fixed")
         self.symmetric = symmetric
         if couples and (symmetric or self.diagonal == "fixed"):
@@ -273,11 +273,11 @@ def _labels(module: nn.Module) -> Sequence[object]:
 
 def _unique(names: Sequence[str], argument: str) -> tuple[str, ...]:
     if isinstance(names, str):
-        raise TypeError(f"{argument}={names!r} is one string; a sequence of names is wanted, e.g. [{names!r}]")
+        raise TypeError(f"{argument} must be a sequence of names, e.g. [{names!r}]; got one string, {names!r}")
     unique = tuple(names)
     twice = sorted(name for name, times in Counter(unique).items() if times > 1)
     if not unique or twice:
-        raise ValueError(f"{argument} must be unique and not empty; " + (f"twice: {twice}" if twice else "none came"))
+        raise ValueError(f"{argument} must be unique and not empty; " + (f"twice: {twice}" if twice else "got none"))
     return unique
 
 
@@ -286,7 +286,7 @@ def _start(init: object, shape: tuple[int, ...], wanted: str) -> Tensor:
     if start.ndim == 0:
         start = start.expand(shape).clone()
     if start.shape != shape:
-        raise ValueError(f"init has shape {tuple(start.shape)}; {wanted} want {shape}")
+        raise ValueError(f"init must have shape {shape}, for {wanted}; got {tuple(start.shape)}")
     return start
 
 

@@ -123,7 +123,7 @@ def run_methods(
             drive(plans, pool)
     missing = [method.name for method in methods if (method.name, seeds[0]) not in setting.answers]
     if missing:
-        raise ValueError(f"methods: {missing} wait for something that no other method gives")
+        raise ValueError(f"methods: {missing} need the result of a method that is not among them")
     return {(method.name, seed): setting.answers[method.name, seed] for method in methods for seed in seeds}
 
 

@@ -39,7 +39,7 @@ class Axes:
         """Of `weights`."""
         if not isinstance(weights, LossWeights | TransferRatios):
             raise TypeError(
-                f"searches know the λ of LossWeights and TransferRatios; weights are a {type(weights).__name__}. Leave "
+                f"searches need weights to be LossWeights or TransferRatios; got a {type(weights).__name__}. Leave "
                 "the searches out, or give λ names: LossWeights([...])"
             )
         names = weights.names if isinstance(weights, LossWeights) else (*weights.targets, *weights.sources)

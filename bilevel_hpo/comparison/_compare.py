@@ -166,15 +166,17 @@ def _check(methods: Sequence[Method], seeds: Sequence[int]) -> None:
     names = [method.name for method in methods]
     twice = sorted({name for name in names if names.count(name) > 1})
     if not names or twice:
-        raise ValueError(f"methods: {f'{twice} came twice' if twice else 'none came'}; different names are wanted")
+        raise ValueError(
+            f"methods must be at least one, with different names; got {f'{twice} twice' if twice else 'none'}"
+        )
     wrong = [name for name in names if not re.fullmatch(r"[\w.=+-]+", name)]
     if wrong:
-        raise ValueError(f"methods: {wrong} cannot be names of files; letters, digits and . = + - _ are wanted")
+        raise ValueError(f"methods: names must be letters, digits and . = + - _, as they name files; got {wrong}")
     if not seeds or len(set(seeds)) < len(seeds):
-        raise ValueError(f"seeds={list(seeds)}: at least one, none of them twice, is wanted")
+        raise ValueError(f"seeds must be at least one number, each once; got {list(seeds)}")
     for method in methods:
         if isinstance(method, Frozen) and method.of not in names:
-            raise ValueError(f"methods: {method.name} needs {method.of!r} beside it; there are {names}")
+            raise ValueError(f"methods: {method.name} needs {method.of!r} among the methods; got {names}")
 
 
 def _control(methods: Sequence[Method]) -> str | None:

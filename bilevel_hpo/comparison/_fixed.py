@@ -57,14 +57,14 @@ def with_values(weights: Weights, value: float | Mapping[str, float] | Sequence[
     if isinstance(value, Mapping):
         unknown = [label for label in value if label not in labels]
         if unknown:
-            raise ValueError(f"{unknown[:5]} are no labels of λ; labels are {labels[:5]}")
+            raise ValueError(f"{unknown[:5]} are not labels of λ; the labels are {labels[:5]}")
         return [float(value.get(label, old)) for label, old in zip(labels, lambda_, strict=True)]
     if isinstance(value, int | float):
         held = _held(weights, len(lambda_))
         return [old if is_held else float(value) for old, is_held in zip(lambda_, held, strict=True)]
     given = [float(each) for each in value]
     if len(given) != len(lambda_):
-        raise ValueError(f"{len(given)} values came for the {len(lambda_)} λ {labels[:5]}")
+        raise ValueError(f"there must be a value for each of the {len(lambda_)} λ {labels[:5]}; got {len(given)}")
     return given
 
 

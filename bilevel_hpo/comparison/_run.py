@@ -115,8 +115,8 @@ class Run:
         if self.learned is not None:
             if not isinstance(train_batches, Sized):
                 raise TypeError(
-                    f"train_batches is a {type(train_batches).__name__} without a length; a DataLoader or a list is "
-                    "wanted, since the warm-up is a share of all steps"
+                    f"train_batches must have a length, since the warm-up is a share of all steps; got a "
+                    f"{type(train_batches).__name__}, pass a DataLoader or a list"
                 )
             schedule = self.learned.schedule(epochs * (len(train_batches) // options.get("accumulate", 1)))
 

@@ -58,5 +58,5 @@ def by_task(score: Score, metric: Metric, argument: str) -> dict[str, float]:
     except (TypeError, ValueError):
         named = {}
     if not named:
-        raise TypeError(f"Scores({argument}={score!r}): a number, or numbers by the names of tasks, are wanted")
+        raise TypeError(f"Scores: {argument} must be a number, or a dict of numbers by task name; got {score!r}")
     return named

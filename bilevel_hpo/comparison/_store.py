@@ -37,7 +37,7 @@ class Store:
         asked, trained = _read(path)
         if asked != self._asked(job):
             different = "; ".join(differences("", asked, self._asked(job)))
-            raise RunError(f"{path} is of another training: {different}. Choose another folder for a new run")
+            raise RunError(f"{path} belongs to another training: {different}. Choose another folder for a new run")
         return trained
 
     def write(self, job: Job, trained: Trained) -> None:

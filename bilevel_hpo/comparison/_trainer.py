@@ -96,7 +96,7 @@ class Trainer:
             return scores
         if not isinstance(scores, Scores):
             raise TypeError(
-                f"the training function returned {type(scores).__name__}; Scores(selection, test) is wanted"
+                f"the training function must return Scores(selection, test); it returned {type(scores).__name__}"
             )
         selection = by_task(scores.selection, self.metric, "selection")
         if not math.isfinite(self.metric.loss(selection)) or any(map(math.isinf, selection.values())):
@@ -106,7 +106,7 @@ class Trainer:
         test = by_task(scores.test() if callable(scores.test) else scores.test, self.metric, "test")
         if test.keys() != selection.keys():
             raise ValueError(
-                f"test has scores of {list(test)} and selection of {list(selection)}; the same tasks are wanted"
+                f"test and selection must have scores of the same tasks; got {list(test)} and {list(selection)}"
             )
         return run.trained(selection, test, scores.extra())
 

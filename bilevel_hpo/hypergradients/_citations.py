@@ -17,14 +17,14 @@ def bibliography(references: Iterable[str]) -> str:
         ValueError: a string without an entry `@type{key, …}`.
     """
     if isinstance(references, str):
-        raise TypeError(f"references must be a tuple of BibTeX entries; a string came: {references[:60]!r}")
+        raise TypeError(f"references must be a tuple of BibTeX entries; got a string, {references[:60]!r}")
     by_key: dict[str, str] = {}
     for text in (BILEVEL_HPO, *references):
         found = [entry.strip() for entry in re.split(r"(?m)^\s*(?=@)", text) if entry.strip()]
         for entry in found or [text]:
             key = re.match(r"@\w+\s*\{\s*([^\s,{}]+)\s*,", entry)
             if key is None:
-                raise ValueError(f"references must be BibTeX entries, @type{{key, …}}; {entry[:60]!r} came")
+                raise ValueError(f"references must be BibTeX entries, @type{{key, …}}; got {entry[:60]!r}")
             by_key.setdefault(key[1], entry)
     return "\n\n".join(by_key.values())
 

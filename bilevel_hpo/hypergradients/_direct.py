@@ -42,7 +42,7 @@ class Direct(Hypergradient):
     def check(self, problem: BilevelProblem) -> None:
         """Every optimizer and model will do; `inner_settings` have no effect here."""
         if problem.inner_settings is not None:
-            raise UnsupportedError("Direct() looks at no step, so inner_settings have no effect; use OneStep()")
+            raise UnsupportedError("Direct() does not differentiate a step, so inner_settings has no effect; use OneStep()")
 
     def __repr__(self) -> str:
         return "Direct()"

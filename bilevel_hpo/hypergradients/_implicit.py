@@ -67,13 +67,15 @@ class Implicit(Hypergradient):
         _sign(problem)
         _decay(problem)
         if problem.inner_settings is not None:
-            raise UnsupportedError(f"{self!r} looks at no step, so inner_settings have no effect; use OneStep()")
+            raise UnsupportedError(f"{self!r} does not differentiate a step, so inner_settings has no effect; use OneStep()")
 
 
 def _sign(problem: BilevelProblem) -> float:
     signs = {-1.0 if group.get("maximize") else 1.0 for group in problem.optimizer.param_groups}
     if len(signs) > 1:
-        raise UnsupportedError("some groups of the inner optimizer maximize and some do not: θ* is no optimum then")
+        raise UnsupportedError(
+            "all groups of the inner optimizer must have the same maximize: otherwise θ* is not an optimum"
+        )
     return signs.pop()
 
 
@@ -89,8 +91,8 @@ def _l2(optimizer: torch.optim.Optimizer, group: Group) -> float:
         decoupled = True
     if decay and decoupled is None and not _is_of_torch(optimizer):
         raise UnsupportedError(
-            f"inner optimizer {type(optimizer).__name__} has weight_decay={decay:g}, and it is not known whether that "
-            "is an L2 penalty of the gradient or decoupled: say so by 'decoupled_weight_decay' (False or True) in its "
+            f"inner optimizer {type(optimizer).__name__} has weight_decay={decay:g}; whether that is an L2 "
+            "penalty of the gradient or decoupled is unknown: set 'decoupled_weight_decay' (False or True) in its "
             "param_groups, or use OneStep()"
         )
     return 0.0 if decoupled else decay

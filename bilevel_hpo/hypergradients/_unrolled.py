@@ -55,7 +55,7 @@ class Unrolled(Hypergradient):
         """dL_val/dλ `[N]`, exact for the next K steps."""
         batches = train_batch if isinstance(train_batch, StepBatches) else StepBatches([train_batch] * self.steps)
         if len(batches) != self.steps:
-            raise ValueError(f"StepBatches holds {len(batches)} batches; {self!r} wants {self.steps}")
+            raise ValueError(f"{self!r} needs {self.steps} batches; StepBatches holds {len(batches)}")
         from bilevel_hpo.hypergradients._higher import RuleOptimizer  # noqa: PLC0415  nobody else needs `higher`
 
         constants = self.steps - (self.truncate or self.steps)

@@ -68,7 +68,7 @@ class Dask(Workers[J, R]):
         error = future.exception()
         if isinstance(error, distributed.KilledWorker):
             raise WorkersLostError(
-                f"the worker died in each of {error.allowed_failures + 1} attempts at job {job!r}: out of memory? "
+                f"the worker died in each of {error.allowed_failures + 1} attempts at job {job!r}, perhaps for lack of memory. "
                 f"The last was {error.last_worker.address}"
             ) from error
         if not isinstance(error, _LostError):

@@ -35,7 +35,7 @@ def ship(function: Callable[[Any], Any]) -> Shipped:
         pickled = cloudpickle.dumps(function)
     except Exception as error:
         raise TypeError(
-            f"the function of the jobs cannot be pickled for other processes, with all that it refers to: {error}"
+            f"the function of the jobs, with all that it refers to, cannot be pickled for other processes: {error}"
         ) from error
     return Shipped(hashlib.sha256(pickled).hexdigest(), pickled)
 

@@ -59,11 +59,11 @@ def _entered(stack: ExitStack, function: Callable[[J], R], on: On) -> Workers[J,
         return cluster
     if not isinstance(on, int) or isinstance(on, bool):
         raise TypeError(
-            f"on is {on!r}; a number of processes, the address of a Dask scheduler, a distributed.Client, an Executor "
-            "or None is wanted"
+            "on must be a number of processes, the address of a Dask scheduler, a distributed.Client, an Executor "
+            f"or None; got {on!r}"
         )
     if on < 1:
-        raise ValueError(f"on is {on}; at least one process is wanted")
+        raise ValueError(f"on must be at least one process; got {on}")
     if on == 1:
         return Here(function)
     from bilevel_hpo.jobs._pool import Pool  # noqa: PLC0415
@@ -79,7 +79,7 @@ def _is_client(on: object) -> "TypeGuard[Client]":
 
 def _dask(function: Callable[[J], R], on: "str | Client") -> "Dask[J, R]":
     if isinstance(on, str) and ":" not in on:
-        raise ValueError(f"on is {on!r}; the address of a Dask scheduler looks like 'tcp://10.0.0.1:8786'")
+        raise ValueError(f"on must be the address of a Dask scheduler, such as 'tcp://10.0.0.1:8786'; got {on!r}")
     try:
         from bilevel_hpo.jobs._dask import Dask  # noqa: PLC0415
     except ModuleNotFoundError as error:

@@ -87,15 +87,15 @@ class Accumulation:
         n = self._waiting()
         if n:
             raise UnsupportedError(
-                f"the gradients of {n} backward {'pass' if n == 1 else 'passes'} stand in the parameters of the inner "
-                "optimizer, and a step of the learner would drop them: it computes its own. Call "
-                f"inner_optimizer.zero_grad() if that is meant. {_ADVICE}"
+                "the parameters of the inner optimizer hold the gradients of "
+                f"{n} backward {'pass' if n == 1 else 'passes'}; a step of the learner computes its own gradient and "
+                f"would drop these. Call inner_optimizer.zero_grad() to drop them. {_ADVICE}"
             )
 
     def _refuse_no_step(self) -> None:
         if leaves_steps_out(self._optimizer):
             raise UnsupportedError(
-                f"{self._says()} takes no step on this batch (accelerator.accumulate), so that a hypergradient would be"
+                f"{self._says()} takes no step on this batch (accelerator.accumulate), so a hypergradient would be"
                 f" that of a step that is never taken. {_ADVICE}"
             )
 

@@ -32,9 +32,9 @@ def check_arguments(
     _check_estimator(hypergradient)
     _check_clipping(inner_clip)
     if clip is not None and not clip > 0:
-        raise ValueError(f"clip={clip}: a positive norm is wanted")
+        raise ValueError(f"clip must be a positive norm; got {clip}")
     if max_skipped < 1:
-        raise ValueError(f"max_skipped={max_skipped}: at least 1 is wanted")
+        raise ValueError(f"max_skipped must be at least 1; got {max_skipped}")
     if outer_optimizer is not None and _held(outer_optimizer) != {id(p) for p in weights.parameters()}:
         raise ValueError("outer_optimizer must hold the parameters of `weights`, all of them and no others")
     if isinstance(inner_optimizer, torch.optim.LBFGS):
@@ -49,7 +49,9 @@ def labels_of(weights: object, n: int) -> list[str]:
     """
     labels = list(getattr(weights, "labels", None) or map(str, range(n)))
     if len(labels) != n:
-        raise ValueError(f"weights.labels has {len(labels)} names, {labels[:5]}; λ has {n} entries, each needs one")
+        raise ValueError(
+            f"weights.labels must have a name for each of the {n} entries of λ; got {len(labels)}, {labels[:5]}"
+        )
     return labels
 
 

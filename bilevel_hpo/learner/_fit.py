@@ -34,11 +34,11 @@ class Schedule:
     def __post_init__(self) -> None:
         every = self.outer_every
         if every not in ("epoch", None) and (isinstance(every, bool) or not isinstance(every, int) or every < 1):
-            raise ValueError(f"outer_every={every!r}: it must be 'epoch', an integer >= 1 or None")
+            raise ValueError(f"outer_every must be 'epoch', an integer >= 1 or None; got {every!r}")
         if self.warm_up < 0:
-            raise ValueError(f"warm_up={self.warm_up}: inner steps before the first outer step must be 0 or more")
+            raise ValueError(f"warm_up, inner steps before the first outer step, must be 0 or more; got {self.warm_up}")
         if self.accumulate < 1:
-            raise ValueError(f"accumulate={self.accumulate}: train batches per inner step must be 1 or more")
+            raise ValueError(f"accumulate, train batches per inner step, must be 1 or more; got {self.accumulate}")
 
     def shares(self, inner_steps: int) -> bool:
         """Whether the inner step that follows `inner_steps` others is an outer step too."""
@@ -79,7 +79,7 @@ class Fit:
     def __call__(self, epochs: int) -> None:
         """Train until the learner has `epochs` epochs, or its `stop` is called."""
         if isinstance(epochs, bool) or not isinstance(epochs, Integral) or epochs < 0:
-            raise ValueError(f"epochs={epochs!r}: the epochs to reach must be an integer >= 0")
+            raise ValueError(f"epochs, the number to reach, must be an integer >= 0; got {epochs!r}")
         learner = self._learner
         if learner.stopping is not None:
             raise RuntimeError("fit was called while a fit of the same learner is running")
@@ -100,7 +100,7 @@ class Fit:
         self._inner_steps()
         if not self._losses:
             raise ValueError(
-                f"train_batches gave no batch in epoch {learner.epoch + 1}; it is iterated anew in every epoch and "
+                f"train_batches gave no batch in epoch {learner.epoch + 1}; it is iterated again in every epoch and "
                 "must give at least one each time"
             )
         if self._schedule.passes(learner.inner_steps) and not learner.stopping:
@@ -179,9 +179,9 @@ def _place(epoch: int, train: int, val: int) -> str:
 
 def _check_batches(name: str, batches: object, *, needed: bool = True) -> None:
     if isinstance(batches, Iterator):
-        raise TypeError(f"{name} is an iterator, good for one pass only; pass a DataLoader or a list")
+        raise TypeError(f"{name} is an iterator, which can be read only once; pass a DataLoader or a list")
     if needed and length(batches) == 0:
-        raise ValueError(f"{name} has length 0; at least one batch is needed")
+        raise ValueError(f"{name} must have at least one batch; it is empty")
 
 
 def _check_trainable(learner: "BilevelLearner", schedule: Schedule) -> None:
@@ -203,5 +203,5 @@ def _functions(name: str, given: Iterable[Callback]) -> tuple[Callback, ...]:
     for each in found:
         if not callable(each):
             came = type(given if each is None else each).__name__
-            raise TypeError(f"{name} must be a list of functions of the learner; a {came} came")
+            raise TypeError(f"{name} must be a list of functions of the learner; got a {came}")
     return found

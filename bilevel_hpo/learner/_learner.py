@@ -193,7 +193,7 @@ class BilevelLearner(Record):
         with torch.no_grad(), eval_mode(self.model):
             losses = [self.val_loss(self.model, lambda_, batch).item() for batch in batches]
         if not losses:
-            raise ValueError("batches gave no batch; at least one is needed")
+            raise ValueError("batches must give at least one batch; it gave none")
         return sum(losses) / len(losses)
 
     def fit(
@@ -268,7 +268,7 @@ class BilevelLearner(Record):
             RuntimeError: no `fit` is running.
         """
         if self.stopping is None:
-            raise RuntimeError("stop() ends a running fit, and none is running")
+            raise RuntimeError("stop() ends a running fit, but none is running")
         self.stopping = True
 
     def _backward(self, lambda_: Tensor, batch: Any) -> Tensor:

@@ -70,5 +70,5 @@ def repeated(batches: Iterable[Any], start: int = 0, *, name: str = "val_batches
             empty = False
             yield number, batch
         if empty and not skip:
-            raise ValueError(f"{name} gave no batch; at least one is needed")
+            raise ValueError(f"{name} must give at least one batch; it gave none")
         skip = 0

@@ -95,11 +95,11 @@ class BilevelCallback(Callback):
         check_step: bool = True,
     ) -> None:
         if isinstance(outer_every, bool) or not isinstance(outer_every, int) or outer_every < 1:
-            raise ValueError(f"outer_every={outer_every!r}: an integer >= 1 is wanted")
+            raise ValueError(f"outer_every must be an integer >= 1; got {outer_every!r}")
         if warm_up < 0:
-            raise ValueError(f"warm_up={warm_up}: optimizer steps before the first outer step, 0 or more, are wanted")
+            raise ValueError(f"warm_up, optimizer steps before the first outer step, must be 0 or more; got {warm_up}")
         if isinstance(val_batches, Iterator):
-            raise TypeError("val_batches is an iterator, good for one pass only; pass a DataLoader or a list")
+            raise TypeError("val_batches is an iterator, which can be read only once; pass a DataLoader or a list")
         self.weights, self.train_loss, self.val_loss, self.val_batches = weights, train_loss, val_loss, val_batches
         self.outer_every, self.warm_up = outer_every, warm_up
         self.outer_optimizer, self.clip, self.active_set = outer_optimizer, clip, active

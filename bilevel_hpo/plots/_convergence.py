@@ -57,16 +57,16 @@ def convergence_facts(
 ) -> ConvergenceFacts:
     """What `convergence` draws; its arguments and errors are the same."""
     if searches is not None and x != "seconds":
-        raise ValueError(f"searches have seconds, not epochs, and x is {x!r}; x='seconds' is wanted")
+        raise ValueError(f"x must be 'seconds' with searches, which have no epochs; got {x!r}")
     if x not in ("epoch", "seconds"):
-        raise ValueError(f"x is {x!r}; 'epoch' or 'seconds' is wanted")
+        raise ValueError(f"x must be 'epoch' or 'seconds'; got {x!r}")
     history = validation_table(history)
     wanted = ["method", "seed", "epoch", "val", *(["seconds"] if x == "seconds" else [])]
     missing = [name for name in wanted if name not in history.columns]
     if missing:
         raise ValueError(f"history lacks the columns {missing}; it has {list(history.columns)}")
     if history.empty:
-        raise ValueError("history has no rows; one per method, seed and epoch is wanted")
+        raise ValueError("history must have a row per method, seed and epoch; it has no rows")
     doubled = history.duplicated(["method", "seed", "epoch"])
     if doubled.any():
         row = history.loc[doubled].iloc[0]

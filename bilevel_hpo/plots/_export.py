@@ -77,7 +77,7 @@ def export(
     """
     unknown = [each for each in formats if each not in _FORMATS]
     if isinstance(formats, str) or unknown:
-        raise ValueError(f"formats is {formats!r}; a list of {list(_FORMATS)} is wanted")
+        raise ValueError(f"formats must be a list with entries of {list(_FORMATS)}; got {formats!r}")
     stem = Path(path)
     stem.parent.mkdir(parents=True, exist_ok=True)
     files = []

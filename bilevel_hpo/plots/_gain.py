@@ -56,11 +56,11 @@ def gain_facts(table: pd.DataFrame, *, ratios: Matrix | None = None, resamples: 
             f"table has source {row['source']!r}, target {row['target']!r} twice; give the mean over seeds"
         )
     if resamples < 100:
-        raise ValueError(f"resamples is {resamples}; at least 100 are wanted")
+        raise ValueError(f"resamples must be at least 100; got {resamples}")
     known = table.reindex(columns=[*wanted, "lambda_std", "gain_std"])
     known = known[np.isfinite(known[["lambda", "gain"]].to_numpy(dtype=np.float64)).all(axis=1)].reset_index(drop=True)
     if len(known) < 3:
-        raise ValueError(f"table has {len(known)} rows with λ and gain; at least 3 are wanted for a correlation")
+        raise ValueError(f"table must have at least 3 rows with λ and gain for a correlation; it has {len(known)}")
     x, y = (known[name].to_numpy(dtype=np.float64) for name in ("lambda", "gain"))
     generator = np.random.default_rng(seed)
     rho = float(_spearman(x, y, np.ones((1, len(x))))[0])
@@ -138,7 +138,7 @@ def _with_lambda(table: pd.DataFrame, ratios: pd.DataFrame) -> pd.DataFrame:
     if missing:
         raise ValueError(f"table lacks the columns {missing}; it has {list(table.columns)}")
     if "lambda" in table.columns:
-        raise ValueError("λ comes twice, in the column 'lambda' of table and in ratios; give one of them")
+        raise ValueError("λ is given twice, in the column 'lambda' of table and in ratios; give one of them")
     for column, known in (("target", ratios.index), ("source", ratios.columns)):
         unknown = sorted(set(map(str, table[column])) - set(map(str, known)))
         if unknown:

@@ -134,16 +134,16 @@ def landscape_facts(
     """What `landscape` draws for a study; its arguments and errors are the same."""
     if not isinstance(study, optuna.Study):
         raise TypeError(
-            f"study must be an Optuna study or LandscapeFacts; a {type(study).__name__} came (a learner goes into "
+            f"study must be an Optuna study or LandscapeFacts; got a {type(study).__name__} (pass a learner as "
             "learned=...)"
         )
     if len(study.directions) != 1:
-        raise ValueError(f"study has {len(study.directions)} objectives; one is wanted")
+        raise ValueError(f"study must have one objective; got {len(study.directions)}")
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     recorded = [trial for trial in complete if trial.user_attrs.get("learned")]
     trials = [trial for trial in complete if not trial.user_attrs.get("learned")]
     if not trials:
-        raise ValueError(f"study {study.study_name!r} has no complete trial; at least one is wanted")
+        raise ValueError(f"study {study.study_name!r} must have at least one complete trial; it has none")
     axes = _chosen(trials, params)
     beside = tuple(_path(trial.params, axes) for trial in recorded if set(axes) <= set(trial.params))
     return _facts(
@@ -186,7 +186,7 @@ def _facts(
             best[kind] = row
     trajectories = _trajectories(learned, axes)
     if names is not None and len(names) != len(trajectories):
-        raise ValueError(f"names has {len(names)} entries for {len(trajectories)} trajectories; one for each is wanted")
+        raise ValueError(f"names must have one entry for each of {len(trajectories)} trajectories; got {len(names)}")
     return LandscapeFacts(
         params=axes,
         points=np.array([point for _, point in found]),
@@ -218,7 +218,7 @@ def _chosen(trials: Sequence[FrozenTrial], params: Sequence[str] | None) -> tupl
     numeric = [name for name in trials[0].params if all(_is_number(trial.params.get(name)) for trial in trials)]
     if params is None:
         if len(numeric) < 2:
-            raise ValueError(f"study has the numeric parameters {numeric}; at least two are wanted")
+            raise ValueError(f"study must have at least two numeric parameters; it has {numeric}")
         return tuple(numeric)
     unknown = [name for name in params if name not in numeric]
     if unknown:
@@ -228,7 +228,7 @@ def _chosen(trials: Sequence[FrozenTrial], params: Sequence[str] | None) -> tupl
 
 def _different(params: Sequence[str]) -> tuple[str, ...]:
     if isinstance(params, str) or len(params) < 2 or len(set(params)) != len(params):
-        raise ValueError(f"params is {params!r}; two or more different names are wanted")
+        raise ValueError(f"params must be two or more different names; got {params!r}")
     return tuple(params)
 
 
@@ -281,7 +281,7 @@ def _path(learned: Any, names: tuple[str, ...]) -> NDArray[np.float64]:
     else:
         path = np.atleast_2d(np.asarray(learned, dtype=np.float64))
     if path.ndim != 2 or path.shape[1] != len(names) or not len(path):
-        raise ValueError(f"learned λ has shape {path.shape}; (steps, {len(names)}) for {list(names)} is wanted")
+        raise ValueError(f"learned λ must have shape (steps, {len(names)}) for {list(names)}; got {path.shape}")
     if not np.isfinite(path).all():
         raise ValueError(f"learned λ is not finite at step {int(np.flatnonzero(~np.isfinite(path).all(axis=1))[0])}")
     return path

@@ -58,12 +58,14 @@ def parity_facts(
     """What `parity` draws; its arguments and errors are the same."""
     y, fitted = array(measured), array(predicted)
     if y.ndim != 1 or y.shape != fitted.shape:
-        raise ValueError(f"measured has shape {y.shape}, predicted {fitted.shape}; one dimension, as long, is wanted")
+        raise ValueError(
+            f"measured and predicted must be one-dimensional and of equal length; got {y.shape} and {fitted.shape}"
+        )
     if names is not None and len(names) != len(y):
-        raise ValueError(f"names has {len(names)} entries for {len(y)} points; one for each is wanted")
+        raise ValueError(f"names must have one entry for each of {len(y)} points; got {len(names)}")
     known = np.isfinite(y) & np.isfinite(fitted)
     if not known.any():
-        raise ValueError(f"none of the {len(y)} pairs is finite; at least one is wanted")
+        raise ValueError(f"at least one pair must be finite; got {len(y)} pairs, none of them finite")
     kept = None if names is None else tuple(str(name) for name, there in zip(names, known, strict=True) if there)
     y, fitted = y[known], fitted[known]
     around = float(((y - y.mean()) ** 2).sum())

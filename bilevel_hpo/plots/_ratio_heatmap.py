@@ -69,9 +69,9 @@ def ratio_heatmap_facts(
 ) -> RatioHeatmapFacts:
     """What `ratio_heatmap` draws; its arguments and errors are the same."""
     if show not in _TITLES:
-        raise ValueError(f"show is {show!r}; one of {list(_TITLES)} is wanted")
+        raise ValueError(f"show must be one of {list(_TITLES)}; got {show!r}")
     if order not in ("given", "cluster"):
-        raise ValueError(f"order is {order!r}; 'given' or 'cluster' is wanted")
+        raise ValueError(f"order must be 'given' or 'cluster'; got {order!r}")
     if show == "std" and std is None:
         raise ValueError("show is 'std', but no std is given")
     frame = matrix(frame)
@@ -170,12 +170,12 @@ def ratio_heatmap(
 
 def _checked(frame: pd.DataFrame, std: pd.DataFrame | None) -> None:
     if not frame.size:
-        raise ValueError(f"frame has shape {frame.shape}; at least one target and one source are wanted")
+        raise ValueError(f"frame must have at least one target and one source; got shape {frame.shape}")
     for what, names in (("index", [*map(str, frame.index)]), ("columns", [*map(str, frame.columns)])):
         if len(set(names)) < len(names):
             raise ValueError(f"frame's {what} name {sorted({n for n in names if names.count(n) > 1})} more than once")
     if std is not None and not (std.index.equals(frame.index) and std.columns.equals(frame.columns)):
-        raise ValueError("std has another index or other columns than frame; the same are wanted")
+        raise ValueError("std must have the same index and columns as frame")
 
 
 def _ticks(names: tuple[str, ...]) -> dict[str, Any]:

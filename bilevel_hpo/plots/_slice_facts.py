@@ -65,7 +65,7 @@ def slice_facts(
 ) -> SliceFacts:
     """What `slices` draws; its arguments and errors are the same."""
     if not 0 <= width <= 1:
-        raise ValueError(f"width is {width}; a share of the range of each λ, 0 to 1, is wanted")
+        raise ValueError(f"width must be a share of the range of each λ, from 0 to 1; got {width}")
     facts = drawn_facts(study, learned, params)
     P = len(facts.params)
     if P > _MAX_PARAMS:

@@ -46,8 +46,8 @@ def lambda_path(given: object) -> pd.DataFrame:
     if isinstance(given, Tensor | np.ndarray) or _holds_tensors(given):
         return _columns(given).rename_axis("epoch")
     raise TypeError(
-        f"λ over the epochs must come as a learner, its trajectory or history, or a DataFrame with a row per epoch and "
-        f"a column per λ; a {type(given).__name__} came"
+        f"λ over the epochs must be a learner, its trajectory or history, or a DataFrame with a row per epoch and "
+        f"a column per λ; got a {type(given).__name__}"
     )
 
 
@@ -61,14 +61,14 @@ def matrix(given: object) -> pd.DataFrame:
     if isinstance(given, pd.DataFrame):
         if any(str(name).startswith(_LAMBDA) for name in given.columns) or set(given.columns) >= _EPOCHS:
             raise ValueError(
-                f"a frame with the columns {_some(given)} came, which has no row per target; pass the learner itself, "
+                f"the frame must have a row per target; got the columns {_some(given)}. Pass the learner itself, "
                 "or a DataFrame with targets as its index and sources as its columns"
             )
         return given
     if isinstance(given, Tensor):
         if given.ndim != 3 or not len(given):
             raise ValueError(
-                f"a tensor of shape {tuple(given.shape)} came; learner.trajectory of a λ [targets, sources] has three "
+                f"got a tensor of shape {tuple(given.shape)}; learner.trajectory of a λ [targets, sources] has three "
                 "dimensions (its last entry is drawn): pass that, the learner, or a DataFrame"
             )
         return pd.DataFrame(array(given[-1])).rename(index=str, columns=str)
@@ -78,12 +78,12 @@ def matrix(given: object) -> pd.DataFrame:
             frame: pd.DataFrame = weights.to_frame()  # type: ignore[operator]
             return frame
         raise ValueError(
-            f"λ of {type(weights).__name__} is no matrix of targets × sources; that of TransferRatios is (of a "
+            f"λ of {type(weights).__name__} is not a matrix of targets × sources; that of TransferRatios is (of a "
             "WeightsDict, pass the entry that is one). plots.trajectory draws any λ"
         )
     raise TypeError(
-        f"λ of all pairs must come as a learner, its TransferRatios, or a DataFrame with targets as its index and "
-        f"sources as its columns; a {type(given).__name__} came"
+        f"λ of all pairs must be a learner, its TransferRatios, or a DataFrame with targets as its index and "
+        f"sources as its columns; got a {type(given).__name__}"
     )
 
 
@@ -104,7 +104,7 @@ def validation_table(given: object, name: str = "learned λ") -> pd.DataFrame:
         for seed, run in enumerate(runs if _is_list(runs) else [runs])
     ]
     if not tables:
-        raise ValueError(f"no training came ({given!r}); at least one is needed")
+        raise ValueError(f"at least one training must be given; got {given!r}")
     return pd.concat(tables, ignore_index=True)[["method", "seed", "epoch", "seconds", "val"]]
 
 
@@ -113,8 +113,8 @@ def _validation(run: object) -> pd.DataFrame:
     frame = run.epochs if isinstance(run, BilevelLearner) else run
     if not isinstance(frame, pd.DataFrame):
         raise TypeError(
-            f"a training must come as a learner, its epochs or its history; a {type(run).__name__} came, where a list "
-            "of them, one per seed, or a dict of such lists by method, may stand too"
+            f"a training must be a learner, its epochs or its history; got a {type(run).__name__}. A list "
+            "of them, one per seed, or a dict of such lists by method, may be given too"
         )
     missing = [name for name in ("epoch", "seconds", "val_loss") if name not in frame.columns]
     if missing:
@@ -140,7 +140,7 @@ def _of_frame(frame: pd.DataFrame) -> pd.DataFrame:
             path.index = pd.Index(frame["outer_step"], name="outer step")
         return path
     if set(frame.columns) >= _HISTORY:
-        raise ValueError("a history without a λ came: the learner has taken no outer step; pass the learner itself")
+        raise ValueError("history has no λ: the learner has taken no outer step; pass the learner itself")
     if set(frame.columns) >= _EPOCHS:
         raise ValueError(
             f"learner.epochs has no λ, it has {_some(frame)}; pass the learner, learner.trajectory or learner.history"
@@ -153,7 +153,7 @@ def _columns(trajectory: Any) -> pd.DataFrame:
     if isinstance(trajectory, Tensor | np.ndarray):
         values = array(trajectory)
         if not values.ndim:
-            raise ValueError("λ over the epochs has no dimension; [epochs + 1, *λ.shape] is needed")
+            raise ValueError("λ over the epochs must have shape [epochs + 1, *λ.shape]; got a scalar")
         places = [",".join(map(str, place)) or "0" for place in np.ndindex(values.shape[1:])]
         return pd.DataFrame(values.reshape(len(values), -1), columns=places)
     named = trajectory if isinstance(trajectory, dict) else dict(enumerate(cast(tuple[Tensor, ...], trajectory)))

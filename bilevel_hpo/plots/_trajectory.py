@@ -42,7 +42,7 @@ def trajectory_facts(history: Lambdas) -> TrajectoryFacts:
     """What `trajectory` draws; its argument and errors are the same."""
     path = lambda_path(history)
     if path.empty:
-        raise ValueError(f"history has shape {path.shape}; a row per epoch and a column per λ are wanted")
+        raise ValueError(f"history must have a row per epoch and a column per λ; got shape {path.shape}")
     if not path.columns.is_unique:
         raise ValueError(f"history names {sorted(set(path.columns[path.columns.duplicated()]))} more than once")
     x = "outer step" if path.index.name == "outer step" else "epoch"

@@ -44,9 +44,9 @@ def transfer_graph_facts(
 ) -> TransferGraphFacts:
     """What `transfer_graph` draws; its arguments and errors are the same."""
     if top is not None and threshold is not None:
-        raise ValueError(f"top = {top} and threshold = {threshold}; give one of them")
+        raise ValueError(f"only one of top and threshold may be given; got top={top}, threshold={threshold}")
     if top is not None and top < 1:
-        raise ValueError(f"top is {top}; at least 1 is wanted")
+        raise ValueError(f"top must be at least 1; got {top}")
     frame = matrix(frame)
     table = ratio_heatmap_facts(frame, std, diagonal=False).to_frame()
     tasks = cluster_order(frame)

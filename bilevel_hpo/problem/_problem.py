@@ -357,5 +357,5 @@ def checked_scalar(loss: object, which: str) -> Tensor:
     """`loss` if it is a scalar tensor; TypeError naming the function that returned something else."""
     if not isinstance(loss, Tensor) or loss.ndim != 0:
         came = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
-        raise TypeError(f"{which}(model, weights, batch) returned {came}; a scalar tensor is wanted")
+        raise TypeError(f"{which}(model, weights, batch) must return a scalar tensor; it returned {came}")
     return loss

@@ -25,7 +25,9 @@ class Structure:
         kinds = {(part.dtype, part.device) for part in parts}
         if len(kinds) != 1 or not all(part.is_floating_point() for part in parts):
             came = ", ".join(sorted(f"{dtype} on {device}" for dtype, device in kinds)) or "no tensor"
-            raise TypeError(f"weights() must give floating-point tensors of one dtype on one device; it gave {came}")
+            raise TypeError(
+                f"weights() must return floating-point tensors of one dtype on one device; it returned {came}"
+            )
         self.shapes = [part.shape for part in parts]
         ends = torch.tensor([0, *(part.numel() for part in parts)]).cumsum(0).tolist()
         self._ranges = list(pairwise(ends))
@@ -37,7 +39,7 @@ class Structure:
         parts = tuple(parts.values()) if isinstance(parts, dict) else parts
         if not isinstance(parts, tuple) or not all(isinstance(part, Tensor) for part in parts):
             came = type(lambda_).__name__
-            raise TypeError(f"weights() gave {came}; a tensor, or a tuple or dict of tensors is wanted")
+            raise TypeError(f"weights() must return a tensor, or a tuple or dict of tensors; it returned {came}")
         return list(parts)
 
     def flatten(self, lambda_: Lambda) -> Tensor:

@@ -193,7 +193,7 @@ def report_facts(folder: Path | str) -> ReportFacts:
         files=files,
     )
     if not facts.ranked:
-        raise ReportError(f"{where}: no method has a score in test; at least one is wanted")
+        raise ReportError(f"{where}: at least one method must have a score in test; none has")
     return facts
 
 
@@ -209,7 +209,7 @@ def _control(methods: tuple[MethodFacts, ...], name: str | None, where: Path) ->
     found = {method.name: method for method in methods}
     if name is not None:
         if name not in found:
-            raise ReportError(f"{where}: control is {name!r}; one of the methods {list(found)} is wanted")
+            raise ReportError(f"{where}: control must be one of the methods {list(found)}; got {name!r}")
         return found[name]
     constants = [method.name for method in methods if method.group == "constant"]
     return next((found[each] for each in (*_CONTROLS, *constants) if each in found), None)
@@ -219,7 +219,7 @@ def _test_share(split: Mapping[str, Any], where: str) -> float:
     known = {key: split[key] for key in ("test_share", "train", "validation", "test") if split.get(key) is not None}
     for key, value in known.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-            raise ReportError(f"{where}: {key} is {value!r}; a number, 0 or above, is wanted")
+            raise ReportError(f"{where}: {key} must be a number of at least 0; got {value!r}")
     if "test_share" in known:
         return float(known["test_share"])
     trained = known.get("train", 0) + known.get("validation", 0)
@@ -229,7 +229,7 @@ def _test_share(split: Mapping[str, Any], where: str) -> float:
 def _method(found: dict[str, Any], tasks: tuple[str, ...], where: str) -> MethodFacts:
     seeds = tuple(found["seeds"])
     if len(set(seeds)) < len(seeds) or not all(isinstance(seed, int) for seed in seeds):
-        raise ReportError(f"{where}: seeds is {list(seeds)}; different whole numbers are wanted")
+        raise ReportError(f"{where}: seeds must be different whole numbers; got {list(seeds)}")
     check({"failures": []} | found, {"failures": list}, where)
     lambda_ = found.get("lambda") if seeds else None
     return MethodFacts(
@@ -253,5 +253,5 @@ def per_task(found: Mapping[str, Any], key: str, tasks: tuple[str, ...], seeds: 
         return np.empty((0, len(tasks)))
     missing = [task for task in tasks if task not in found[key]]
     if missing:
-        raise ReportError(f"{where}, {key} lacks the tasks {missing}; a list of {seeds} for each is wanted")
+        raise ReportError(f"{where}, {key} lacks the tasks {missing}; it must have a list of {seeds} for each")
     return np.stack([numbers(found[key][task], (seeds,), f"{where}, {key}[{task!r}]") for task in tasks], axis=1)

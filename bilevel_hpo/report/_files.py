@@ -90,32 +90,32 @@ def read_results(path: Path) -> dict[str, Any]:
     except (RunError, OSError) as error:
         raise ReportError(str(error)) from error
     if not isinstance(results, dict):
-        raise ReportError(f"{path} holds a {type(results).__name__}; an object with {list(_KEYS)} is wanted")
+        raise ReportError(f"{path} must hold an object with {list(_KEYS)}; got a {type(results).__name__}")
     _refuse_older(results, path)
     check(results, _KEYS, str(path))
     check(results["metric"], {"name": str, "higher_is_better": bool}, f"{path}: metric")
     _check_methods(results, path)
     tasks = results["tasks"]
     if not tasks or not all(isinstance(task, str) for task in tasks) or len(set(tasks)) < len(tasks):
-        raise ReportError(f"{path}: tasks is {tasks!r}; at least one name, none of them twice, is wanted")
+        raise ReportError(f"{path}: tasks must be at least one name, each once; got {tasks!r}")
     _check_optional(results, str(path))
     return results
 
 
 def _check_methods(results: dict[str, Any], path: Path) -> None:
     if not results["methods"]:
-        raise ReportError(f"{path}: methods is empty; at least one is wanted")
+        raise ReportError(f"{path}: methods must have at least one entry; it is empty")
     names = []
     for index, method in enumerate(results["methods"]):
         where = f"{path}: methods[{index}]"
         if not isinstance(method, dict):
-            raise ReportError(f"{where} is {method!r}; an object is wanted")
+            raise ReportError(f"{where} must be an object; got {method!r}")
         check(method, _METHOD_KEYS, where)
         if not method["seeds"] and not method.get("failures"):
-            raise ReportError(f"{where} has no seeds; at least one, or failures, are wanted")
+            raise ReportError(f"{where} must have at least one seed, or failures; it has neither")
         names.append(method["name"])
     if len(set(names)) < len(names):
-        raise ReportError(f"{path}: methods are called {names}; different names are wanted")
+        raise ReportError(f"{path}: methods must have different names; got {names}")
     if not any(method["seeds"] for method in results["methods"]):
         raise ReportError(f"{path}: every method failed, the first with: {results['methods'][0]['failures'][0]}")
 
@@ -126,21 +126,21 @@ def _refuse_older(results: dict[str, Any], path: Path) -> None:
         version = (results.get("versions") or {}).get("bilevel-hpo", "of an earlier version")
         raise ReportError(
             f"{path} was written by bilevel-hpo {version} in a format that is no longer read (its methods have "
-            f"'test_rmse', where 'test' is wanted); run it again into a new folder: {results.get('command', '')}"
+            f"'test_rmse' in place of 'test'); run it again into a new folder: {results.get('command', '')}"
         )
 
 
 def _check_optional(results: dict[str, Any], path: str) -> None:
     for key in ("split", "task_info", "search"):
         if not isinstance(results.get(key), dict | None):
-            raise ReportError(f"{path}: {key} is {results[key]!r}; an object is wanted")
+            raise ReportError(f"{path}: {key} must be an object; got {results[key]!r}")
     for key in ("control", "control_note", "lambda_note"):
         if not isinstance(results.get(key), str | None):
-            raise ReportError(f"{path}: {key} is {results[key]!r}; a text is wanted")
+            raise ReportError(f"{path}: {key} must be a string; got {results[key]!r}")
     search = results.get("search")
     axes = None if search is None else search.get("parameters")
     if search is not None and not (isinstance(axes, list) and axes and all(isinstance(axis, str) for axis in axes)):
-        raise ReportError(f"{path}: search is {search!r}; an object with a list of parameters is wanted")
+        raise ReportError(f"{path}: search must be an object with a list of parameters; got {search!r}")
 
 
 def check(found: Mapping[str, Any], wanted: Mapping[str, type | tuple[type, ...]], where: str) -> None:
@@ -150,7 +150,7 @@ def check(found: Mapping[str, Any], wanted: Mapping[str, type | tuple[type, ...]
             raise ReportError(f"{where} lacks {key!r}; it has {sorted(found)}")
         if not isinstance(found[key], kind):
             names = "number" if isinstance(kind, tuple) else kind.__name__
-            raise ReportError(f"{where}: {key!r} is {found[key]!r}; a {names} is wanted")
+            raise ReportError(f"{where}: {key!r} must be of type {names}; got {found[key]!r}")
 
 
 def numbers(values: Any, shape: tuple[int, ...], where: str) -> NDArray[np.float64]:
@@ -158,9 +158,9 @@ def numbers(values: Any, shape: tuple[int, ...], where: str) -> NDArray[np.float
     try:
         array = np.array(values, dtype=np.float64)
     except (TypeError, ValueError):
-        raise ReportError(f"{where} is not a regular list of numbers; shape {shape} is wanted") from None
+        raise ReportError(f"{where} must be a regular list of numbers of shape {shape}") from None
     if array.shape != shape:
-        raise ReportError(f"{where} has shape {array.shape}; {shape} is wanted")
+        raise ReportError(f"{where} must have shape {shape}; got {array.shape}")
     return array
 
 
@@ -173,9 +173,9 @@ def read_table(path: Path, text: Sequence[str], numeric: Sequence[str]) -> pd.Da
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
     except FileNotFoundError as error:
-        raise ReportError(f"{path} is missing; a table with the columns {[*text, *numeric]} is wanted") from error
+        raise ReportError(f"{path} is missing; it must be a table with the columns {[*text, *numeric]}") from error
     except (ValueError, OSError) as error:  # EmptyDataError, ParserError and UnicodeDecodeError are ValueErrors
-        raise ReportError(f"{path} is damaged: {error}; the columns {[*text, *numeric]} are wanted") from error
+        raise ReportError(f"{path} is damaged: {error}; it must have the columns {[*text, *numeric]}") from error
     missing = [name for name in (*text, *numeric) if name not in frame.columns]
     if missing:
         raise ReportError(f"{path} lacks the columns {missing}; it has {list(frame.columns)}")
@@ -185,6 +185,6 @@ def read_table(path: Path, text: Sequence[str], numeric: Sequence[str]) -> pd.Da
         wrong = values.isna() & ~cells.str.lower().isin(["", "nan"])
         if wrong.any():
             row = int(np.flatnonzero(wrong)[0])
-            raise ReportError(f"{path}, line {row + 2}, column {name!r}: {cells.iloc[row]!r}; a number is wanted")
+            raise ReportError(f"{path}, line {row + 2}, column {name!r}: must be a number; got {cells.iloc[row]!r}")
         frame[name] = values
     return frame[[*text, *numeric]]

@@ -77,7 +77,7 @@ def lambda_facts(found: Any, seeds: int, where: str) -> LambdaFacts | None:
     if found is None:
         return None
     if not isinstance(found, Mapping):
-        raise ReportError(f"{where} is {found!r}; an object, or null, is wanted")
+        raise ReportError(f"{where} must be an object or null; got {found!r}")
     if "targets" in found:
         targets, sources = _names(found, "targets", where), _names(found, "sources", where)
         matrix = numbers(found.get("per_seed"), (seeds, len(targets), len(sources)), f"{where} per_seed")
@@ -92,8 +92,8 @@ def _names(found: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
     names = found.get(key)
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         raise ReportError(
-            f"{where}: {key} is {names!r}; a list of names is wanted, which is targets and sources for a "
-            "matrix, labels for a vector"
+            f"{where}: {key} must be a list of names (targets and sources for a "
+            f"matrix, labels for a vector); got {names!r}"
         )
     if len(set(names)) < len(names):
         twice = [name for name, times in Counter(names).items() if times > 1]

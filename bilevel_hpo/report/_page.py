@@ -94,7 +94,7 @@ def _check_ids(figures: Sequence[PageFigure]) -> None:
     ids = [figure.id for figure in figures]
     twice = sorted({each for each in ids if ids.count(each) > 1})
     if twice:
-        raise ValueError(f"figures' ids must differ; {twice} came twice")
+        raise ValueError(f"figures must have different ids; {twice} is used twice")
 
 
 def _source(environment: Environment, name: str) -> str:

@@ -29,15 +29,17 @@ def verdicts_of(found: Any, seeds: int, where: str) -> tuple[Verdict | None, ...
     if found is None:
         return (None,) * seeds
     if not isinstance(found, list) or len(found) != seeds or not all(isinstance(each, dict | None) for each in found):
-        raise ReportError(f"{where} is {found!r}; a list of {seeds} objects or nulls is wanted")
+        raise ReportError(f"{where} must be a list of {seeds} objects or nulls; got {found!r}")
     return tuple(None if each is None else _verdict(each, where) for each in found)
 
 
 def _verdict(found: dict[str, Any], where: str) -> Verdict:
     check(found, _KEYS, where)
     if not all(isinstance(label, str) for label in (*found["more"], *found["less"])):
-        raise ReportError(f"{where}: more and less are {found['more']!r} and {found['less']!r}; labels are wanted")
+        raise ReportError(
+            f"{where}: more and less must be lists of labels; got {found['more']!r} and {found['less']!r}"
+        )
     if not isinstance(found.get("effective_steps"), float | int | None):
-        raise ReportError(f"{where}: effective_steps is {found['effective_steps']!r}; a number or null is wanted")
+        raise ReportError(f"{where}: effective_steps must be a number or null; got {found['effective_steps']!r}")
     values: dict[str, Any] = {key: tuple(found[key]) if isinstance(found[key], list) else found[key] for key in _KEYS}
     return Verdict(**values, effective_steps=found.get("effective_steps"))

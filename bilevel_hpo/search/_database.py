@@ -14,7 +14,7 @@ def read_url(text: str) -> URL:
         url = make_url(text)
     except (exc.ArgumentError, ValueError):
         raise ValueError(
-            f"storage {text.partition('://')[0]}://…: not a URL; postgresql://USER:PASSWORD@HOST:5432/NAME is wanted "
+            f"storage must be a URL, postgresql://USER:PASSWORD@HOST:5432/NAME; got {text.partition('://')[0]}://… "
             "(characters such as @ and / in a password are written %40 and %2F)"
         ) from None
     return url.set(drivername="postgresql+psycopg") if url.drivername in ("postgresql", "postgres") else url

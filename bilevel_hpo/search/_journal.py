@@ -40,7 +40,7 @@ def hold_journal(path: Path) -> BaseFileLock:
         lock.acquire()
     except Timeout:
         raise ValueError(
-            f"storage {path}: another process is searching in this file; wait for its end, or take another file"
+            f"storage {path}: another process is searching in this file; wait for it to end, or use another file"
         ) from None
     try:
         if path.exists():
@@ -66,8 +66,8 @@ def _mend(path: Path) -> None:
                 intact = False
             if not intact:
                 raise ValueError(
-                    f"storage {path}, line {number}: {line[:40]!r}… is no record of an Optuna journal. Take another "
-                    "file, or, if this was one, delete that line and all after it: what is missing is evaluated again"
+                    f"storage {path}, line {number}: {line[:40]!r}… is not a record of an Optuna journal. Use another "
+                    "file, or, if this was one, delete that line and all after it: missing trials are evaluated again"
                 )
             end += len(line)
 

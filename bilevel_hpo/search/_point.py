@@ -24,7 +24,7 @@ class Point(dict[str, float]):
                 which is never the winner.
         """
         if epoch < 1:
-            raise ValueError(f"epoch={epoch}; epochs are counted from 1")
+            raise ValueError(f"epoch must be at least 1, the first epoch; got {epoch}")
         self._report(float(value), int(epoch))
 
 

@@ -52,7 +52,9 @@ def grid(
         The study; `search.best(study)` is the winner.
     """
     if population < 1 or (population > 1 and pruner is not None):
-        raise ValueError(f"population={population}, pruner={pruner}: a positive population is wanted, 1 with a pruner")
+        raise ValueError(
+            f"population must be positive, and 1 with a pruner; got population={population}, pruner={pruner}"
+        )
     plan = asking.grid(space, storage, name, about=about, parallel=None if pruner is None else parallel)
     return _driven(plan, objective, population, pruner, callbacks, on)
 

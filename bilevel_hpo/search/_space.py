@@ -143,7 +143,7 @@ def space(
     """
     if not isinstance(weights, LossWeights | TransferRatios):
         raise TypeError(
-            f"space(weights) needs LossWeights or TransferRatios; {type(weights).__name__} came. Name the axes instead "
+            f"space(weights) needs LossWeights or TransferRatios; got {type(weights).__name__}. Name the axes instead "
             "({'name': (low, high), …}), and give the values to your module in the objective"
         )
     axis = _axis("space", values or (low, high), log=log, grid=bool(values))
@@ -166,7 +166,7 @@ def space(
     if weights.constraint.couples:  # values are shares, of which any but negative ones are allowed
         if axis.low < 0 or axis.high <= 0:
             wrong = f"space = {axis.values or (axis.low, axis.high)}"
-            raise ValueError(f"{wrong}: shares of {weights.constraint!r} must not be negative, nor all of them 0")
+            raise ValueError(f"{wrong}: shares of {weights.constraint!r} must be non-negative and not all 0")
         return made
     for value in axis.values or (axis.low, axis.high):
         weights.constraint.inverse(_filled(weights, made.tensor(dict.fromkeys(names, value))))
@@ -178,20 +178,20 @@ def as_space(given: "Space | Mapping[str, Sequence[float]]", *, grid: bool) -> S
     if isinstance(given, Space):
         return given
     if not given:
-        raise ValueError("space is empty; a mapping from each λ's name to its values is wanted")
+        raise ValueError("space must be a mapping from each λ's name to its values; it is empty")
     return Space({name: _axis(f"space[{name!r}]", values, log=False, grid=grid) for name, values in given.items()})
 
 
 def _axis(argument: str, values: Sequence[float], *, log: bool, grid: bool) -> Axis:
     values = tuple(float(value) for value in values)
     if grid and (not values or len(set(values)) != len(values)):
-        raise ValueError(f"{argument} = {values}; at least one value, none of them twice, is wanted")
+        raise ValueError(f"{argument} must have at least one value, each once; got {values}")
     if not grid and (len(values) != 2 or not values[0] < values[1]):
-        raise ValueError(f"{argument} = {values}; (low, high) with low < high is wanted")
+        raise ValueError(f"{argument} must be (low, high) with low < high; got {values}")
     if not all(math.isfinite(value) for value in values):
-        raise ValueError(f"{argument} = {values}; finite numbers are wanted")
+        raise ValueError(f"{argument} must be finite numbers; got {values}")
     if log and min(values) <= 0:
-        raise ValueError(f"{argument} = {values} with log=True; positive numbers are wanted")
+        raise ValueError(f"{argument} must be positive numbers with log=True; got {values}")
     return Axis(min(values), max(values), log, values if grid else ())
 
 

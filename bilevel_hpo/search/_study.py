@@ -85,7 +85,7 @@ class KeptStudy:
             nonlocal is_repeated
             if self.study.user_attrs[_DRIVER] != self._driver:
                 raise ValueError(
-                    f"study {self.study.study_name!r} was taken over by another process, which goes on with it"
+                    f"study {self.study.study_name!r} was taken over by another process, which continues it"
                 )
             if not (is_repeated and asked.slot in self._by_slot()):  # it may be there, and the answer was lost
                 is_repeated = True
@@ -121,5 +121,5 @@ def _check_question(study: optuna.Study, question: Mapping[str, object]) -> None
     different = "; ".join(differences("", asked, wanted))
     if different:
         raise ValueError(
-            f"study {study.study_name!r} in this storage was begun otherwise: {different}; use another file or name"
+            f"study {study.study_name!r} in this storage has other settings: {different}; use another file or name"
         )

@@ -78,7 +78,7 @@ def _proposals(
     about: Mapping[str, object] | None = None,
 ) -> Asking:
     if trials is None and epochs is None:
-        raise ValueError("trials or epochs is wanted, or both: how long to search")
+        raise ValueError("trials or epochs, or both, must be given: they say how long to search")
     made = as_space(space, grid=False)
     question: dict[str, object] = {kind: {key: [axis.low, axis.high] for key, axis in made.axes.items()}, "seed": seed}
     question |= {"log": logs} if (logs := [key for key, axis in made.axes.items() if axis.log]) else {}
@@ -98,7 +98,7 @@ def _asking(
     epochs: int | None,
 ) -> Asking:
     if parallel < 1:
-        raise ValueError(f"parallel={parallel}; a positive number is wanted")
+        raise ValueError(f"parallel must be positive; got {parallel}")
     question = {**question, **({"about": about} if about else {})}
     kept = KeptStudy(storage, name, question, space.distributions, starts=isinstance(rule, Proposals))
     return Asking(kept, rule, parallel, trials, epochs)

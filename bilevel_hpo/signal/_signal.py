@@ -166,13 +166,13 @@ def _floats(frame: pd.DataFrame) -> Array:
 
 def _check(level: float, correction: str, window: tuple[float, float], validation_batches: int | None) -> None:
     if not 0 < level < 1:
-        raise ValueError(f"level={level}: a number between 0 and 1 must be given, such as 0.05")
+        raise ValueError(f"level must be a number between 0 and 1, such as 0.05; got {level}")
     if correction not in ("holm", "bh"):
-        raise ValueError(f"correction={correction!r}: it must be 'holm' or 'bh'")
+        raise ValueError(f"correction must be 'holm' or 'bh'; got {correction!r}")
     if not 0 <= window[0] < window[1] <= 1:
-        raise ValueError(f"window={window}: it must be two shares of the history, 0 <= first < last <= 1")
+        raise ValueError(f"window must be two shares of the history, 0 <= first < last <= 1; got {window}")
     if validation_batches is not None and validation_batches < 2:
         raise ValueError(
-            f"validation_batches={validation_batches}: there must be at least 2; with one fixed validation batch its "
-            "noise is the same in every outer step, and cannot be seen"
+            f"validation_batches must be at least 2; got {validation_batches}. With one fixed validation batch "
+            "its noise is the same in every outer step, and cannot be seen"
         )

@@ -356,7 +356,7 @@ def test_lambda_of_any_shape(tmp_path: Path) -> None:
         "labels": ["first.a", "rest.b", "rest.c"],
         "per_seed": [[0.5, 0.5, 0.5]],
     }
-    with pytest.raises(TypeError, match=r"searches know the λ of LossWeights and TransferRatios"):
+    with pytest.raises(TypeError, match=r"searches need weights to be LossWeights or TransferRatios"):
         compare(training, several, [grid((0.0, 1.0))], out=tmp_path / "grid", seeds=1, on=1, progress=False)
 
 
@@ -387,7 +387,7 @@ def test_a_training_may_last_as_long_as_another(tmp_path: Path) -> None:
     methods = [Single("second", as_long_as="first"), Single("first")]
     compare(training, weights(), methods, out=tmp_path, seeds=1, on=1, progress=False)
     assert method(results(tmp_path), "second")["test"] == {"loss": [12.5]}
-    with pytest.raises(ValueError, match=r"\['second'\] wait for something that no other method gives"):
+    with pytest.raises(ValueError, match=r"\['second'\] need the result of a method that is not among them"):
         compare(training, weights(), methods[:1], out=tmp_path / "alone", seeds=1, on=1, progress=False)
 
 
@@ -519,14 +519,14 @@ def wrong(run: Run) -> Any:
 @pytest.mark.parametrize(
     ("training", "methods", "options", "error", "said"),
     [
-        (wrong, [Constant(1.0)], {}, TypeError, r"returned float; Scores\(selection, test\) is wanted"),
-        (pulled, [Constant(1.0), Constant(1.0)], {}, ValueError, r"\['lambda=1'\] came twice"),
-        (pulled, [], {}, ValueError, "none came"),
-        (pulled, [Constant(1.0, name="a/b")], {}, ValueError, "cannot be names of files"),
-        (pulled, [Frozen("budget")], {}, ValueError, "budget-frozen needs 'budget' beside it"),
+        (wrong, [Constant(1.0)], {}, TypeError, r"must return Scores\(selection, test\); it returned float"),
+        (pulled, [Constant(1.0), Constant(1.0)], {}, ValueError, r"got \['lambda=1'\] twice"),
+        (pulled, [], {}, ValueError, "got none"),
+        (pulled, [Constant(1.0, name="a/b")], {}, ValueError, "as they name files; got"),
+        (pulled, [Frozen("budget")], {}, ValueError, "budget-frozen needs 'budget' among the methods"),
         (pulled, [Constant(1.0)], {"seeds": []}, ValueError, "at least one"),
-        (pulled, [Constant({"z": 1.0}, name="z")], {}, ValueError, r"\['z'\] are no labels of λ"),
-        (pulled, [Constant([1.0], name="z")], {}, ValueError, "1 values came for the 3 λ"),
+        (pulled, [Constant({"z": 1.0}, name="z")], {}, ValueError, r"\['z'\] are not labels of λ"),
+        (pulled, [Constant([1.0], name="z")], {}, ValueError, r"each of the 3 λ .*; got 1"),
     ],
 )
 def test_what_cannot_be_is_said_at_once(
@@ -538,7 +538,7 @@ def test_what_cannot_be_is_said_at_once(
 
 def test_two_drivers_in_one_folder(tmp_path: Path) -> None:
     def training(run: Run) -> Scores:
-        with pytest.raises(RunError, match="another process is at work"):
+        with pytest.raises(RunError, match="another process is working"):
             compare(accurate, weights(), [Constant(1.0)], out=tmp_path, seeds=1, on=1, progress=False)
         return accurate(run)
 

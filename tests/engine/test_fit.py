@@ -314,7 +314,7 @@ def test_a_state_from_before_there_was_a_val_loss_is_read():
 
 
 def test_no_batch_to_validate_is_named():
-    with pytest.raises(ValueError, match="batches gave no batch"):
+    with pytest.raises(ValueError, match="batches must give at least one batch"):
         budget_learner(net(), NAMES).validate([])
 
 
@@ -392,7 +392,7 @@ class Stream(IterableDataset[Any]):
 def test_batches_that_run_out_are_named_with_the_epoch():
     with pytest.raises(ValueError, match="train_batches gave no batch in epoch 2"):
         budget_learner(net(), NAMES).fit(Once(TRAIN), VAL, 2)
-    with pytest.raises(ValueError, match="val_batches gave no batch"):
+    with pytest.raises(ValueError, match="val_batches must give at least one batch"):
         budget_learner(net(), NAMES).fit(TRAIN, Once(VAL[:1]), 2, 2)
 
 
@@ -405,13 +405,13 @@ def test_loaders_without_a_length_are_iterated_like_the_others():
 @pytest.mark.parametrize(
     ("given", "error", "message"),
     [
-        ({"train_batches": []}, ValueError, "train_batches has length 0"),
-        ({"val_batches": []}, ValueError, "val_batches has length 0"),
-        ({"val_batches": [], "outer_every": None, "validate": True}, ValueError, "val_batches has length 0"),
-        ({"epochs": -1}, ValueError, "epochs=-1"),
-        ({"epochs": 2.5}, ValueError, r"epochs=2\.5"),
+        ({"train_batches": []}, ValueError, "train_batches must have at least one batch"),
+        ({"val_batches": []}, ValueError, "val_batches must have at least one batch"),
+        ({"val_batches": [], "outer_every": None, "validate": True}, ValueError, "val_batches must have at least one"),
+        ({"epochs": -1}, ValueError, "epochs.* must be .*; got -1"),
+        ({"epochs": 2.5}, ValueError, r"epochs.* must be .*; got 2\.5"),
         ({"callbacks": print}, TypeError, "callbacks must be a list of functions.*builtin_function"),
-        ({"step_callbacks": [print, 3]}, TypeError, "step_callbacks must be a list of functions.*a int came"),
+        ({"step_callbacks": [print, 3]}, TypeError, "step_callbacks must be a list of functions.*got a int"),
     ],
 )
 def test_what_cannot_be_is_said_before_any_work(given, error, message):

@@ -223,10 +223,10 @@ def test_failed_and_foreign_trials_are_passed_over_pruned_ones_halve_the_step():
 @pytest.mark.parametrize(
     ("reported", "message"),
     [
-        ({}, r"trial 1: user attribute 'hypergradient'\['a'\] is missing; wanted are \['a'\]"),
+        ({}, r"trial 1: user attribute 'hypergradient'\['a'\] is missing; its names must be \['a'\]"),
         ({"a": 1.0, "z": 2.0}, r"trial 1: .*\['z'\] is there, but is no learned parameter"),
-        ({"a": None}, r"trial 1: .*\['a'\] is None; a number is wanted"),
-        ([1.0], r"trial 1: .* is \[1.0\]; a mapping of names to numbers is wanted"),
+        ({"a": None}, r"trial 1: .*\['a'\] must be a number; got None"),
+        ([1.0], r"trial 1: .* must be a mapping of names to numbers; got \[1.0\]"),
     ],
 )
 def test_a_malformed_hypergradient_is_named_when_the_trial_ends_and_does_not_lock_the_study(reported, message):
@@ -245,7 +245,7 @@ def test_a_non_finite_hypergradient_is_named_and_halves_the_step(value):
     study = first_trial_done(hypergradient={"a": -2.0})
     trial = study.ask({"a": SPACE["a"]})
     trial.set_user_attr("hypergradient", {"a": value})
-    message = rf"trial 1: .*\['a'\] is {value}, not finite"
+    message = rf"trial 1: .*\['a'\] must be finite; got {value}"
     with pytest.warns(UserWarning, match=message):
         study.tell(trial, 0.0)
     with pytest.warns(UserWarning, match=message):
@@ -323,12 +323,12 @@ def test_other_parameters_go_to_the_independent_sampler():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"lr": 0.0}, "lr=0.0; a positive"),
-        ({"lr": math.nan}, "lr=nan; a positive"),
-        ({"betas": (0.9, 1.0)}, r"betas=\(0.9, 1.0\); two numbers in \[0, 1\)"),
-        ({"betas": (0.9,)}, r"betas=\(0.9,\); two numbers"),
-        ({"eps": 0.0}, "eps=0.0; a positive"),
-        ({"names": "abc"}, "names='abc'; a list"),
+        ({"lr": 0.0}, "lr must be positive; got 0.0"),
+        ({"lr": math.nan}, "lr must be positive; got nan"),
+        ({"betas": (0.9, 1.0)}, r"betas must be two numbers in \[0, 1\); got \(0.9, 1.0\)"),
+        ({"betas": (0.9,)}, r"betas must be two numbers .*; got \(0.9,\)"),
+        ({"eps": 0.0}, "eps must be positive; got 0.0"),
+        ({"names": "abc"}, "names must be a list of names; got 'abc'"),
     ],
 )
 def test_bad_arguments_are_refused(arguments, message):

@@ -198,5 +198,5 @@ def test_unrolled_needs_a_step(steps):
 
 
 def test_step_batches_must_be_as_many_as_the_steps():
-    with pytest.raises(ValueError, match=r"2 batches; Unrolled\(steps=3\)"):
+    with pytest.raises(ValueError, match=r"Unrolled\(steps=3\) needs 3 batches; StepBatches holds 2"):
         case().g(Unrolled(3), StepBatches([batch(1), batch(2)]))

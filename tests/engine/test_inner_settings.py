@@ -126,7 +126,7 @@ def test_one_value_a_group():
 
 @pytest.mark.parametrize("estimator", [Direct(), ConjugateGradient()], ids=repr)
 def test_an_estimator_that_looks_at_no_step_refuses(estimator):
-    with pytest.raises(UnsupportedError, match="looks at no step"):
+    with pytest.raises(UnsupportedError, match="does not differentiate a step"):
         learner(MAKE["sgd"], estimator)
 
 

@@ -41,7 +41,7 @@ def test_labels_of_another_number_are_named():
 
     model = net()
     optimizer = torch.optim.Adam(model.parameters())
-    with pytest.raises(ValueError, match=r"weights\.labels has 2 names, \['a', 'b'\]; λ has 3 entries"):
+    with pytest.raises(ValueError, match=r"weights\.labels .* each of the 3 entries of λ; got 2, \['a', 'b'\]"):
         BilevelLearner(model, optimizer, Short(NAMES).double(), train_loss=weighted, val_loss=plain)
 
 

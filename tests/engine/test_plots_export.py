@@ -85,7 +85,7 @@ class TestBestSoFar:
 
     def test_errors(self) -> None:
         searches = self.searches()
-        with pytest.raises(ValueError, match="x='seconds' is wanted"):
+        with pytest.raises(ValueError, match="x must be 'seconds' with searches"):
             plots.convergence(self.history, searches=searches)
         with pytest.raises(ValueError, match=r"searches lack the columns \['val'\]"):
             plots.convergence(self.history, x="seconds", searches=searches.drop(columns="val"))
@@ -129,11 +129,11 @@ class TestParity:
         assert len(facts.to_frame()) == len(y)
 
     def test_errors(self) -> None:
-        with pytest.raises(ValueError, match=r"measured has shape \(2,\), predicted \(3,\)"):
+        with pytest.raises(ValueError, match=r"measured and predicted .*; got \(2,\) and \(3,\)"):
             plots.parity([1.0, 2.0], [1.0, 2.0, 3.0])
-        with pytest.raises(ValueError, match="names has 1 entries for 2"):
+        with pytest.raises(ValueError, match="one entry for each of 2 points; got 1"):
             plots.parity([1.0, 2.0], [1.0, 2.0], names=["a"])
-        with pytest.raises(ValueError, match="none of the 1 pairs"):
+        with pytest.raises(ValueError, match="got 1 pairs, none of them finite"):
             plots.parity([np.nan], [1.0])
 
 
@@ -169,7 +169,7 @@ class TestExport:
 
     def test_unknown_format(self, tmp_path: Path) -> None:
         for formats in (["pdf"], "csv"):
-            with pytest.raises(ValueError, match="formats is"):
+            with pytest.raises(ValueError, match="formats must be"):
                 plots.export(self.figure, self.facts, tmp_path / "map", formats=formats)
 
 

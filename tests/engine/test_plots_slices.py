@@ -88,7 +88,7 @@ class TestFacts:
         assert (table.loc[table["cut"] == "a", "λ:c"] == 1).all()
 
     def test_errors(self) -> None:
-        with pytest.raises(ValueError, match=r"width is 1\.5"):
+        with pytest.raises(ValueError, match=r"width must be .*; got 1\.5"):
             plots.slices(grid(), width=1.5)
         names = list("abcdefg")
         many = pd.DataFrame(np.eye(7), columns=names).assign(v=1.0)

@@ -672,7 +672,7 @@ class TestDamage:
         frame = pd.read_csv(path, dtype=str)
         frame.loc[3, "selection"] = "abc"
         frame.to_csv(path, index=False)
-        with pytest.raises(ReportError, match=r"history\.csv, line 5, column 'selection': 'abc'; a number is wanted"):
+        with pytest.raises(ReportError, match=r"history\.csv, line 5, column 'selection': must be a number; got 'abc'"):
             report_facts(tmp_path)
 
     @pytest.mark.parametrize(
@@ -681,27 +681,39 @@ class TestDamage:
             (lambda r: r.pop("methods"), "lacks 'methods'"),
             (lambda r: r.pop("metric"), "lacks 'metric'"),
             (lambda r: r["metric"].pop("higher_is_better"), "metric lacks 'higher_is_better'"),
-            (lambda r: r["metric"].update(higher_is_better="yes"), "'higher_is_better' is 'yes'; a bool is wanted"),
-            (lambda r: r.update(methods=[]), "methods is empty"),
-            (lambda r: r.update(tasks=["A", "A"]), "none of them twice"),
-            (lambda r: r.update(control="none"), "control is 'none'; one of the methods"),
-            (lambda r: r.update(control=1), "control is 1; a text is wanted"),
-            (lambda r: r.update(split=3), "split is 3; an object is wanted"),
-            (lambda r: r.update(split={"test_share": -1}), "test_share is -1; a number, 0 or above"),
-            (lambda r: r.update(split={"test": "all", "train": 3}), "test is 'all'; a number"),
+            (
+                lambda r: r["metric"].update(higher_is_better="yes"),
+                "'higher_is_better' must be of type bool; got 'yes'",
+            ),
+            (lambda r: r.update(methods=[]), "methods must have at least one entry"),
+            (lambda r: r.update(tasks=["A", "A"]), "at least one name, each once"),
+            (lambda r: r.update(control="none"), "control must be one of the methods .*; got 'none'"),
+            (lambda r: r.update(control=1), "control must be a string; got 1"),
+            (lambda r: r.update(split=3), "split must be an object; got 3"),
+            (lambda r: r.update(split={"test_share": -1}), "test_share must be a number of at least 0; got -1"),
+            (lambda r: r.update(split={"test": "all", "train": 3}), "test must be a number .*; got 'all'"),
             (lambda r: r["methods"][1].pop("wall_s"), r"methods\[1\] lacks 'wall_s'"),
-            (lambda r: r["methods"][1].update(name="learned"), "different names are wanted"),
-            (lambda r: r["methods"][0].update(seeds=[]), "no seeds"),
-            (lambda r: r["methods"][0].update(seeds=[0, 0, 1]), "different whole numbers are wanted"),
+            (lambda r: r["methods"][1].update(name="learned"), "methods must have different names"),
+            (lambda r: r["methods"][0].update(seeds=[]), "at least one seed"),
+            (lambda r: r["methods"][0].update(seeds=[0, 0, 1]), "seeds must be different whole numbers"),
             (lambda r: r["methods"][0]["test"].pop("accuracy"), r"'learned', test lacks the tasks \['accuracy'\]"),
-            (lambda r: r["methods"][0]["test"].update(accuracy=[1.0]), r"has shape \(1,\); \(3,\)"),
-            (lambda r: [m["test"].update(accuracy=[None] * 3) for m in r["methods"]], "no method has a score"),
-            (lambda r: r["methods"][0]["lambda"].update(per_seed=[[1.0]]), r"per_seed has shape \(1, 1\); \(3, 3\)"),
+            (lambda r: r["methods"][0]["test"].update(accuracy=[1.0]), r"must have shape \(3,\); got \(1,\)"),
+            (
+                lambda r: [m["test"].update(accuracy=[None] * 3) for m in r["methods"]],
+                "at least one method must have a score",
+            ),
+            (
+                lambda r: r["methods"][0]["lambda"].update(per_seed=[[1.0]]),
+                r"per_seed must have shape \(3, 3\); got \(1, 1\)",
+            ),
             (lambda r: r["methods"][0]["lambda"].update(labels=["a", "b", "a"]), r"names \['a'\] more than once"),
-            (lambda r: r["methods"][0].update({"lambda": {"values": 1}}), "labels is None; a list of names"),
-            (lambda r: r["methods"][0].update({"lambda": [1.0]}), "an object, or null, is wanted"),
+            (
+                lambda r: r["methods"][0].update({"lambda": {"values": 1}}),
+                "labels must be a list of names .*; got None",
+            ),
+            (lambda r: r["methods"][0].update({"lambda": [1.0]}), "must be an object or null"),
             (lambda r: r["search"].update(parameters=["a", "b", "X"]), "lacks the columns"),
-            (lambda r: r["search"].update(parameters=[]), "an object with a list of parameters is wanted"),
+            (lambda r: r["search"].update(parameters=[]), "search must be an object with a list of parameters"),
         ],
     )
     def test_results_that_lack_something(

@@ -115,11 +115,11 @@ def test_without_verdicts_and_outer_steps_nothing_is_said(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda s: s.pop(), "a list of 3 objects or nulls is wanted"),
-        (lambda s: s.__setitem__(0, 1.0), "a list of 3 objects or nulls is wanted"),
+        (lambda s: s.pop(), "must be a list of 3 objects or nulls"),
+        (lambda s: s.__setitem__(0, 1.0), "must be a list of 3 objects or nulls"),
         (lambda s: s[0].pop("p"), "signal lacks 'p'"),
-        (lambda s: s[0].update(told="two"), "'told' is 'two'; a int is wanted"),
-        (lambda s: s[0].update(more=[1]), "labels are wanted"),
+        (lambda s: s[0].update(told="two"), "'told' must be of type int; got 'two'"),
+        (lambda s: s[0].update(more=[1]), "must be lists of labels"),
     ],
 )
 def test_damage_is_named(tmp_path: Path, damage: Any, message: str) -> None:

@@ -166,9 +166,9 @@ def test_callbacks_see_every_trial():
 @pytest.mark.parametrize(
     ("space", "message"),
     [
-        ({}, "space is empty"),
-        ({"a": []}, r"space\['a'\] = \(\); at least one"),
-        ({"a": [0.1, 0.1]}, "none of them twice"),
+        ({}, "space must be .*; it is empty"),
+        ({"a": []}, r"space\['a'\] must have at least one value, .*; got \(\)"),
+        ({"a": [0.1, 0.1]}, "each once"),
     ],
 )
 def test_a_bad_grid_is_named(space, message):

@@ -120,7 +120,7 @@ def test_a_journal_is_free_again_after_a_search_and_after_an_error(tmp_path):
     assert len(other.trials) == 1, "searches of one process share a file"
     assert not is_free(), "the end of one leaves the other in possession"
     plan.close()
-    with pytest.raises(ValueError, match="begun otherwise"):
+    with pytest.raises(ValueError, match="has other settings"):
         search.grid(square, {"a": [7.0]}, tmp_path / "log")
     assert is_free()
 
@@ -144,7 +144,7 @@ def test_a_damaged_line_is_named(tmp_path, damage):
     search.grid(square, SPACE, tmp_path / "log")
     lines = (tmp_path / "log").read_bytes().splitlines(keepends=True)
     (tmp_path / "log").write_bytes(b"".join([*lines[:4], damage, *lines[4:]]))
-    with pytest.raises(ValueError, match=r"storage .*log, line 5: .*no record of an Optuna journal"):
+    with pytest.raises(ValueError, match=r"storage .*log, line 5: .*not a record of an Optuna journal"):
         search.grid(square, SPACE, tmp_path / "log")
 
 

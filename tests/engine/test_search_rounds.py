@@ -113,7 +113,7 @@ def test_an_interruption_within_a_round_changes_nothing(tmp_path, kind, fail_at)
         run(interrupted, BOUNDS, tmp_path / "log", trials=14, parallel=3, seed=5)
     again = run(bowl, BOUNDS, tmp_path / "log", trials=16, parallel=3, seed=5)
     assert [t.params for t in search.trials(again)] == [t.params for t in search.trials(whole)]
-    with pytest.raises(ValueError, match="begun otherwise: parallel was 3, now 2"):
+    with pytest.raises(ValueError, match="has other settings: parallel was 3, now 2"):
         run(bowl, BOUNDS, tmp_path / "log", trials=16, parallel=2, seed=5)
 
 

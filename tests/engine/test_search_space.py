@@ -109,7 +109,7 @@ def test_other_constraints_keep_all_points_in_order():
 def test_shares_are_not_negative():
     weights = LossWeights(["a", "b"], constraint=Budget())
     for options in ({"values": [-0.5, 0.5]}, {"low": -1.0}, {"values": [0.0]}):
-        with pytest.raises(ValueError, match=r"shares of Budget.*must not be negative, nor all of them 0"):
+        with pytest.raises(ValueError, match=r"shares of Budget.*must be non-negative and not all 0"):
             search.space(weights, **options)
     assert search.space(weights, 0.0, 1.0).tensor({"a": 0.2, "b": 0.6}).tolist() == pytest.approx([0.25, 0.75])
 
@@ -128,7 +128,7 @@ def test_a_grid_over_the_space_of_a_module():
         ({"high": 3.0}, r"3.0.*not allowed by Box\(0, 1\)"),
         ({"low": 1.0, "high": 0.5}, "low < high"),
         ({"log": True}, "positive numbers"),
-        ({"values": [0.5, 0.5]}, "none of them twice"),
+        ({"values": [0.5, 0.5]}, "each once"),
         ({"high": math.nan}, "low < high"),
         ({"high": math.inf}, "finite"),
         ({"groups": {"g": ["A", "D"]}}, "'D' is none of"),

@@ -212,7 +212,7 @@ def test_a_warm_start_that_cannot_be_is_refused():
 def test_other_facts_behind_the_values_are_another_question(tmp_path):
     about = {"settings": {"epochs": 10, "lr": 0.1}, "seed": 0}
     search.grid(bowl, SPACE, tmp_path / "log", about=about)
-    with pytest.raises(ValueError, match=r"begun otherwise: about.seed was 0, now 1; use another"):
+    with pytest.raises(ValueError, match=r"has other settings: about.seed was 0, now 1; use another"):
         search.grid(bowl, SPACE, tmp_path / "log", about=about | {"seed": 1})
 
 

@@ -43,7 +43,7 @@ def test_a_record_from_before_opens():
 
 
 def test_a_damaged_number_is_named():
-    with pytest.raises(ReportError, match="effective_steps is 'many'; a number or null"):
+    with pytest.raises(ReportError, match="effective_steps must be a number or null; got 'many'"):
         verdicts_of([RECORD | {"effective_steps": "many"}], 1, "signal")
 
 

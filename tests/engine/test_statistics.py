@@ -139,8 +139,8 @@ def test_mean_over_seeds_knows_what_is_missing():
         (MINE[:1], THEIRS, None, "shape"),
         (MINE[0], THEIRS[0], None, "shape"),
         (MINE[:0], THEIRS[:0], None, "shape"),
-        (MINE * np.nan, THEIRS, None, "no task has a score of both"),
-        (-MINE, THEIRS, "ratio", "a score is 0 or below"),
+        (MINE * np.nan, THEIRS, None, "at least one task must have a score of both"),
+        (-MINE, THEIRS, "ratio", "every score must be positive"),
     ],
 )
 def test_refusals(mine, theirs, scale, message):

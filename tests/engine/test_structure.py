@@ -130,12 +130,12 @@ def test_a_dict_of_weights_learns_under_all_its_constraints():
 @pytest.mark.parametrize(
     ("lambda_", "message"),
     [
-        (3.0, "gave float"),
-        ([torch.ones(2)], "gave list"),
+        (3.0, "returned float"),
+        ([torch.ones(2)], "returned list"),
         ({}, "no tensor"),
         ((torch.ones(2), torch.ones(2).double()), "float32 on cpu, torch.float64 on cpu"),
         (torch.ones(2, dtype=torch.int64), "floating-point"),
-        ({"a": 1.0}, "gave dict"),
+        ({"a": 1.0}, "returned dict"),
     ],
 )
 def test_what_is_no_lambda_is_named(lambda_, message):

@@ -155,7 +155,9 @@ class TestDamage:
         frame = pd.read_csv(path, dtype=str)
         frame.loc[3, "y_pred"] = "abc"
         frame.to_csv(path, index=False)
-        with pytest.raises(ReportError, match=r"predictions\.csv, line 5, column 'y_pred': 'abc'; a number is wanted"):
+        with pytest.raises(
+            ReportError, match=r"predictions\.csv, line 5, column 'y_pred': must be a number; got 'abc'"
+        ):
             write_report(tmp_path)
 
     @pytest.mark.parametrize(
@@ -165,8 +167,14 @@ class TestDamage:
             (lambda r: r["data"].pop("molecules"), "lacks 'molecules'"),
             (lambda r: r["methods"][0].pop("test_units"), "method 'budget' lacks 'test_units'"),
             (lambda r: r["methods"][0]["test_units"].pop("HV"), r"'budget', test_units lacks the tasks \['HV'\]"),
-            (lambda r: r["methods"][0]["test_units"].update(HV=[1.0]), r"test_units\['HV'\] has shape \(1,\); \(3,\)"),
-            (lambda r: r["methods"][0]["lambda"].update(per_seed=[[1.0]]), r"per_seed has shape \(1, 1\); \(3, 3, 3\)"),
+            (
+                lambda r: r["methods"][0]["test_units"].update(HV=[1.0]),
+                r"test_units\['HV'\] must have shape \(3,\); got \(1,\)",
+            ),
+            (
+                lambda r: r["methods"][0]["lambda"].update(per_seed=[[1.0]]),
+                r"per_seed must have shape \(3, 3, 3\); got \(1, 1\)",
+            ),
         ],
     )
     def test_results_that_lack_something(

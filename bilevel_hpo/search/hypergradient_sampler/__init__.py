@@ -68,13 +68,13 @@ class HypergradientSampler(optuna.samplers.BaseSampler):
         seed: int | None = None,
     ) -> None:
         if not 0 < lr < math.inf:
-            raise ValueError(f"lr={lr}; a positive number is wanted")
+            raise ValueError(f"lr must be positive; got {lr}")
         if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
-            raise ValueError(f"betas={betas}; two numbers in [0, 1) are wanted")
+            raise ValueError(f"betas must be two numbers in [0, 1); got {betas}")
         if not 0 < eps < math.inf:
-            raise ValueError(f"eps={eps}; a positive number is wanted")
+            raise ValueError(f"eps must be positive; got {eps}")
         if isinstance(names, str):
-            raise ValueError(f"names={names!r}; a list of names is wanted")
+            raise ValueError(f"names must be a list of names; got {names!r}")
         self._lr = lr
         self._betas = betas
         self._eps = eps
@@ -182,22 +182,22 @@ class HypergradientSampler(optuna.samplers.BaseSampler):
             return None
         where = f"trial {trial.number}: user attribute 'hypergradient'"
         if not isinstance(reported, collections.abc.Mapping):
-            raise ValueError(f"{where} is {reported!r}; a mapping of names to numbers is wanted")
+            raise ValueError(f"{where} must be a mapping of names to numbers; got {reported!r}")
         learned = self._learned(trial.distributions)
         for names, fault in (
             (learned.keys() - reported.keys(), "is missing"),
             (reported.keys() - learned.keys(), "is there, but is no learned parameter"),
         ):
             if names:
-                raise ValueError(f"{where}[{min(names)!r}] {fault}; wanted are {sorted(learned)}")
+                raise ValueError(f"{where}[{min(names)!r}] {fault}; its names must be {sorted(learned)}")
         gradient = {}
         for name, value in reported.items():
             try:
                 gradient[name] = float(value)
             except (TypeError, ValueError):
-                raise ValueError(f"{where}[{name!r}] is {value!r}; a number is wanted") from None
+                raise ValueError(f"{where}[{name!r}] must be a number; got {value!r}") from None
             if not math.isfinite(gradient[name]):
-                raise ArithmeticError(f"{where}[{name!r}] is {value!r}, not finite")
+                raise ArithmeticError(f"{where}[{name!r}] must be finite; got {value!r}")
         return gradient
 
     def _usable(self, trial: FrozenTrial) -> dict[str, float] | None:
