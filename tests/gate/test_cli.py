@@ -1,5 +1,6 @@
 """The command line as a user meets it: a messy file, kills, resumes, predictions, errors."""
 
+import importlib
 import json
 import os
 import shutil
@@ -20,7 +21,7 @@ from typer.testing import CliRunner
 from bilevel_hpo import search
 from gate_model.cli.app import app
 from gate_model.data.molecules.features import features
-from gate_model.predictor.saved_model import load_model
+from gate_model.predictor.saved_model import SavedModel, load_model
 from tests.gate.make_messy import write
 
 ENVIRONMENT = os.environ | {"COLUMNS": "200", "OMP_NUM_THREADS": "1"}
@@ -197,6 +198,59 @@ def test_predict_keeps_every_row_and_names_what_it_cannot_read(learned: Path, tm
     assert list(frame["row"]) == [2, 3, 4]
     assert frame["bp [K]"].isna().tolist() == [False, True, False]
     assert 250 < frame["bp [K]"].iloc[0] < 700, "in kelvin, not standardised"
+
+
+def test_an_embedding_of_ones_own_is_named_trained_saved_and_loaded(messy: Path, tmp_path: Path) -> None:
+    own = "tests.gate.own_embedding"
+    gate("learn", "--data", messy, "--embedding", f"{own}:linear", "--epochs", 1, "--out", tmp_path / "run")
+    facts = json.loads((tmp_path / "run" / "model.json").read_text())
+    assert facts["settings"]["network"]["embedding"] == "own-linear"
+    path = tmp_path / "new.csv"
+    path.write_text("smiles\nCCO\n")
+    refused = gate("predict", tmp_path / "run", path, check=False)
+    assert (refused.returncode, "no embedding is called 'own-linear'" in refused.stderr) == (2, True)
+    gate("predict", tmp_path / "run", path, "--embedding", own)
+    model = loaded_with_own(tmp_path / "run")
+    x = model.featurizer(["CCO"], features(["CCO"]))
+    (member,) = model.members
+    assert type(member.embedding) is torch.nn.Linear
+    value = model.standardizer.inverse(member(x).detach().double().numpy())[0, 0]
+    assert pd.read_csv(tmp_path / "new.predicted.csv")["bp [K]"].iloc[0] == pytest.approx(value, rel=1e-6)
+
+
+def loaded_with_own(folder: Path) -> SavedModel:
+    """The model of a run, in a process in which its embedding is registered."""
+    importlib.import_module("tests.gate.own_embedding")
+    return load_model(folder)
+
+
+@pytest.mark.parametrize(
+    ("embedding", "message"),
+    [
+        ("none", "no embedding is called 'none'; known are fingerprint, graph"),
+        ("tests.gate.own_embedding:not_registered", "decorated with gate_model.register_embedding"),
+        ("tests.gate.own_embedding:missing", "'missing' of this module must be a function"),
+        ("no_such_module:build", "--embedding no_such_module: No module named 'no_such_module'"),
+    ],
+)
+def test_an_embedding_that_is_not_there_is_named(embedding: str, message: str, messy: Path, tmp_path: Path) -> None:
+    refused = gate("learn", "--data", messy, "--embedding", embedding, "--out", tmp_path / "run", check=False)
+    assert refused.returncode == 2
+    assert message in refused.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_task_with_a_comma_in_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "my.csv"
+    rows = "".join(f"{'C' * n},{n},{n * n},{-n}\n" for n in range(1, 31))
+    path.write_text(f'smiles,"logD, pH 7.4",BP,other\n{rows}')
+    arguments = ("data", "build", "--data", path, "--out", tmp_path / "t.csv", "--tasks")
+    for tasks in (('"logD, pH 7.4", BP',), ("BP", "--tasks", '"logD, pH 7.4"')):
+        gate(*arguments, *tasks)
+        assert set(pd.read_csv(tmp_path / "t.csv").columns) == {"smiles", "logD, pH 7.4", "BP"}
+    refused = gate(*arguments, "logD, pH 7.4,BP", check=False)
+    assert refused.returncode == 2
+    assert """the comma in 'logD, pH 7.4' must be protected by quotes: --tasks '"logD, pH 7.4"'""" in refused.stderr
 
 
 COMPARE = ("compare", "--epochs", 2, "--seeds", 2, "--values", "0,1", "--data")
