@@ -1,7 +1,7 @@
 """Learn the loss weights of a multi-task model by gradient, from validation loss, in one training run.
 
-`plots`, `search`, `comparison` and `compare` are imported when they are first used, as `bilevel_hpo.plots` or by `from
-bilevel_hpo import plots`: a gradient needs neither plotly nor Optuna. They are not in `__all__`, because `from
+`plots`, `search`, `comparison` and `compare` are imported on first use, as `bilevel_hpo.plots` or by `from
+bilevel_hpo import plots`, since gradients need neither plotly nor Optuna. They are not in `__all__`, because `from
 bilevel_hpo import *` would import them at once.
 """
 

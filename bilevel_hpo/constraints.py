@@ -1,4 +1,4 @@
-"""Raw parameter <-> λ: where λ may live, and how it is parametrised there."""
+"""Constraints: the set of allowed λ, and the map between λ and an unconstrained raw parameter."""
 
 from abc import ABC, abstractmethod
 from typing import Any, Self
@@ -11,18 +11,18 @@ __all__ = ["Box", "Budget", "Constraint", "Positive"]
 
 
 class Constraint(nn.Module, ABC):
-    """A map raw ↦ λ onto the allowed set, with its inverse; the base of every constraint, here and elsewhere.
+    """Base class of constraints: a map raw ↦ λ onto the allowed set, with its inverse.
 
-    `forward` and `inverse` are enough. The rest has defaults, for a set in which every λ moves by itself; a constraint
-    that ties λ to each other (they share a sum) sets `couples`, and has a `start` and a `normalise` of its own.
+    A subclass must define `forward` and `inverse`. The rest has defaults for sets in which each λ is independent; a
+    constraint that couples the λ (for example by a common sum) sets `couples` and defines `start` and `normalise`.
 
-    The learner computes dL_val/dλ, applies the chain rule of `forward` once, steps on raw and then calls `project_`;
-    whatever raw is, `forward(raw)` lies in the allowed set.
+    The learner computes dL_val/dλ, applies the chain rule of `forward` once, takes a step on raw and calls `project_`.
+    `forward(raw)` lies in the allowed set for every raw.
 
     Bounds are buffers: they are in `state_dict` and follow `.to(...)`. Loading a state gives the constraint the bounds
-    of that state, so that λ comes back as it was saved. A state without any, from before they were part of it, leaves
-    the bounds as they are; a state saved under another kind of constraint is an error of `load_state_dict`.
-    `LossWeights` and `TransferRatios` keep a copy of the constraint that they are given.
+    of that state, so that λ is restored as it was saved. An old state without bounds leaves the bounds unchanged; a
+    state saved under another kind of constraint makes `load_state_dict` raise an error.
+    `LossWeights` and `TransferRatios` keep a copy of the constraint they receive.
     """
 
     couples: bool = False
@@ -31,43 +31,44 @@ class Constraint(nn.Module, ABC):
     """
 
     def __new__(cls, *_: Any, **__: Any) -> Self:
-        """A module from its first moment on, also where the `__init__` of a subclass calls no other."""
+        """Initialises the module even if the `__init__` of a subclass does not call `super().__init__()`."""
         made = super().__new__(cls)
         nn.Module.__init__(made)
         return made
 
     @abstractmethod
     def forward(self, raw: Tensor) -> Tensor:
-        """λ for an unconstrained `raw` of the same shape; differentiable."""
+        """Returns λ for an unconstrained `raw` of the same shape; differentiable."""
 
     @abstractmethod
     def inverse(self, lambda_: Tensor) -> Tensor:
-        """The raw values that give `lambda_`; ValueError where λ lies outside the allowed set."""
+        """Returns the raw values that give `lambda_`; raises ValueError if λ lies outside the allowed set."""
 
     def project_(self, raw: Tensor) -> None:
-        """Move `raw` in place back to where `forward` has a useful gradient; nothing to do for smooth maps."""
+        """Moves `raw` in place to where `forward` has a useful gradient; does nothing for smooth maps."""
 
     def inside(self, lambda_: Tensor) -> Tensor:
-        """True for every entry of `lambda_` that is allowed by itself, whatever the others are; same shape.
+        """Returns a mask, True for each entry of `lambda_` that is allowed regardless of the others; same shape.
 
-        Error messages use it to name the λ at fault. By default all entries are, which leaves the check to `inverse`.
+        Error messages use it to name the λ at fault. By default all entries are True, which leaves the check to
+        `inverse`.
         """
         return torch.ones_like(lambda_, dtype=torch.bool)
 
     def start(self, shape: tuple[int, ...], direct: Tensor | None = None) -> Tensor:
-        """λ before training, where the user gives none; 1 everywhere by default.
+        """Returns λ before training if the user gives none; 1 everywhere by default.
 
         Args:
-            shape: of λ.
-            direct: for transfer ratios, True where a target is its own source, `[targets, sources]`.
+            shape: the shape of λ.
+            direct: for transfer ratios, a mask `[targets, sources]`, True where a target is its own source.
 
         Raises:
-            ValueError: no λ of this shape is a sensible start; the user must give one.
+            ValueError: this shape has no sensible default; the user must give `init`.
         """
         return torch.ones(shape)
 
     def normalise(self, lambda_: Tensor) -> Tensor:
-        """The allowed λ that numbers chosen one by one stand for, as a search chooses them; themselves by default."""
+        """Returns the allowed λ for numbers that a search chose one by one; the numbers themselves by default."""
         return lambda_
 
     def _refuse_outside(self, lambda_: Tensor) -> None:
@@ -94,7 +95,7 @@ class Constraint(nn.Module, ABC):
 
 
 class Box(Constraint):
-    """low ≤ λ ≤ high by projection: raw is λ itself, clamped after every outer step.
+    """Keeps low ≤ λ ≤ high by projection: raw is λ itself, clamped after every outer step.
 
     This is the paper's setting (λ ← λ − Adam(g) until a bound is reached), and the bounds can be reached
     exactly: λ = 0 really switches a loss off.
@@ -120,7 +121,7 @@ class Box(Constraint):
         return lambda_.clone()
 
     def project_(self, raw: Tensor) -> None:
-        """Clamp `raw` into the box."""
+        """Clamps `raw` into the box."""
         raw.clamp_(self.low, self.high)
 
     def inside(self, lambda_: Tensor) -> Tensor:
@@ -128,7 +129,7 @@ class Box(Constraint):
         return (lambda_ >= self.low) & (lambda_ <= self.high)
 
     def start(self, shape: tuple[int, ...], direct: Tensor | None = None) -> Tensor:
-        """1, or the bound next to it."""
+        """Returns 1, or the bound closest to it."""
         return torch.ones(shape).clamp(self.low, self.high)
 
     def __repr__(self) -> str:
@@ -136,10 +137,10 @@ class Box(Constraint):
 
 
 class Positive(Constraint):
-    """λ > 0 without an upper bound: λ = softplus(raw).
+    """Keeps λ > 0, without an upper bound: λ = softplus(raw).
 
-    Do not use it to let λ grow freely under a one-step hypergradient: more loss weight lets the next step go
-    further, which is not the same as helping in the end. Use a `Budget` there.
+    Do not use it to let λ grow freely under a one-step hypergradient: a larger loss weight makes the next step
+    longer, which need not help in the end. Use a `Budget` there.
     """
 
     def forward(self, raw: Tensor) -> Tensor:
@@ -160,16 +161,16 @@ class Positive(Constraint):
 
 
 class Budget(Constraint):
-    """The weights along the last axis sum to `total`: λ[t] = total · softmax(raw[t]).
+    """Keeps the sum of λ along the last axis at `total`: λ[t] = total · softmax(raw[t]).
 
-    For `TransferRatios` that is one budget per target, shared by its direct path (the diagonal) and all its
+    For `TransferRatios` there is one budget per target, shared by its direct path (the diagonal) and all its
     sources: a source gains only if its gradient serves the target's validation loss better than the direct
-    path's does. That removes the short-horizon bias of a free λ, which grows merely to take a longer step.
+    path does. That removes the short-horizon bias of a free λ, which grows only to make the step longer.
 
     Args:
         total: the sum of the weights.
-        direct: share of the direct path at the start, when `TransferRatios` is not given a matrix. The other
-            sources begin with equal shares of the rest.
+        direct: the initial share of the direct path, when `TransferRatios` receives no matrix as `init`. The other
+            sources start with equal shares of the rest.
     """
 
     couples = True
@@ -201,7 +202,7 @@ class Budget(Constraint):
         return lambda_ > 0
 
     def start(self, shape: tuple[int, ...], direct: Tensor | None = None) -> Tensor:
-        """Equal weights; for transfer ratios `direct` to each direct path, and equal shares of the rest."""
+        """Returns equal weights; for transfer ratios, `direct` for each direct path and equal shares of the rest."""
         if direct is None:
             return torch.full(shape, float(self.total) / shape[-1])
         if shape[1] < 2 or not bool(direct.any(1).all()):
@@ -209,7 +210,7 @@ class Budget(Constraint):
         return self.total * torch.where(direct, self.direct, (1 - self.direct) / (shape[1] - 1))
 
     def normalise(self, lambda_: Tensor) -> Tensor:
-        """Each row divided by its sum and multiplied by `total`."""
+        """Divides each row by its sum and multiplies it by `total`."""
         return self.total * lambda_ / lambda_.sum(-1, keepdim=True)
 
     def __repr__(self) -> str:
@@ -217,9 +218,9 @@ class Budget(Constraint):
 
 
 def _bound(value: float) -> Tensor:
-    """In the default dtype where that holds `value` to the last digit, in float64 elsewhere.
+    """A buffer of the default dtype if that represents `value` exactly, of float64 otherwise.
 
-    float64 alone would keep a Budget of 1 off devices that have none; float32 alone would move λ in `.double()`.
+    float64 alone would exclude a Budget of 1 from devices without it; float32 alone would change λ in `.double()`.
     """
     exact = torch.tensor(float(value), dtype=torch.float64)
     bound = exact.to(torch.get_default_dtype())

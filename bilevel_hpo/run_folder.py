@@ -1,4 +1,4 @@
-"""The files of a run folder: written whole or not at all, read without unpickling."""
+"""Read and write the files of a run folder: atomic writes, and no unpickling."""
 
 import json
 import os
@@ -30,13 +30,13 @@ _LOCK = ".lock"
 
 
 class RunError(ValueError):
-    """A run folder that cannot be used; the message names the file and what is wanted."""
+    """Raised for a run folder that cannot be used; the message names the file and what it must be."""
 
 
 def open_folder(folder: Path, config: dict[str, Any], *, resume: bool) -> None:
-    """Make `folder` ready for a run with `config`, and write `config.json`.
+    """Prepares `folder` for a run with `config`, and writes `config.json`.
 
-    An existing run is continued only with `resume` and only if its configuration is the same.
+    An existing run is continued only with `resume`, and only if its configuration is the same.
     """
     path = folder / "config.json"
     if path.exists():
@@ -56,7 +56,7 @@ def open_folder(folder: Path, config: dict[str, Any], *, resume: bool) -> None:
 
 
 def differences(name: str, before: Any, now: Any) -> Iterator[str]:
-    """What is not the same in two contents of JSON: `settings.lr was 0.1, now 0.2`."""
+    """Lists the differences of two JSON contents, such as `settings.lr was 0.1, now 0.2`."""
     if isinstance(before, dict) and isinstance(now, dict):
         for key in sorted({*before, *now}):
             yield from differences(f"{name}.{key}" if name else key, before.get(key, _ABSENT), now.get(key, _ABSENT))
@@ -67,10 +67,10 @@ def differences(name: str, before: Any, now: Any) -> Iterator[str]:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """`folder`, made if it is not there, belongs to this process inside; if it dies, the system takes it back.
+    """Locks `folder` (made if missing) for this process; if the process dies, the system releases the lock.
 
     Raises:
-        RunError: another process has it.
+        RunError: another process holds the lock.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / _LOCK)
@@ -85,13 +85,13 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Indented JSON, replaced in one step."""
+    """Writes indented JSON, replacing the file atomically."""
     with replacing(path) as file:
         file.write(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n")
 
 
 def read_json(path: Path) -> Any:
-    """The content; RunError naming the file if it is missing or damaged."""
+    """Returns the content; raises RunError naming the file if it is missing or damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -101,20 +101,20 @@ def read_json(path: Path) -> Any:
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> None:
-    """Floats in full precision, replaced in one step."""
+    """Writes floats in full precision, replacing the file atomically."""
     with replacing(path) as file:
         file.write(frame.to_csv(index=False).encode())
 
 
 @contextmanager
 def replacing(path: Path, *, keep: Path | None = None) -> Iterator[IO[bytes]]:
-    """A file to write, which takes the name `path` when the block ends without an error and its content is on disk.
+    """Opens a file that is renamed to `path` when the block ends without an error and its content is on disk.
 
-    Whatever happens in between, a file that stood at `path` stays as it was.
+    Until then an existing file at `path` stays unchanged.
 
     Args:
-        path: the name; its folder is made if it is not there.
-        keep: where the file that stood at `path` goes; it is gone when left out.
+        path: the name of the file; its folder is made if missing.
+        keep: where to move the old file at `path`; by default it is deleted.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
@@ -132,6 +132,6 @@ def replacing(path: Path, *, keep: Path | None = None) -> Iterator[IO[bytes]]:
 
 
 def versions(packages: Iterable[str] = ()) -> dict[str, str]:
-    """Versions that a result depends on: of the engine and what it stands on, of `packages`, and of Python."""
+    """Returns the versions that a result depends on: the engine, its dependencies, `packages` and Python."""
     named = dict.fromkeys(("bilevel-hpo", "torch", "higher", "optuna", "numpy", *packages))
     return {package: version(package) for package in named} | {"python": platform.python_version()}

@@ -1,7 +1,7 @@
-"""Two methods compared on the same seeds and tasks: by how much one is better, and how sure that is.
+"""Compare two methods on the same seeds and tasks: how much better one is, and how certain that is.
 
-Scores are `[seeds, tasks]`. A seed is a training of its own with a split of its own; both methods have the same seeds,
-so that everything here is paired.
+Scores have shape `[seeds, tasks]`. Each seed is a separate training with its own split; both methods use the same
+seeds, so that everything here is paired.
 """
 
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ LEAST_TASKS = 6
 
 @dataclass(frozen=True, eq=False)
 class Paired:
-    """A method against a reference, on S seeds and those of the T tasks that have scores."""
+    """The comparison of a method with a reference on S seeds and those of the T tasks that have scores."""
 
     scale: Scale
     higher_is_better: bool
@@ -78,12 +78,12 @@ class Paired:
 
     @property
     def seeds(self) -> int:
-        """Number of shared seeds."""
+        """The number of shared seeds."""
         return len(self.by_seed)
 
     @property
     def difference(self) -> float:
-        """Score minus that of the reference, mean over tasks, then seeds; its sign is that of the scores."""
+        """The score minus that of the reference, averaged over tasks, then over seeds, in the units of the scores."""
         return float(self.by_seed.mean())
 
     @property
@@ -93,27 +93,27 @@ class Paired:
 
     @property
     def better(self) -> bool:
-        """The method is the better one on average."""
+        """Whether the method is better on average."""
         return self.difference > 0 if self.higher_is_better else self.difference < 0
 
     @property
     def seeds_better(self) -> int:
-        """Seeds in which the method is the better one."""
+        """The number of seeds in which the method is better."""
         return int(((self.by_seed > 0) if self.higher_is_better else (self.by_seed < 0)).sum())
 
     @property
     def holds_for_seeds(self) -> bool | None:
-        """Would the sign be the same with other seeds? None where nobody can tell: one seed, or no `test_share`."""
+        """Whether the sign would hold for other seeds; None if unknown: one seed, or no `test_share`."""
         return None if np.isnan(self.low) else bool(self.low > 0 or self.high < 0)
 
     @property
     def holds_for_tasks(self) -> bool | None:
-        """Is it most of the tasks rather than a few? None below `LEAST_TASKS` tasks that differ."""
+        """Whether it holds for most tasks rather than a few; None below `LEAST_TASKS` tasks that differ."""
         return None if self.different < LEAST_TASKS else bool(self.p_tasks <= 1 - LEVEL)
 
 
 def scale_of(*scores: Array, higher_is_better: bool) -> Scale:
-    """The scale on which all these scores can be compared."""
+    """Returns the scale on which all these scores can be compared."""
     positive = all((values[np.isfinite(values)] > 0).all() for values in scores)
     return "ratio" if positive and not higher_is_better else "difference"
 
@@ -126,24 +126,24 @@ def paired(
     higher_is_better: bool = False,
     scale: Scale | None = None,
 ) -> Paired:
-    """Compare `method` with `reference`.
+    """Compares `method` with `reference`.
 
     The interval over seeds is Student's, of the mean difference, with the variance of Nadeau and Bengio, Machine
     Learning 52 (2003), doi:10.1023/A:1024068626366: seeds share data, so their differences are not independent, and s²
-    counts (1/S + test examples / training examples) times instead of 1/S times. It takes the differences between seeds
-    for normal.
+    enters with the factor (1/S + test examples / training examples) instead of 1/S. It assumes that the differences
+    between seeds are normally distributed.
 
     Args:
-        method: scores `[S, T]`; NaN = none of that task in that seed.
-        reference: of the same seeds and tasks.
-        test_share: test examples divided by those trained on; 0 where all seeds have the same test data, and the
-            interval is to be about other trainings only. NaN = not known: there is no interval.
-        higher_is_better: for accuracies and the like.
-        scale: `scale_of` both when left out.
+        method: scores `[S, T]`; NaN means that the task has no score in that seed.
+        reference: the scores `[S, T]` of the reference, for the same seeds and tasks.
+        test_share: test examples divided by training examples; 0 if all seeds have the same test data, and the
+            interval is to cover other trainings only. NaN means unknown: there is no interval.
+        higher_is_better: True for scores such as accuracies.
+        scale: by default `scale_of` both.
 
     Raises:
-        ValueError: the shapes differ or are not `[S, T]`, there is no seed, no pair of scores is known, or a ratio is
-            asked for where a score is 0 or below.
+        ValueError: the shapes differ or are not `[S, T]`, there is no seed or no pair of scores, or the scale is a
+            ratio and a score is 0 or below.
     """
     if method.shape != reference.shape or method.ndim != 2 or not method.size:
         raise ValueError(f"both scores must have shape [seeds, tasks]; got {method.shape} and {reference.shape}")
@@ -190,9 +190,9 @@ def paired(
 
 
 def signed_rank_p(differences: Array) -> float:
-    """p of Wilcoxon's signed-rank test, two-sided, zeros left out; 1 if all are zero.
+    """Returns p of Wilcoxon's signed-rank test, two-sided and without zeros; 1 if all are zero.
 
-    Exact for up to 50 different differences, and for up to 13 if some are equal in size; else by the normal
+    Exact for up to 50 different differences, and for up to 13 if some have equal size; otherwise it uses the normal
     approximation. Source: Wilcoxon (1945), as in SciPy.
     """
     nonzero = differences[differences != 0]
@@ -200,7 +200,7 @@ def signed_rank_p(differences: Array) -> float:
 
 
 def rank_biserial(differences: Array) -> float:
-    """Its effect size, (ranks of the negative − ranks of the positive) / all ranks of |difference|, zeros left out.
+    """Its effect size, (ranks of the negative − ranks of the positive) / all ranks of |difference|, without zeros.
 
     1 if all are negative, −1 if all are positive, 0 if all are zero. Source: Kerby (2014), the simple difference
     formula.
@@ -213,11 +213,11 @@ def rank_biserial(differences: Array) -> float:
 
 
 def mean_over_seeds(values: Array) -> Array:
-    """`[S, T]` ↦ `[T]`; NaN only where every seed is NaN."""
+    """The mean over seeds, `[S, T]` ↦ `[T]`; NaN only where every seed is NaN."""
     count = np.isfinite(values).sum(axis=0)
     return np.where(count > 0, np.nansum(values, axis=0) / np.maximum(count, 1), np.nan)
 
 
 def mean_over_tasks(values: Array) -> Array:
-    """`[S, T]` ↦ `[S]`; NaN only where every task is NaN."""
+    """The mean over tasks, `[S, T]` ↦ `[S]`; NaN only where every task is NaN."""
     return mean_over_seeds(values.T)

@@ -1,4 +1,4 @@
-"""Named λ as an `nn.Module`: a vector of loss weights, a matrix of transfer ratios, or several of them by name."""
+"""λ with names, as an `nn.Module`: a vector of loss weights, a matrix of transfer ratios, or a dict of both."""
 
 import copy
 from abc import ABC, abstractmethod
@@ -19,13 +19,13 @@ _NAMED = 5
 
 
 class _Constrained(nn.Module, ABC):
-    """λ that a constraint makes of one raw parameter of the same shape."""
+    """Base class: λ computed by a constraint from one raw parameter of the same shape."""
 
     raw: nn.Parameter
     constraint: Constraint
 
     def forward(self) -> Tensor:
-        """λ."""
+        """Returns λ."""
         lambda_: Tensor = self.constraint(self.raw)
         return lambda_
 
@@ -36,22 +36,22 @@ class _Constrained(nn.Module, ABC):
 
     @torch.no_grad()
     def set_(self, values: Mapping[str, float] | Sequence[float] | Sequence[Sequence[float]] | Tensor) -> None:
-        """Give λ other values, by way of the raw parameter. What the outer optimizer has noted (momenta) stays.
+        """Sets λ to new values by way of the raw parameter. The state of the outer optimizer (momenta) is kept.
 
         Args:
-            values: λ by label (see `labels`), and the others keep theirs; or all λ, shaped like `self()`.
+            values: a dict of λ by label (see `labels`), the others being kept; or all λ, shaped like `self()`.
 
         Raises:
-            KeyError: a label that is none.
-            ValueError: values that the constraint forbids or that `self()` cannot have (another shape, not symmetric
-                where λ is, not 1 on a fixed diagonal). λ then stays as it was.
+            KeyError: a key is not a label of λ.
+            ValueError: the constraint forbids the values, or `self()` cannot have them (another shape, not symmetric
+                where λ is, not 1 on a fixed diagonal). λ then stays unchanged.
         """
         lambda_, given = self._asked(values)
         lambda_ = self._consistent(lambda_, given)
         self.raw.copy_(self._raw_of(lambda_, "λ cannot be set"))
 
     def _asked(self, values: object) -> tuple[Tensor, Tensor]:
-        """λ with `values` in it, and True where `values` gives one."""
+        """Returns λ with `values` filled in, and a mask of the entries that `values` gives."""
         current = self().detach()
         if not isinstance(values, Mapping):
             lambda_ = torch.as_tensor(values, dtype=current.dtype, device=current.device)
@@ -69,15 +69,15 @@ class _Constrained(nn.Module, ABC):
         return lambda_, given
 
     def _consistent(self, lambda_: Tensor, given: Tensor) -> Tensor:
-        """`lambda_` as `self()` can be, entries not `given` following those that are; ValueError where none can."""
+        """Makes `lambda_` consistent by changing entries not `given`; raises ValueError if that is impossible."""
         return lambda_
 
     def _filled(self, lambda_: Tensor) -> Tensor:
-        """`lambda_` with something allowed where it is fixed and raw is never read."""
+        """Returns `lambda_` with allowed values where it is fixed and raw is never read."""
         return lambda_
 
     def _raw_of(self, lambda_: Tensor, what: str) -> Tensor:
-        """Raw for `lambda_`; a ValueError begins with `what` and names the λ that the constraint forbids."""
+        """Returns raw for `lambda_`; a ValueError begins with `what` and names the λ that the constraint forbids."""
         lambda_ = self._filled(lambda_)
         outside = ~self.constraint.inside(lambda_).reshape(-1)
         if bool(outside.any()):
@@ -92,20 +92,20 @@ class _Constrained(nn.Module, ABC):
     @property
     @abstractmethod
     def labels(self) -> list[str]:
-        """A name for every entry of λ, in the order of its elements."""
+        """The names of the entries of λ, in the order of its elements."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.extra_repr()})"
 
 
 class LossWeights(_Constrained):
-    """One λ per name: `weights()` is a tensor `[names]`.
+    """A vector of λ, one per name: `weights()` returns a tensor `[names]`.
 
     Args:
-        names: what each λ weighs; unique.
-        init: the start, one number for all or one per name. Left out, it is the constraint's own: 1 (or the bound
-            next to it), and equal shares under `Budget`.
-        constraint: where λ may live; `Positive()` when left out. A copy is kept, as `constraint`.
+        names: a unique name for each λ, such as the loss that it weighs.
+        init: the initial λ, one number for all or one per name. By default that of the constraint: 1 (or the bound
+            closest to it), and equal shares under `Budget`.
+        constraint: the set of allowed λ; by default `Positive()`. A copy is kept as `constraint`.
     """
 
     def __init__(
@@ -136,21 +136,21 @@ class LossWeights(_Constrained):
 
 
 class TransferRatios(_Constrained):
-    """λ_{s→t} for every pair of target t and source s: `ratios()` is a tensor `[targets, sources]`.
+    """A matrix of λ_{s→t}, one for every target t and source s: `ratios()` returns a tensor `[targets, sources]`.
 
-    Where a target is its own source stands the weight of its direct path: 1 and not learned by default, as in
+    Where a target is its own source, the entry is the weight of its direct path: 1 and not learned by default, as in
     the paper (W = I + λ off the diagonal), or learned with the rest.
 
     Args:
-        targets: names of the target tasks; unique.
-        sources: names of the source tasks; the targets when left out.
-        init: the start, one number for all or a whole matrix `[targets, sources]`; what stands on a fixed diagonal is
-            not read. Left out, it is the constraint's own: 1 (or the bound next to it), and the shares of
+        targets: unique names of the target tasks.
+        sources: unique names of the source tasks; by default the targets.
+        init: the initial λ, one number for all or a whole matrix `[targets, sources]`; a fixed diagonal is not read.
+            By default that of the constraint: 1 (or the bound closest to it), and the shares of
             `Budget(direct=...)`.
-        constraint: where λ may live; `Box(0, 1)` when left out, as in the paper. A copy is kept, as `constraint`.
-        symmetric: λ_{s→t} = λ_{t→s}, one parameter for both.
-        diagonal: "fixed" (1, not learned) or "learned". Left out: "learned" under `Budget` and every other constraint
-            that couples the λ of a row, as the direct path is among those it divides; "fixed" otherwise.
+        constraint: the set of allowed λ; by default `Box(0, 1)`, as in the paper. A copy is kept as `constraint`.
+        symmetric: whether λ_{s→t} = λ_{t→s}, with one parameter for both.
+        diagonal: "fixed" (1, not learned) or "learned". By default "learned" under `Budget` and any other constraint
+            that couples the λ of a row, which include the direct path; "fixed" otherwise.
     """
 
     direct: Tensor
@@ -194,13 +194,13 @@ class TransferRatios(_Constrained):
         return start
 
     def _filled(self, lambda_: Tensor) -> Tensor:
-        """With a value from off the diagonal, which is allowed if λ is."""
+        """Fills the diagonal with a value from off the diagonal, which is allowed if λ is."""
         if self.diagonal == "learned" or bool(self.direct.all()):
             return lambda_
         return torch.where(self.direct, lambda_[~self.direct][0], lambda_)
 
     def _consistent(self, lambda_: Tensor, given: Tensor) -> Tensor:
-        """Symmetric where λ is, 1 on a fixed diagonal."""
+        """Makes λ symmetric if it must be, and checks that a fixed diagonal is 1."""
         if self.symmetric:
             lambda_ = torch.where(given.T & ~given, lambda_.T, lambda_)
             if not torch.equal(lambda_, lambda_.T):
@@ -212,7 +212,7 @@ class TransferRatios(_Constrained):
         return lambda_
 
     def forward(self) -> Tensor:
-        """λ `[targets, sources]`; row t, column s is λ_{s→t}."""
+        """Returns λ `[targets, sources]`; row t, column s is λ_{s→t}."""
         lambda_ = super().forward()
         if self.symmetric:
             lambda_ = lambda_.triu() + lambda_.triu(1).T
@@ -220,11 +220,11 @@ class TransferRatios(_Constrained):
 
     @property
     def labels(self) -> list[str]:
-        """`source->target` for every entry, row by row."""
+        """The name `source->target` of every entry, row by row."""
         return [f"{s}->{t}" for t in self.targets for s in self.sources]
 
     def to_frame(self) -> pd.DataFrame:
-        """λ as a table: index = targets, columns = sources."""
+        """Returns λ as a table with targets as index and sources as columns."""
         return pd.DataFrame(
             self().detach().cpu().numpy(),
             index=pd.Index(self.targets, name="target"),
@@ -238,11 +238,11 @@ class TransferRatios(_Constrained):
 
 
 class WeightsDict(nn.ModuleDict):
-    """Several λ of any shapes at once: `weights()` is a dict of tensors, one per name.
+    """A dict of λ modules of any shapes: `weights()` returns a dict of tensors, one per name.
 
     Args:
-        weights: name -> `LossWeights`, `TransferRatios`, or any other module whose call gives a tensor. Each keeps its
-            constraint.
+        weights: for each name a `LossWeights`, `TransferRatios`, or any module whose call returns a tensor. Each
+            keeps its constraint.
     """
 
     def __init__(self, weights: Mapping[str, nn.Module]) -> None:
@@ -255,14 +255,14 @@ class WeightsDict(nn.ModuleDict):
         return {name: module() for name, module in self.items()}
 
     def project_(self) -> None:
-        """Move every raw parameter back into its constraint, if it has one."""
+        """Moves every raw parameter back into its constraint, if it has one."""
         for module in self.values():
             if hasattr(module, "project_"):
                 module.project_()  # type: ignore[operator]
 
     @property
     def labels(self) -> list[str]:
-        """`name.label` for every entry, in the order of the names; of a module without labels, `name.number`."""
+        """The name `name.label` of every entry, in the order of names; `name.number` for a module without labels."""
         return [f"{name}.{label}" for name, module in self.items() for label in _labels(module)]
 
 
@@ -291,7 +291,7 @@ def _start(init: object, shape: tuple[int, ...], wanted: str) -> Tensor:
 
 
 def _given(init: object) -> str:
-    """How an error message begins."""
+    """Returns the beginning of an error message."""
     if init is None:
         return "the constraint's own start"
     return f"init={init}" if isinstance(init, float | int) else "init"

@@ -1,4 +1,4 @@
-"""One training of θ during which λ is learned: steps on both, their schedule, and what is noted of them."""
+"""The learner: steps on θ and λ in one training, their schedule, and their history."""
 
 from bilevel_hpo.learner._active import ActiveSet
 from bilevel_hpo.learner._history import Epoch, OuterStep

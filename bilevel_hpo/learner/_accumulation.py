@@ -1,4 +1,4 @@
-"""Gradients that somebody accumulates by hand, which no hypergradient of a single batch knows of."""
+"""Detect gradients accumulated by hand, which the hypergradient of a single batch would miss."""
 
 import contextlib
 import weakref
@@ -21,7 +21,7 @@ _ADVICE = (
 
 
 class Accumulation:
-    """Counts the backward passes that others put into one step of `optimizer`, and sees that its steps are taken.
+    """Counts the backward passes of the caller per step of `optimizer`, and checks that its steps are taken.
 
     A hook on its first trainable parameter counts the passes, and a hook of the optimizer the steps.
 
@@ -45,7 +45,7 @@ class Accumulation:
 
     @contextlib.contextmanager
     def ours(self) -> Iterator[None]:
-        """The backward passes inside are the learner's own, into gradients that were put to zero."""
+        """Marks the backward passes inside as those of the learner, into zeroed gradients."""
         self._ours, self._pending = True, 0
         try:
             yield
@@ -54,7 +54,7 @@ class Accumulation:
 
     @contextlib.contextmanager
     def one_step(self) -> Iterator[None]:
-        """Inside, the learner steps with the optimizer. UnsupportedError where its wrapper takes no step."""
+        """Lets the learner step with the optimizer inside; raises UnsupportedError if its wrapper takes no step."""
         count = step_count(unwrapped(self._optimizer)) if self._wrapped else None
         before = 0 if count is None else count.steps
         yield
@@ -62,7 +62,7 @@ class Accumulation:
             raise UnsupportedError(f"{self._says()} took no step when its step() was called. {_ADVICE}")
 
     def check(self, batch: Any) -> None:
-        """Before a hypergradient of a step that others take on `batch`.
+        """Checks, before a hypergradient, the step that the caller will take on `batch`.
 
         Raises:
             UnsupportedError: more backward passes make up a step than `batch` has parts, or the optimizer is told to
@@ -78,10 +78,10 @@ class Accumulation:
             )
 
     def check_own(self) -> None:
-        """Before a step of the learner's own, which begins with gradients of zero.
+        """Checks, before a step of the learner, that no gradients of the caller are dropped.
 
         Raises:
-            UnsupportedError: gradients of others wait for a step, or the optimizer is told to take none.
+            UnsupportedError: gradients of the caller wait for a step, or the optimizer is told to take none.
         """
         self._refuse_no_step()
         n = self._waiting()
@@ -105,13 +105,13 @@ class Accumulation:
         )
 
     def _waiting(self) -> int:
-        """Backward passes of others whose gradients stand there, and no step has used yet."""
+        """Returns the number of backward passes of the caller whose gradients no step has used yet."""
         self._notice_step()
         grad = None if self._watched is None else self._watched.grad
         return self._pending if self._pending and grad is not None and bool(grad.any()) else 0
 
     def _passed(self) -> None:
-        """A backward pass has reached the parameter."""
+        """Counts a backward pass that has reached the parameter."""
         assert self._watched is not None
         self._notice_step()
         if self._ours:

@@ -1,4 +1,4 @@
-"""Which λ take part in an outer step: the large ones always, the small ones in turn."""
+"""Select the λ that take part in an outer step: large ones always, small ones in turn."""
 
 from dataclasses import dataclass
 
@@ -10,18 +10,18 @@ __all__ = ["ActiveSet"]
 
 @dataclass(frozen=True)
 class ActiveSet:
-    """Only λ of at least `threshold` take part in every outer step; each of the others in one of `rotation`.
+    """Updates λ of at least `threshold` in every outer step, and each of the others once in `rotation` outer steps.
 
     The paper's Discussion finds most λ so small that they could be left out of the outer loop. Left out for good, a λ
     that fell early could never come back; in rotation, each gets its turn after at most `rotation` outer steps. A λ
     that does not take part keeps its raw value (under a `Budget` λ itself still gives way to the others of its sum).
 
     The hypergradient of all λ costs as much as that of one, so this saves no time in the engine. It is for losses
-    that leave out pairs by `learner.active`, and it keeps noise from moving a mass of λ that do not matter.
+    that leave out pairs by `learner.active`, and it keeps noise from moving the many λ that do not matter.
 
     Args:
-        threshold: in units of λ.
-        rotation: outer steps until every λ has had its turn; 1 means that all take part always.
+        threshold: the smallest λ that takes part in every outer step.
+        rotation: the number of outer steps in which every λ takes part once; with 1, all take part always.
     """
 
     threshold: float
@@ -34,17 +34,17 @@ class ActiveSet:
             raise ValueError(f"ActiveSet needs rotation >= 1; got {self.rotation}")
 
     def always(self, lambda_: Tensor) -> Tensor:
-        """True where λ `[N]` takes part in every outer step; a subclass may choose otherwise."""
+        """Returns a mask `[N]` of the λ that take part in every outer step; a subclass may override it."""
         return lambda_ >= self.threshold
 
     def inner(self, lambda_: Tensor, turn: int) -> Tensor:
-        """True where λ `[N]` takes part in an inner step that comes before outer step number `turn`.
+        """Returns a mask `[N]` of the λ that take part in the inner steps before outer step number `turn`.
 
-        The mask of that outer step; a subclass may leave out more, to save time in the steps that move θ alone.
+        By default the mask of that outer step; a subclass may leave out more, to save time in the steps on θ.
         """
         return self.mask(lambda_, turn)
 
     def mask(self, lambda_: Tensor, turn: int) -> Tensor:
-        """True where λ `[N]` takes part in outer step number `turn` (0 for the first)."""
+        """Returns a mask `[N]` of the λ that take part in outer step number `turn` (0 for the first)."""
         place = torch.arange(lambda_.numel(), device=lambda_.device)
         return self.always(lambda_) | (place % self.rotation == turn % self.rotation)

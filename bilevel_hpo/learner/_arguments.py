@@ -1,4 +1,4 @@
-"""Arguments of `BilevelLearner` that cannot be meant, refused before any work."""
+"""Check the arguments of `BilevelLearner` before any work."""
 
 from typing import Any
 
@@ -21,12 +21,12 @@ def check_arguments(
     clip: float | None,
     max_skipped: int,
 ) -> None:
-    """As the learner receives them.
+    """Checks the arguments as the learner receives them.
 
     Raises:
-        TypeError: an argument of another kind; the message says what to write.
-        ValueError: a value out of its range; an outer optimizer that holds other parameters than those of `weights`.
-        UnsupportedError: an inner optimizer that evaluates the loss itself.
+        TypeError: an argument has the wrong type; the message says what to write.
+        ValueError: a value is out of range, or the outer optimizer does not hold exactly the parameters of `weights`.
+        UnsupportedError: the inner optimizer evaluates the loss itself.
     """
     _check_weights(weights)
     _check_estimator(hypergradient)
@@ -42,7 +42,7 @@ def check_arguments(
 
 
 def labels_of(weights: object, n: int) -> list[str]:
-    """The names of the `n` entries of λ, their numbers where `weights` has no `labels`.
+    """Returns the names of the `n` entries of λ, or their numbers if `weights` has no `labels`.
 
     Raises:
         ValueError: there are more or fewer labels than entries.

@@ -1,4 +1,4 @@
-"""λ and the outer optimizer as they were before a step that turns out to be none."""
+"""Undo an outer step: λ and the outer optimizer as they were before it."""
 
 import copy
 from collections.abc import Iterable
@@ -28,7 +28,7 @@ class Before:
 
     @torch.no_grad()
     def put_back(self) -> None:
-        """The parameters, and the state and settings of the optimizer, are as they were."""
+        """Restores the parameters, and the state and settings of the optimizer."""
         for p, value in self._raw:
             p.copy_(value)
         self._optimizer.state.clear()

@@ -1,4 +1,4 @@
-"""The loop behind `BilevelLearner.fit`: epochs of inner steps, and outer steps where the schedule wants them."""
+"""The loop behind `BilevelLearner.fit`: epochs of inner steps, and outer steps according to the schedule."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ OuterEvery = Literal["epoch"] | int | None
 
 @dataclass(frozen=True)
 class Schedule:
-    """When `fit` takes outer steps, and how many batches make an inner step; its fields are arguments of `fit`."""
+    """The schedule of outer steps and the batches per inner step; its fields are arguments of `fit`."""
 
     outer_every: OuterEvery = 8
     warm_up: int = 0
@@ -77,7 +77,7 @@ class Fit:
         self._step_callbacks = _functions("step_callbacks", step_callbacks)
 
     def __call__(self, epochs: int) -> None:
-        """Train until the learner has `epochs` epochs, or its `stop` is called."""
+        """Trains until the learner has `epochs` epochs, or its `stop` is called."""
         if isinstance(epochs, bool) or not isinstance(epochs, Integral) or epochs < 0:
             raise ValueError(f"epochs, the number to reach, must be an integer >= 0; got {epochs!r}")
         learner = self._learner
@@ -142,13 +142,13 @@ class Fit:
                 break
 
     def _rehearse(self, ahead: list[Any]) -> None:
-        """What cannot work fails before any training."""
+        """Tries what could fail before any training."""
         with RandomState():
             val_batch = next(repeated(self._val))[1]
         self._learner.hypergradient(self._for_estimator(ahead), val_batch)
 
     def _took(self, loss: Tensor | None, *, outer: bool) -> None:
-        """After a step: what it found is noted and shown, and the callbacks are called."""
+        """Records and shows the result of a step, and calls the callbacks."""
         if loss is not None:
             self._losses.append(loss)
             self._learner.last_loss = loss
@@ -161,7 +161,7 @@ class Fit:
             callback(self._learner)
 
     def _val_loss(self) -> float:
-        """Of the epoch, as `Epoch.val_loss` says; the training goes on as if nobody had looked."""
+        """Returns the validation loss of the epoch (see `Epoch.val_loss`) without any effect on the training."""
         if self._validate:
             with RandomState():
                 return self._learner.validate(self._val)

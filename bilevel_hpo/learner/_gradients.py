@@ -1,4 +1,4 @@
-"""The gradient of an inner step, left where the optimizer looks for it."""
+"""Compute the gradient of an inner step in `grad`, where the optimizer reads it."""
 
 from typing import Any
 
@@ -13,12 +13,12 @@ __all__ = ["accumulate"]
 
 
 def accumulate(problem: BilevelProblem, model: nn.Module, train_loss: Loss, lambda_: Tensor, batch: Any) -> Tensor:
-    """Adds ∂L_train/∂θ to the `grad` of the parameters, and ∂L_train/∂λ to that of `lambda_` if it asks for it.
+    """Adds ∂L_train/∂θ to the `grad` of the parameters, and ∂L_train/∂λ to that of `lambda_` if it requires a gradient.
 
-    The training step itself: on `model` as the user calls it, one backward pass for each part of `batch`.
+    This is the training step itself: `model` as the user calls it, with one backward pass for each part of `batch`.
 
     Args:
-        problem: for the shapes of λ, and the ranks that train together.
+        problem: gives the shapes of λ, and the ranks that train together.
         model: holds θ.
         train_loss: L_train.
         lambda_: λ `[N]`.

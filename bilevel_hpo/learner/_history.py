@@ -1,4 +1,4 @@
-"""What happened in every epoch and outer step, kept within a bounded size."""
+"""The history of epochs and outer steps, kept within a bounded size."""
 
 import math
 from collections.abc import Sequence
@@ -71,7 +71,7 @@ class OuterStep:
 
 
 class History:
-    """λ, its hypergradient g, losses and timings per outer step.
+    """The history of outer steps: λ, its hypergradient g, losses and timings.
 
     Beyond `ROWS` outer steps, or `VALUES` numbers of λ and g, every second row is dropped and from then on only every
     second, fourth, … outer step is kept: the rows stay evenly spread over the whole training.
@@ -91,7 +91,7 @@ class History:
         self._g: list[Tensor] = []
 
     def add(self, row: dict[str, Any], lambda_: Tensor, g: Tensor) -> None:
-        """One outer step: its scalars, among them `outer_step` (1 for the first), λ `[N]` before it, and g `[N]`."""
+        """Adds one outer step: its scalars, with `outer_step` (1 for the first), λ `[N]` before it, and g `[N]`."""
         self.last = row
         if (row["outer_step"] - 1) % self.stride:
             return
@@ -105,7 +105,7 @@ class History:
             self._lambda, self._g = [self._lambda[i] for i in kept], [self._g[i] for i in kept]
 
     def to_frame(self, columns: Sequence[str]) -> pd.DataFrame:
-        """One row per outer step kept: `columns`, then `lambda:<label>` and `g:<label>` for every λ."""
+        """Returns one row per outer step kept, with `columns`, then `lambda:<label>` and `g:<label>` for every λ."""
         frame = pd.DataFrame(self._rows, columns=list(columns))
         if not self._rows:
             return frame
@@ -116,17 +116,17 @@ class History:
         return pd.concat([frame, *vectors], axis=1)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything, readable by `torch.load(weights_only=True)`."""
+        """Returns the whole history, readable by `torch.load(weights_only=True)`."""
         lambda_, g = (torch.stack(v) if v else torch.empty(0) for v in (self._lambda, self._g))
         return {"stride": self.stride, "rows": [dict(row) for row in self._rows], "lambda": lambda_, "g": g}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from `state`."""
+        """Continues from `state`."""
         self.stride, self._rows = state["stride"], [dict(row) for row in state["rows"]]
         self._lambda, self._g = list(state["lambda"]), list(state["g"])
 
 
 def _array(values: Tensor) -> np.ndarray:
-    """As NumPy has it, which knows no bfloat16."""
+    """Converts to NumPy, which has no bfloat16."""
     array: np.ndarray = (values.float() if values.dtype == torch.bfloat16 else values).numpy()
     return array

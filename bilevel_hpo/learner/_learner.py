@@ -40,33 +40,33 @@ class BilevelLearner(Record):
     """Learns λ by gradient descent on L_val(θ*(λ), λ) (paper, Eq. 13) during one training of θ.
 
     Args:
-        model: holds θ; bare or in `torch.nn.parallel.DistributedDataParallel`.
-        inner_optimizer: steps on θ; any parameter groups. The estimators that look ahead know SGD, Adam, AdamW,
-            RMSprop, Adagrad, NAdam and RAdam; `Direct` and the implicit ones take any that steps without a closure.
-        weights: `TransferRatios`, `LossWeights`, `WeightsDict`, or any module whose call gives λ (a tensor, or a tuple
-            or dict of tensors).
-        train_loss: (model, λ, batch) ↦ L_train(θ, λ), a scalar. λ is what `weights()` gives; it may enter in any smooth
-            way.
-        val_loss: (model, λ, batch) ↦ L_val(θ, λ), a scalar. Called with the model in eval mode.
-        hypergradient: the estimator of dL_val/dλ; `OneStep()` when left out.
-        outer_optimizer: steps on `weights.parameters()`; Adam with lr=0.02 when left out.
-        inner_scheduler: stepped after every inner step, and saved with the rest. A `ReduceLROnPlateau` is stepped by
-            `fit`, once an epoch, with the validation loss.
-        inner_clip: `ClipNorm` or `ClipValue`: what is done to the gradient of the inner step before the optimizer sees
-            it. It is part of the step that is differentiated; clipping by hand would not be.
-        inner_settings: λ ↦ {"lr": …, "weight_decay": …}: settings of the inner optimizer that are functions of λ, for
-            instance `lambda w: {"lr": w["lr"]}`. They are differentiated by the estimators that look at steps.
-        clip: the largest norm of the hypergradient g; a longer one is shortened to it.
-        active: which λ take part in an outer step; all when left out.
-        lambda_terms: (model, λ, batch) ↦ the terms of L_train that name λ, drawing the same random numbers; the
-            directional derivative of `OneStep` and `FiniteDifference` needs no others, which may save much of its
-            time. All of `train_loss` when left out.
-        max_skipped: stop with `NonFiniteError` after that many outer steps in a row that were left out, because the
+        model: the model that holds θ; may be wrapped in `torch.nn.parallel.DistributedDataParallel`.
+        inner_optimizer: the optimizer of θ, with any parameter groups. Estimators that look ahead support SGD, Adam,
+            AdamW, RMSprop, Adagrad, NAdam and RAdam; `Direct` and the implicit ones accept any that needs no closure.
+        weights: `TransferRatios`, `LossWeights`, `WeightsDict`, or any module whose call returns λ (a tensor, or a
+            tuple or dict of tensors).
+        train_loss: (model, λ, batch) ↦ L_train(θ, λ), a scalar. λ is what `weights()` returns; it may enter in any
+            smooth way.
+        val_loss: (model, λ, batch) ↦ L_val(θ, λ), a scalar. It is called with the model in eval mode.
+        hypergradient: the estimator of dL_val/dλ; by default `OneStep()`.
+        outer_optimizer: the optimizer of `weights.parameters()`; by default Adam with lr=0.02.
+        inner_scheduler: a scheduler stepped after every inner step, and saved with the rest. `fit` steps a
+            `ReduceLROnPlateau` once an epoch with the validation loss.
+        inner_clip: `ClipNorm` or `ClipValue`, applied to the gradient of the inner step before the optimizer uses
+            it. It is part of the differentiated step; clipping by hand would not be.
+        inner_settings: λ ↦ {"lr": …, "weight_decay": …}, settings of the inner optimizer as functions of λ, for
+            instance `lambda w: {"lr": w["lr"]}`. Estimators that differentiate steps take them into account.
+        clip: the largest norm of the hypergradient g; a longer g is scaled to it.
+        active: the rule that selects the λ of an outer step; by default all take part.
+        lambda_terms: (model, λ, batch) ↦ the terms of L_train that depend on λ, drawing the same random numbers; the
+            directional derivative of `OneStep` and `FiniteDifference` needs only these, which may save much of its
+            time. By default all of `train_loss`.
+        max_skipped: `NonFiniteError` stops the training after this many outer steps in a row were skipped because the
             hypergradient, a loss or the new λ was not finite.
 
     Raises:
-        TypeError, ValueError: an argument is of another kind, or out of its range; the message says what to write.
-        UnsupportedError: the estimator cannot handle the optimizer or the model; the message says what can.
+        TypeError, ValueError: an argument has the wrong type or is out of range; the message says what to write.
+        UnsupportedError: the estimator cannot handle the optimizer or the model; the message names one that can.
     """
 
     def __init__(
@@ -114,10 +114,10 @@ class BilevelLearner(Record):
 
     @property
     def active(self) -> Lambda:
-        """True for the λ that take part in the step that is under way, or in the next outer step; like `weights()`.
+        """The mask of the λ that take part in the current step, or in the next outer step; shaped like `weights()`.
 
-        A loss that leaves out the others needs to ask nothing else: in an inner step, alone or the one that an outer
-        step looks at, the answer is that of the step it is called for.
+        A loss that leaves out the others needs nothing else: in an inner step, alone or the one that an outer
+        step differentiates, the mask is that of the step in progress.
         """
         lambda_, turn = self._flat(), self.outer_steps + self.skipped
         if self.active_set is None:
@@ -127,11 +127,11 @@ class BilevelLearner(Record):
         return self._problem.structure.unflatten(mask)
 
     def citation(self) -> str:
-        """BibTeX of the methods in use."""
+        """Returns the BibTeX entries of the methods in use."""
         return bibliography(self.estimator.references)
 
     def inner_step(self, batch: Any) -> Tensor:
-        """One ordinary optimizer step on θ; the loss before it. `MicroBatches` accumulate their gradients."""
+        """Takes one ordinary optimizer step on θ; returns the loss before it. `MicroBatches` accumulate gradients."""
         self._accumulation.check_own()
         self._follow_lambda()
         self._in_inner_step = True
@@ -143,15 +143,15 @@ class BilevelLearner(Record):
         return loss
 
     def hypergradient(self, train_batch: Any, val_batch: Any) -> Lambda:
-        """dL_val/dλ in λ itself, before the constraint's chain rule; shaped like `weights()`. Changes nothing."""
+        """Returns dL_val/dλ, before the chain rule of the constraint, shaped like `weights()`; changes no state."""
         self._accumulation.check(train_batch)
         return self._problem.structure.unflatten(self._estimate(train_batch, val_batch))
 
     def outer_step(self, train_batch: Any, val_batch: Any) -> Lambda:
-        """One step on λ; the hypergradient it used, before clipping.
+        """Takes one step on λ; returns its hypergradient before clipping.
 
-        Where it or one of the losses is not finite, or the step would make λ so, nothing changes: that is counted in
-        `skipped` and warned of. `NonFiniteError` after `max_skipped` in a row.
+        If the hypergradient, a loss or the new λ is not finite, nothing changes: the step is counted in
+        `skipped`, and a warning is issued. Raises `NonFiniteError` after `max_skipped` in a row.
         """
         started = time.perf_counter()
         self._accumulation.check(train_batch)
@@ -160,10 +160,11 @@ class BilevelLearner(Record):
         return self._problem.structure.unflatten(g)
 
     def step(self, train_batch: Any, val_batch: Any) -> Tensor:
-        """One inner step on θ, and one outer step on λ by the hypergradient of that same step; the loss before both.
+        """Takes one inner step on θ, and one on λ with the hypergradient of that same step; returns the loss before
+        both.
 
-        `OneStep` and `FiniteDifference` take over the gradient of the inner step instead of computing it again: that
-        makes this the cheap way to learn λ, and the one `fit` uses. Other estimators look at θ before the step.
+        `OneStep` and `FiniteDifference` reuse the gradient of the inner step instead of computing it again. That
+        makes this the cheapest way to learn λ, and `fit` uses it. Other estimators use θ before the step.
         """
         started = time.perf_counter()
         self._accumulation.check_own()
@@ -184,10 +185,11 @@ class BilevelLearner(Record):
         return loss
 
     def validate(self, batches: Iterable[Any]) -> float:
-        """Mean of L_val over `batches` at the present θ and λ, in eval mode and without a gradient; of this rank alone.
+        """Returns the mean of L_val over `batches` at the current θ and λ, in eval mode without gradients, on this
+        rank.
 
         Raises:
-            ValueError: there is no batch.
+            ValueError: `batches` is empty.
         """
         lambda_ = self._problem.structure.unflatten(self._flat())
         with torch.no_grad(), eval_mode(self.model):
@@ -210,38 +212,39 @@ class BilevelLearner(Record):
         validate: bool = False,
         progress: bool | None = None,
     ) -> "BilevelLearner":
-        """Train until `epochs` epochs are done in all; a learner that was loaded goes on where it stood.
+        """Trains until `epochs` epochs are done in all; a loaded learner continues where it was saved.
 
         Args:
-            train_batches: iterated once per epoch for the inner steps (a DataLoader, a list; not a generator), and
-                once more per pass of outer steps under outer_every="epoch".
-            val_batches: likewise, for the outer steps; repeated where it runs out.
-            epochs: the epochs to reach, those before a resume counted in.
-            outer_every: n: every n-th inner step, counted through all epochs, is an outer step too (`step`).
-                "epoch": after each epoch one pass over the validation batches, an outer step on each (the paper's
-                schedule). None: λ stays as it is.
-            callbacks: each is called with the learner at the end of every epoch.
-            warm_up: inner steps before the first outer step.
-            accumulate: train batches per inner step; their gradients are averaged.
-            step_callbacks: each is called with the learner after every inner step (and the outer step that shares its
-                gradient), and after every outer step of outer_every="epoch". `last_loss` and `last_outer_step` say
-                what was found; `stop` ends the training there.
-            validate: at the end of every epoch, `val_loss` in `epochs` is `validate(val_batches)`; it leaves the
-                random generators of torch as they were. If False, it is the mean over the outer steps, which costs
+            train_batches: a DataLoader or a list (not a generator), iterated once per epoch for the inner steps, and
+                once more per pass of outer steps with outer_every="epoch".
+            val_batches: the same for the outer steps; repeated when exhausted.
+            epochs: the total number of epochs, including those before a resume.
+            outer_every: with n, every n-th inner step, counted through all epochs, is an outer step too (`step`).
+                With "epoch", each epoch is followed by one pass over the validation batches, an outer step on each
+                (the paper's schedule). With None, λ stays unchanged.
+            callbacks: functions called with the learner at the end of every epoch.
+            warm_up: the number of inner steps before the first outer step.
+            accumulate: the number of train batches per inner step; their gradients are averaged.
+            step_callbacks: functions called with the learner after every inner step (and the outer step that shares its
+                gradient), and after every outer step of outer_every="epoch". `last_loss` and `last_outer_step` hold
+                the results; `stop` ends the training there.
+            validate: if True, `val_loss` in `epochs` is `validate(val_batches)` at the end of every epoch; it leaves
+                the random generators of torch unchanged. If False, it is the mean over the outer steps, which costs
                 nothing (see `Epoch`).
-            progress: show a line with epoch, losses, outer steps and λ on stderr; left out, where that is a terminal.
+            progress: whether to show a line with epoch, losses, outer steps and λ on stderr; by default if it is a
+                terminal.
 
-        Where `inner_scheduler` is a `ReduceLROnPlateau`, it is stepped at the end of every epoch with `val_loss` as
-        under validate=True, which is then taken for granted: only that value is of one θ and of all batches.
+        A `ReduceLROnPlateau` as `inner_scheduler` is stepped at the end of every epoch with `val_loss` as
+        under validate=True, which is then implied: only that value belongs to one θ and all batches.
 
         Returns:
             The learner.
 
         Raises:
-            TypeError: batches that are an iterator; callbacks that are not functions.
-            ValueError: a schedule or number of epochs that cannot be; no batch; no trainable parameter in the inner
-                optimizer, or none in `weights` where `outer_every` is not None.
-            RuntimeError: called by one of its own callbacks.
+            TypeError: batches are an iterator, or callbacks are not functions.
+            ValueError: the schedule or number of epochs is invalid; there is no batch; no trainable parameter in the
+                inner optimizer, or none in `weights` although `outer_every` is not None.
+            RuntimeError: `fit` was called by one of its own callbacks.
         """
         run = Fit(
             self,
@@ -257,12 +260,12 @@ class BilevelLearner(Record):
         return self
 
     def stop(self) -> None:
-        """End `fit` after the step under way; for its callbacks, of steps and of epochs.
+        """Ends `fit` after the current step; to be called in step and epoch callbacks.
 
-        The epoch is closed as it is: it counts, its row in `epochs` is the mean over the steps taken and says
-        `stopped`, and the callbacks of its end are called. An outer pass that has not begun is left out. The next
-        `fit`, here or in a learner that loads the `state_dict`, begins the next epoch; the batches left over are not
-        made up for. In DistributedDataParallel all ranks must stop at the same step.
+        The epoch ends there: it counts, its row in `epochs` is the mean over the steps taken and says
+        `stopped`, and the epoch callbacks are called. An outer pass that has not begun is left out. The next
+        `fit`, here or in a learner that loads the `state_dict`, begins the next epoch; the remaining batches are not
+        trained on. In DistributedDataParallel all ranks must stop at the same step.
 
         Raises:
             RuntimeError: no `fit` is running.
@@ -272,18 +275,18 @@ class BilevelLearner(Record):
         self.stopping = True
 
     def _backward(self, lambda_: Tensor, batch: Any) -> Tensor:
-        """Puts ∂L_train/∂θ into the parameters' `grad` (and ∂L_train/∂λ, if λ `[N]` asks for it); L_train."""
+        """Writes ∂L_train/∂θ to the `grad` of the parameters (and ∂L_train/∂λ if λ `[N]` needs it); returns L_train."""
         self.inner_optimizer.zero_grad()
         with self._accumulation.ours():
             return accumulate(self._problem, self.model, self.train_loss, lambda_, batch)
 
     def _follow_lambda(self) -> None:
-        """The settings of the inner optimizer that are functions of λ take their values."""
+        """Sets the settings of the inner optimizer that are functions of λ."""
         if self._problem.inner_settings is not None:
             self._problem.inner_settings.write(self.weights())
 
     def _take_inner_step(self) -> None:
-        """θ moves by the gradients that stand in `grad`, clipped."""
+        """Takes a step on θ with the clipped gradients in `grad`."""
         if self._problem.clipping is not None:
             with torch.no_grad():
                 gradients = list(self._problem.gradients().values())
@@ -296,7 +299,7 @@ class BilevelLearner(Record):
         self.inner_steps += 1
 
     def _estimate(self, train_batch: Any, val_batch: Any) -> Tensor:
-        """g `[N]`."""
+        """Returns g `[N]`."""
         self._forget()
         with kept_attributes(self._problem.model):
             g = self.estimator(self._problem, self._flat(), train_batch, val_batch).detach()
@@ -304,31 +307,31 @@ class BilevelLearner(Record):
         return g
 
     def _forget(self) -> None:
-        """What the problem notes of one hypergradient."""
+        """Clears what the problem recorded about one hypergradient."""
         self._follow_lambda()
         self._problem.values.clear()
         self._problem.certificate = None
 
     @property
     def certificate(self) -> Certificate:
-        """How far the last hypergradient can be trusted."""
+        """The certificate of the last hypergradient: how accurate it is."""
         if self._problem.certificate is not None:
             return self._problem.certificate
         return Certificate(math.nan, str(self._trajectory[0].dtype).removeprefix("torch."), certified=True)
 
     def _say_if_not_certified(self) -> None:
-        """Warn of the first hypergradient that nothing certifies."""
+        """Warns of the first hypergradient that is not certified."""
         certificate = self.certificate
         if not certificate.certified and not self._has_warned and math.isfinite(self._losses()):
             self._has_warned = True
             warnings.warn(not_certified(certificate), UncertifiedWarning, stacklevel=4)
 
     def _losses(self) -> float:
-        """The sum of those that the last hypergradient evaluated, on this rank."""
+        """The sum of the losses that the last hypergradient evaluated, on this rank."""
         return sum(float(value) for value in self._problem.values.values())
 
     def _move(self, g: Tensor, started: float) -> None:
-        """The step on λ along g `[N]`, or the report that there is none."""
+        """Takes the step on λ along g `[N]`, or reports that it was skipped."""
         norm, lambda_ = float(g.norm()), self._flat()
         number = self.outer_steps + self.skipped + 1
         step = f"outer step {number}" + (f" ({self.place})" if self.place else "")
@@ -364,8 +367,11 @@ class BilevelLearner(Record):
             warnings.warn(said, NonFiniteWarning, stacklevel=3)
 
     def state_dict(self) -> dict[str, Any]:
-        """θ, λ, both optimizers, the scheduler, counters, history and random generators; taken between epochs, a run
-        resumed from it equals an uninterrupted one to the bit. `torch.load(weights_only=True)` reads it."""
+        """Returns θ, λ, both optimizers, the scheduler, counters, history and random generators.
+
+        A run resumed from a state taken between epochs equals an uninterrupted one bit by bit.
+        `torch.load(weights_only=True)` reads it.
+        """
         return {
             "model": self._problem.model.state_dict(),
             "weights": self.weights.state_dict(),
@@ -378,7 +384,7 @@ class BilevelLearner(Record):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from `state`, in a learner built with the same arguments."""
+        """Continues from `state`, in a learner built with the same arguments."""
         if (self.inner_scheduler is None) != (state["inner_scheduler"] is None):
             raise ValueError("the state and this learner must both have an inner_scheduler, or neither")
         self._problem.model.load_state_dict(state["model"])

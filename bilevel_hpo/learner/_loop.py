@@ -1,4 +1,4 @@
-"""Batches in the order in which `fit` wants them."""
+"""Iterate over batches in the order that `fit` needs."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sized
@@ -11,7 +11,7 @@ __all__ = ["Grouped", "length", "lookahead", "repeated"]
 
 
 def length(batches: object) -> int | None:
-    """How many batches there are; None where they do not say."""
+    """Returns the number of batches; None if they have no length."""
     try:
         return len(batches) if isinstance(batches, Sized) else None
     except TypeError:  # a DataLoader has __len__, which fails where its dataset is an iterable
@@ -19,11 +19,11 @@ def length(batches: object) -> int | None:
 
 
 class Grouped:
-    """Every n batches as one, `MicroBatches`; fewer in the last. The batches themselves for n = 1.
+    """Groups every n batches into one `MicroBatches`, with fewer in the last; for n = 1 the batches themselves.
 
     Args:
-        batches: can be iterated again and again.
-        n: batches of one inner step.
+        batches: an iterable that can be iterated repeatedly.
+        n: the number of batches per inner step.
     """
 
     def __init__(self, batches: Iterable[Any], n: int) -> None:
@@ -31,7 +31,7 @@ class Grouped:
 
     @property
     def steps(self) -> int | None:
-        """Inner steps of one pass; None where the batches do not say how many they are."""
+        """The number of inner steps of one pass; None if the batches have no length."""
         known = length(self._batches)
         return None if known is None else -(-known // self._n)
 
@@ -45,7 +45,7 @@ class Grouped:
 
 
 def lookahead(batches: Iterable[Any], n: int) -> Iterator[list[Any]]:
-    """Every batch with the n−1 that follow it; fewer at the end."""
+    """Yields every batch with the n−1 that follow it; fewer at the end."""
     window: deque[Any] = deque()
     for batch in batches:
         window.append(batch)
@@ -58,9 +58,9 @@ def lookahead(batches: Iterable[Any], n: int) -> Iterator[list[Any]]:
 
 
 def repeated(batches: Iterable[Any], start: int = 0, *, name: str = "val_batches") -> Iterator[tuple[int, Any]]:
-    """Numbered batches, pass after pass without end, from number `start` on where the number of batches is known.
+    """Yields numbered batches in endless passes, starting at number `start` if the number of batches is known.
 
-    `name` is what the error for empty batches calls them.
+    `name` stands for the batches in the error message if they are empty.
     """
     known = length(batches)
     skip = start % known if known else 0

@@ -1,4 +1,4 @@
-"""The step on λ, and what is said where there is none or it cannot be trusted."""
+"""The step on λ, and the messages when it is skipped or not certified."""
 
 import math
 from collections.abc import Iterable
@@ -16,19 +16,19 @@ __all__ = ["descend", "not_certified", "undone", "unusable"]
 def descend(
     weights: Any, optimizer: torch.optim.Optimizer, structure: Structure, g: Tensor, active: Tensor | None
 ) -> bool:
-    """One step of `optimizer` on the parameters of `weights` along the hypergradient.
+    """Takes one step of `optimizer` on the parameters of `weights` along the hypergradient.
 
     In half precision a step can leave λ that is not finite: Adam's eps of 10⁻⁸ is 0 in float16. Such a step is undone.
 
     Args:
         weights: the λ module.
         optimizer: the outer optimizer.
-        structure: of λ.
+        structure: the structure of λ.
         g: dL_val/dλ `[N]`; the chain rule of the module is applied here.
         active: True where λ `[N]` takes part; None for all.
 
     Returns:
-        False where λ or a parameter behind it was not finite after the step: then `weights` and `optimizer` are as
+        False if λ or one of its parameters was not finite after the step; `weights` and `optimizer` are then as
         they were.
     """
     raw = list(cast(nn.Module, weights).parameters())
@@ -63,10 +63,10 @@ def _finite(tensors: Iterable[Tensor]) -> bool:
 
 
 def unusable(step: str, g: Tensor, norm: float, losses_finite: bool) -> str | None:
-    """Why λ must not move along `g`; None where it may.
+    """Returns the reason why λ must not move along `g`; None if it may.
 
     Args:
-        step: names the outer step.
+        step: the name of the outer step in the message.
         g: the hypergradient `[N]`.
         norm: ‖g‖, in the dtype of g.
         losses_finite: of both losses, on all ranks. A mean over nothing is NaN and its gradient 0.
@@ -80,7 +80,7 @@ def unusable(step: str, g: Tensor, norm: float, losses_finite: bool) -> str | No
 
 
 def undone(step: str, optimizer: torch.optim.Optimizer, dtype: torch.dtype) -> str:
-    """What is said of a step that `descend` took back."""
+    """Returns the message about a step that `descend` undid."""
     return (
         f"the step of outer_optimizer {type(optimizer).__name__} made λ NaN or infinite in {step} and was undone "
         f"({dtype} parameters; keep `weights` in float32, or choose an eps that is not 0 in that precision)"
@@ -88,7 +88,7 @@ def undone(step: str, optimizer: torch.optim.Optimizer, dtype: torch.dtype) -> s
 
 
 def not_certified(certificate: Certificate) -> str:
-    """What is said of a hypergradient that is used without a certificate."""
+    """Returns the message about a hypergradient that is used without a certificate."""
     counted = "it is used as it is. `learner.uncertified` counts such ones, `learner.history` shows them"
     if certificate.reason:
         return f"a hypergradient could not be checked: {certificate.reason}; {counted}"

@@ -1,4 +1,4 @@
-"""What `fit` shows on a terminal while it works: one line."""
+"""The progress line that `fit` shows on a terminal."""
 
 import sys
 from types import TracebackType
@@ -21,13 +21,13 @@ SECONDS = 0.5
 
 
 class Display:
-    """A bar over the inner steps with epoch, losses, outer steps and λ, on stderr.
+    """A progress bar over the inner steps with epoch, losses, outer steps and λ, on stderr.
 
     Args:
-        wanted: shown or not; None for only where stderr is a terminal, and there by the first rank alone.
-        learner: what is shown.
-        steps: inner steps of an epoch, for the length of the bar; None where that is not known.
-        epochs: the epochs to reach.
+        wanted: whether to show it; None shows it on the first rank only, and only if stderr is a terminal.
+        learner: the learner whose state is shown.
+        steps: the number of inner steps per epoch, the length of the bar; None if unknown.
+        epochs: the total number of epochs.
     """
 
     def __init__(self, wanted: bool | None, learner: "BilevelLearner", steps: int | None, epochs: int) -> None:
@@ -42,12 +42,12 @@ class Display:
             )
 
     def step(self) -> None:
-        """An inner step was taken."""
+        """Shows that an inner step was taken."""
         if self._bar is not None and self._bar.update():
             self._bar.set_postfix_str(self._facts(), refresh=False)
 
     def epoch(self) -> None:
-        """An epoch was closed."""
+        """Shows that an epoch has ended."""
         if self._bar is not None:
             self._bar.set_description_str(self._epoch(), refresh=False)
 

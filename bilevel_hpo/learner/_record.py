@@ -1,4 +1,4 @@
-"""What a training has counted and noted: steps, epochs, λ on its way, and every outer step."""
+"""The record of a training: counters of steps and epochs, the path of λ, and every outer step."""
 
 import math
 from dataclasses import asdict
@@ -19,11 +19,11 @@ __all__ = ["Record"]
 
 
 class Record:
-    """The part of `BilevelLearner` that takes no step.
+    """Base class of `BilevelLearner`: everything that takes no step.
 
     Args:
-        problem: for the shapes of λ, and the ranks that train together.
-        weights: its call gives λ.
+        problem: gives the shapes of λ, and the ranks that train together.
+        weights: the module whose call returns λ.
     """
 
     def __init__(self, problem: BilevelProblem, weights: Weights) -> None:
@@ -42,18 +42,21 @@ class Record:
 
     @property
     def history(self) -> pd.DataFrame:
-        """One row per outer step: the fields of `OuterStep`, then λ before the step and its hypergradient g, in columns
-        `lambda:<label>` and `g:<label>`. In a long training every second, fourth, … outer step (see `History`)."""
+        """A table of one row per outer step: the fields of `OuterStep`, then λ before the step and its hypergradient g.
+
+        The columns are `lambda:<label>` and `g:<label>`. A long training keeps every second, fourth, … outer step (see
+        `History`).
+        """
         return self._history.to_frame(list(OuterStep.__annotations__))
 
     @property
     def epochs(self) -> pd.DataFrame:
-        """One row per epoch, see `Epoch`."""
+        """A table of one row per epoch (see `Epoch`)."""
         return pd.DataFrame([asdict(epoch) for epoch in self._epochs], columns=list(Epoch.__annotations__))
 
     @property
     def trajectory(self) -> Lambda:
-        """λ at the start and after every epoch, `[epochs + 1, *λ.shape]`; a tuple or dict of such where λ is one."""
+        """λ at the start and after every epoch, `[epochs + 1, *λ.shape]`; a tuple or dict of these if λ is one."""
         return self._problem.structure.unflatten(torch.stack(self._trajectory))
 
     @property
@@ -69,15 +72,16 @@ class Record:
         window: tuple[float, float] = (0.0, 1.0),
         validation_batches: int | None = None,
     ) -> Signal:
-        """Is there anything to learn? How far the hypergradients so far stand above the noise of their batches.
+        """Tests whether there is anything to learn: whether the hypergradients so far exceed the noise of their
+        batches.
 
-        `print` it for a verdict in words. `bilevel_hpo.signal.signal` says what is tested, and when not to believe it.
+        `print` the result for a verdict in words. `bilevel_hpo.signal.signal` explains the test and its limits.
 
         Args:
-            level: of the verdicts.
-            correction: for the number of λ: "holm" or "bh".
-            window: the part of the history to look at, as shares.
-            validation_batches: the number of validation batches, if the outer steps go through the same ones in turn.
+            level: the significance level of the verdicts.
+            correction: the correction for the number of λ, "holm" or "bh".
+            window: the part of the history to use, as two shares.
+            validation_batches: the number of validation batches, if the outer steps cycle through the same ones.
         """
         return signal(
             self.history,
@@ -89,26 +93,27 @@ class Record:
         )
 
     def follow(self, epoch: int, inner_steps: int) -> None:
-        """Note what is done where somebody else takes the inner steps, and λ as the last epoch has left it.
+        """Records progress when the caller takes the inner steps, and λ after the last epoch.
 
         Args:
-            epoch: epochs that are finished.
-            inner_steps: inner steps in all.
+            epoch: the number of finished epochs.
+            inner_steps: the total number of inner steps.
         """
         self.epoch, self.inner_steps = epoch, inner_steps
         while len(self._trajectory) <= epoch:
             self._trajectory.append(self._flat().cpu())
 
     def end_epoch(self, train_loss: float, val_loss: float = math.nan, *, stopped: bool = False) -> Epoch:
-        """Close an epoch: its row in `epochs`, and λ in `trajectory`. `fit` does it; call it in a loop of your own.
+        """Ends an epoch: adds its row to `epochs`, and λ to `trajectory`. `fit` does this; call it in a loop of your
+        own.
 
         Args:
-            train_loss: mean of L_train over the inner steps of the epoch.
-            val_loss: L_val, averaged here over the ranks of DistributedDataParallel; NaN where it is not known.
-            stopped: the epoch was cut short.
+            train_loss: the mean of L_train over the inner steps of the epoch.
+            val_loss: L_val, averaged here over the ranks of DistributedDataParallel; NaN if unknown.
+            stopped: whether the epoch was cut short.
 
         Returns:
-            The row. It counts the outer steps since the last one.
+            The row, which counts the outer steps since the previous one.
         """
         self.clock.stop()
         self.epoch += 1
@@ -126,7 +131,7 @@ class Record:
         return row
 
     def progress(self) -> dict[str, Any]:
-        """What the learner itself has counted and noted: the part of `state_dict` that is nobody else's."""
+        """Returns the counters and records of the learner itself, as a part of `state_dict`."""
         return {
             "counters": {**{name: getattr(self, name) for name in _COUNTERS}, "_seconds": self.clock.seconds},
             "epochs": [asdict(epoch) for epoch in self._epochs],
@@ -135,7 +140,7 @@ class Record:
         }
 
     def load_progress(self, progress: dict[str, Any]) -> None:
-        """Go on counting from `progress`."""
+        """Continues from `progress`."""
         for name in _COUNTERS:
             setattr(self, name, progress["counters"].get(name, 0))
         self._epochs = [Epoch(**row) for row in progress["epochs"]]
@@ -144,11 +149,11 @@ class Record:
         self.clock.reset(progress["counters"]["_seconds"])
 
     def _flat(self) -> Tensor:
-        """λ `[N]`, detached."""
+        """Returns λ `[N]`, detached."""
         return self._problem.structure.flatten(self.weights()).detach().clone()
 
     def _note(self, row: OuterStep, lambda_: Tensor, g: Tensor) -> None:
-        """An outer step: its row of `history`, λ `[N]` before it, and its hypergradient `[N]`."""
+        """Records an outer step: its row of `history`, λ `[N]` before it, and its hypergradient `[N]`."""
         self._history.add(dict(vars(row)), lambda_, g)
         self.recomputed += row.computed_in == "float64" and lambda_.dtype != torch.float64
         self.uncertified += not row.certified

@@ -1,4 +1,4 @@
-"""How long a training has taken so far."""
+"""Measure how long a training has taken so far."""
 
 import time
 
@@ -6,7 +6,7 @@ __all__ = ["Stopwatch"]
 
 
 class Stopwatch:
-    """Seconds over all the times that it ran."""
+    """A stopwatch that adds up the seconds of all its runs."""
 
     def __init__(self) -> None:
         self._before, self._started = 0.0, 0.0
@@ -14,19 +14,19 @@ class Stopwatch:
 
     @property
     def seconds(self) -> float:
-        """Up to now."""
+        """Seconds up to now."""
         return self._before + (time.perf_counter() - self._started if self._running else 0.0)
 
     def start(self) -> None:
-        """Run from now on; nothing changes where it runs already."""
+        """Starts it; does nothing if it is running."""
         self.reset(self.seconds)
         self._running = True
 
     def stop(self) -> None:
-        """Stand still until the next start."""
+        """Stops it until the next start."""
         self.reset(self.seconds)
         self._running = False
 
     def reset(self, seconds: float) -> None:
-        """Go on from `seconds`, running or standing still as before."""
+        """Continues from `seconds`, running or stopped as before."""
         self._before, self._started = seconds, time.perf_counter()

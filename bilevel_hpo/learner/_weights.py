@@ -1,4 +1,4 @@
-"""What the learner asks of a λ module."""
+"""The interface of a λ module."""
 
 from typing import Any, Protocol
 
@@ -8,15 +8,15 @@ __all__ = ["Weights"]
 
 
 class Weights(Protocol):
-    """What the learner asks of `weights`: a module whose call gives λ; any `nn.Module` whose call does is one.
+    """The interface of `weights`: any `nn.Module` whose call returns λ.
 
-    It may have `labels`, names of the entries of λ, for the columns of the history; and `project_()`, which moves the
+    It may have `labels`, the names of the entries of λ in the columns of the history, and `project_()`, which moves the
     parameters back into their constraint, in place, and is called after every outer step. docs/extending.md has an
     example.
     """
 
     def __call__(self) -> Lambda:
-        """λ, a function of the module's parameters."""
+        """Returns λ, a function of the module's parameters."""
 
     def state_dict(self) -> dict[str, Any]:
         """As of `nn.Module`."""

@@ -195,7 +195,7 @@ def test_a_loss_that_is_no_scalar_is_named(estimator, which, loss, came):
     def called(model, weights, data):
         return loss(model, weights, data) if loss is not problems.task_losses else loss(model, data)
 
-    with pytest.raises(TypeError, match=rf"^{which}\(model, weights, batch\) returned .*{came}"):
+    with pytest.raises(TypeError, match=rf"^{which}\(model, weights, batch\) must return a scalar.*{came}"):
         Case(net()).g(estimator, **{which: called})
 
 

@@ -246,7 +246,7 @@ def test_generators_are_refused(train, val, name):
 
 @pytest.mark.parametrize("outer_every", [0, -1, "batch", 1.5])
 def test_a_bad_schedule_is_named(outer_every):
-    with pytest.raises(ValueError, match="outer_every="):
+    with pytest.raises(ValueError, match="outer_every must be"):
         budget_learner(net(), NAMES).fit(TRAIN, VAL, epochs=1, outer_every=outer_every)
 
 

@@ -178,5 +178,5 @@ def test_a_bad_grid_is_named(space, message):
 
 @pytest.mark.parametrize("bounds", [(1.0, 0.0), (0.0, 0.5, 1.0), (0.5,)])
 def test_bad_bounds_are_named(bounds):
-    with pytest.raises(ValueError, match=r"space\['a'\] = .*low < high"):
+    with pytest.raises(ValueError, match=r"space\['a'\] must be .*low < high"):
         search.tpe(Objective(), {"a": bounds}, trials=1)
