@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gate_model.data.request import DataRequest, Splitting
+from gate_model.data.request import DataRequest
 from gate_model.training.settings import Settings
+
+if TYPE_CHECKING:
+    from gate_model.data.splits import Splitting
 
 __all__ = [
     "CORES",
@@ -143,7 +146,7 @@ class DataOptions:
         typer.Option("--join", help="CSV whose columns (named by abbreviation) and molecules join those of chemicals."),
     ] = None
 
-    def request(self, splitting: Splitting = "scaffold", fraction: float = 1.0) -> DataRequest:
+    def request(self, splitting: "Splitting" = "scaffold", fraction: float = 1.0) -> DataRequest:
         """These data, and how they are split."""
         names = _names(self.tasks or ())
         if not names and self.data == "chemicals" and self.join is None:

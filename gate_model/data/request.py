@@ -3,15 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gate_model.data.splits import Split
+    from gate_model.data.splits import Split, Splitting
     from gate_model.data.table import PropertyTable
 
-__all__ = ["DataRequest", "Splitting"]
-
-Splitting = Literal["scaffold", "random"]
+__all__ = ["DataRequest"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,7 @@ class DataRequest:
     """With labels of `chemicals` that are computed from labels of other tasks."""
     join: str | None = None
     """The path of a CSV file whose tasks and molecules join those of `chemicals`."""
-    splitting: Splitting = "scaffold"
+    splitting: "Splitting" = "scaffold"
     fraction: float = 1.0
     """Share of the train and validation molecules that is kept."""
 

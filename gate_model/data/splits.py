@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gate_model.data.molecules.smiles import scaffold
-from gate_model.data.request import Splitting
 from gate_model.data.table import DataError, PropertyTable
 
-__all__ = ["SPLIT_METHOD", "Split", "fewer", "random_split", "scaffold_split", "split_of"]
+__all__ = ["SPLIT_METHOD", "Split", "Splitting", "fewer", "random_split", "scaffold_split", "split_of"]
 
 SPLIT_METHOD = "scaffold; acyclic molecules one group each; one split per seed"
 """How reports and model cards call the scaffold split."""
@@ -19,6 +19,7 @@ _ATTEMPTS = 200
 _FAIR = 0.3
 
 Rows = NDArray[np.int64]
+Splitting = Literal["scaffold", "random"]
 
 
 @dataclass(frozen=True, eq=False)
