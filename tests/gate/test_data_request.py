@@ -1,6 +1,7 @@
 """One record says what data a run uses: it loads them, names them in config.json, and loads the same again."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -103,5 +104,7 @@ def test_a_plain_script_without_a_guard_prepares_many_molecules_in_several_proce
     rows = "".join(f"{smiles},{n % 7},{n % 11}\n" for n, smiles in enumerate(molecules))
     (tmp_path / "many.csv").write_text(f"smiles,a,b\n{rows}")
     (tmp_path / "script.py").write_text(SCRIPT)
-    done = subprocess.run([sys.executable, "script.py"], capture_output=True, text=True, cwd=tmp_path, check=False)
+    environment = os.environ | {"GATE_CACHE": str(tmp_path / "cache")}
+    command = [sys.executable, "script.py"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
     assert done.stdout.split() == ["True", "600", "True"], done.stderr
