@@ -1,4 +1,4 @@
-"""Estimators of dL_val/dλ, one a file, all of one shape."""
+"""Estimators of dL_val/dλ, one per file, with one interface."""
 
 from bilevel_hpo.hypergradients._base import Hypergradient
 from bilevel_hpo.hypergradients._citations import bibliography

@@ -1,4 +1,4 @@
-"""Whether a loss runs under autocast."""
+"""Detect whether a loss runs under autocast."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,10 +10,10 @@ __all__ = ["AutocastWatch"]
 
 
 class AutocastWatch(TorchFunctionMode):
-    """Notes what a loss that runs inside asks of autocast, be it inside the loss or around all of it.
+    """Records the autocast use of a loss that runs inside, whether within the loss or around all of it.
 
     Args:
-        device: the type of the device on which the loss is computed.
+        device: the type of the device that computes the loss.
     """
 
     def __init__(self, device: str) -> None:

@@ -1,4 +1,4 @@
-"""What every estimator is: (θ, λ, train batch, val batch) ↦ dL_val/dλ."""
+"""The base class of every estimator: (θ, λ, train batch, val batch) ↦ dL_val/dλ."""
 
 from abc import ABC, abstractmethod
 from typing import Any
@@ -11,9 +11,10 @@ __all__ = ["Hypergradient"]
 
 
 class Hypergradient(ABC):
-    """An estimator of the hypergradient: (θ, λ, train batch, val batch) ↦ dL_val/dλ, both as vectors `[N]`.
+    """An estimator of the hypergradient: (θ, λ, train batch, val batch) ↦ dL_val/dλ, with λ and dL_val/dλ vectors
+    `[N]`.
 
-    It reads θ, the optimizer's state, buffers and the random number generator, and leaves all of them as they were.
+    It reads θ, the optimizer's state, buffers and the random number generator, and leaves all of them unchanged.
     """
 
     steps: int = 1
@@ -24,8 +25,8 @@ class Hypergradient(ABC):
 
     @abstractmethod
     def __call__(self, problem: BilevelProblem, lambda_: Tensor, train_batch: Any, val_batch: Any) -> Tensor:
-        """dL_val/dλ at `lambda_`, a detached vector `[N]`."""
+        """Returns dL_val/dλ at `lambda_`, a detached vector `[N]`."""
 
     @abstractmethod
     def check(self, problem: BilevelProblem) -> None:
-        """UnsupportedError, before training, for an optimizer or model that this estimator cannot handle."""
+        """Raises UnsupportedError, before training, for an optimizer or model that this estimator cannot handle."""

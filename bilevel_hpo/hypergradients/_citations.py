@@ -1,6 +1,6 @@
-"""BibTeX of the methods, and how a bibliography is made of it.
+"""BibTeX entries of the methods, and the bibliography made from them.
 
-An estimator names its entries in `references`, whole: one from elsewhere brings its own.
+An estimator holds its full entries in `references`, so an estimator of another package brings its own.
 """
 
 import re
@@ -10,11 +10,11 @@ __all__ = ["bibliography"]
 
 
 def bibliography(references: Iterable[str]) -> str:
-    """This package's entry and the BibTeX entries of `references` in their order, each key once.
+    """Returns the entry of this package and the BibTeX entries of `references` in order, each key once.
 
     Raises:
         TypeError: `references` is one string.
-        ValueError: a string without an entry `@type{key, …}`.
+        ValueError: a string has no entry `@type{key, …}`.
     """
     if isinstance(references, str):
         raise TypeError(f"references must be a tuple of BibTeX entries; got a string, {references[:60]!r}")

@@ -1,4 +1,4 @@
-"""The implicit hypergradient by the method of conjugate gradients."""
+"""The implicit hypergradient by conjugate gradients."""
 
 import torch
 from torch import Tensor
@@ -13,18 +13,18 @@ class ConjugateGradient(Implicit):
     """The implicit hypergradient with (H + ρI) q = v solved by conjugate gradients.
 
     Source: Pedregosa (2016); Rajeswaran et al. (2019); the solver: Hestenes and Stiefel (1952). Exact after as many
-    iterations as H has distinct eigenvalues, and the best of the implicit estimators on a convex inner problem.
+    iterations as H has distinct eigenvalues, and the most accurate implicit estimator on a convex inner problem.
 
-    Cost: about 2 plain steps + one per iteration. Memory of about two plain steps.
+    Cost: about 2 plain steps + one per iteration. Memory: about that of two plain steps.
 
     It needs θ at an optimum of the inner problem, and H + ρI positive definite; at a direction of non-positive
-    curvature it stops where it is, as truncated Newton methods do. Do not use it early in training: use `OneStep`
-    with a `Budget`. Where H is singular (more parameters than labels) give a `damping`.
+    curvature it stops, as truncated Newton methods do. Do not use it early in training: use `OneStep`
+    with a `Budget`. If H is singular (more parameters than labels), set `damping`.
 
     Args:
         iterations: at most.
-        damping: ρ.
-        tolerance: stop when the residual is that much smaller than v; left out, 10 times the machine epsilon.
+        damping: ρ, added to the diagonal of H.
+        tolerance: stop when ‖residual‖ <= tolerance·‖v‖; by default 10 times the machine epsilon.
     """
 
     references = (PEDREGOSA2016, RAJESWARAN2019)
@@ -39,7 +39,7 @@ class ConjugateGradient(Implicit):
         self.iterations, self.damping, self.tolerance = iterations, damping, tolerance
 
     def solve(self, product: MatVec, v: Tensor) -> Tensor:
-        """By `conjugate_gradient`."""
+        """Solves the system by `conjugate_gradient`."""
         tolerance = self.tolerance or 10 * torch.finfo(v.dtype).eps
         return conjugate_gradient(lambda x: product(x) + self.damping * x, v, self.iterations, tolerance)
 
@@ -50,11 +50,11 @@ class ConjugateGradient(Implicit):
 
 
 def conjugate_gradient(product: MatVec, b: Tensor, iterations: int, tolerance: float) -> Tensor:
-    """x with A x = b for a positive definite A, given as a product (Hestenes and Stiefel, 1952).
+    """Solves A x = b for a positive definite A, given as a product (Hestenes and Stiefel, 1952).
 
     Args:
-        product: x ↦ A x for vectors `[P]`.
-        b: `[P]`.
+        product: the function x ↦ A x for vectors `[P]`.
+        b: the right-hand side `[P]`.
         iterations: at most.
         tolerance: stop when ‖b − A x‖ <= tolerance·‖b‖.
     """

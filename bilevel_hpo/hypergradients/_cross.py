@@ -1,4 +1,4 @@
-"""What an estimator of one step finds out about L_train along u."""
+"""The result of an estimator's directional derivative."""
 
 from typing import NamedTuple
 

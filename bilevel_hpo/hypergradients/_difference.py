@@ -1,4 +1,4 @@
-"""The derivative in λ of the slope of L_train along u, by first derivatives alone."""
+"""The derivative in λ of the slope of L_train along u, from first derivatives only."""
 
 import torch
 from torch import Tensor
@@ -14,15 +14,15 @@ __all__ = ["by_difference"]
 def by_difference(
     problem: BilevelProblem, step: InnerStep, u: Params, terms: Terms, relative: float, *, central: bool
 ) -> Cross:
-    """(L(θ + ε·u) − L(θ)) / ε, and ∂/∂λ of it. Source: Liu, Simonyan, Yang, DARTS (2019), Eq. 8.
+    """Returns (L(θ + ε·u) − L(θ)) / ε and its ∂/∂λ. Source: Liu, Simonyan, Yang, DARTS (2019), Eq. 8.
 
     Args:
-        problem: its losses are evaluated.
-        step: θ, λ, batch and buffers; the random generators must stand as they did before the step.
-        u: the direction by name; not empty.
-        terms: L_train, or the terms of it that name λ.
-        relative: the length of ε·u as a share of that of θ.
-        central: (L(θ + ε·u) − L(θ − ε·u)) / 2ε instead, which takes a second evaluation.
+        problem: the problem whose losses are evaluated.
+        step: θ, λ, batch and buffers; the random generators must be in their state before the step.
+        u: the direction by parameter name; not empty.
+        terms: L_train, or its terms that depend on λ.
+        relative: the length of ε·u relative to that of θ.
+        central: whether to use (L(θ + ε·u) − L(θ − ε·u)) / 2ε instead, at the cost of a second evaluation.
     """
     if step.lambda_gradient is None:
         return Cross(torch.zeros_like(step.loss), None, step.lambda_.dtype)
@@ -43,7 +43,7 @@ def by_difference(
 
 
 def _shifted(step: InnerStep, u: Params, terms: Terms, epsilon: Tensor) -> OfPart:
-    """L(θ + ε·u) and its gradient in λ."""
+    """Returns L(θ + ε·u) and its gradient in λ."""
     theta = {n: torch.addcmul(p, u[n], epsilon.to(p.dtype)) if n in u else p for n, p in step.before.items()}
 
     def of(buffers: Params, weights: Tensor, part: object) -> tuple[Tensor, Tensor | None]:

@@ -15,19 +15,19 @@ __all__ = ["Direct"]
 
 
 class Direct(Hypergradient):
-    """g = ∂L_val/∂λ at fixed θ: how L_val names λ, not how θ answers to it.
+    """g = ∂L_val/∂λ at fixed θ: the explicit dependence of L_val on λ, without the response of θ.
 
     Source: the paper, algorithm 3. Cost: one forward pass over L_val. Works with every optimizer.
 
-    Do not use it to learn λ. Where λ enters L_val as a factor of losses, λ·l, the gradient is l itself, which is
+    Do not use it to learn λ. If λ enters L_val as a factor of losses, λ·l, the gradient is l itself, which is
     never negative: under Adam every λ falls at about the learning rate until it reaches its bound, whatever the
-    data say. It is here because it is the published algorithm; use `OneStep` with a `Budget` instead.
+    data. It is included because it is the published algorithm; use `OneStep` with a `Budget` instead.
     """
 
     references = (GATE_BILEVEL,)
 
     def __call__(self, problem: BilevelProblem, lambda_: Tensor, train_batch: Any, val_batch: Any) -> Tensor:
-        """∂L_val/∂λ; the train batch is not used."""
+        """Returns ∂L_val/∂λ; the train batch is not used."""
         lambda_ = lambda_.detach().requires_grad_()
         with RandomState(), torch.enable_grad():
             loss = problem.val_loss(problem.parameters(), problem.buffers(), lambda_, val_batch)
@@ -40,9 +40,11 @@ class Direct(Hypergradient):
         return problem.total(g, None)
 
     def check(self, problem: BilevelProblem) -> None:
-        """Every optimizer and model will do; `inner_settings` have no effect here."""
+        """Accepts any optimizer and model; raises UnsupportedError for `inner_settings`, which have no effect."""
         if problem.inner_settings is not None:
-            raise UnsupportedError("Direct() does not differentiate a step, so inner_settings has no effect; use OneStep()")
+            raise UnsupportedError(
+                "Direct() does not differentiate a step, so inner_settings has no effect; use OneStep()"
+            )
 
     def __repr__(self) -> str:
         return "Direct()"

@@ -1,4 +1,4 @@
-"""The hypergradient of one inner step by a difference of two gradients in λ: the cheapest."""
+"""The hypergradient of one inner step by a difference of two gradients in λ, the cheapest estimator."""
 
 from weakref import WeakSet
 
@@ -17,32 +17,35 @@ __all__ = ["FiniteDifference"]
 
 
 class FiniteDifference(OfOneStep):
-    """`OneStep` with the directional derivative by a difference quotient where that is good enough, all λ at once:
+    """`OneStep` with the directional derivative by a difference quotient, for all λ at once, if that is accurate
+    enough:
 
         dL_val/dλ ≈ ∂L_val/∂λ + (∂/∂λ L_train(θ + ε·u, λ) − ∂/∂λ L_train(θ, λ)) / ε.
 
-    Source: Liu, Simonyan, Yang, DARTS (2019), Eq. 8, there for SGD and with three passes. The second term falls off
-    the inner step's own backward pass, so one forward pass over L_train without a graph is all that is left.
+    Source: Liu, Simonyan, Yang, DARTS (2019), Eq. 8, there for SGD and with three passes. The second term comes from
+    the backward pass of the inner step, so only one forward pass over L_train without a graph is added.
 
-    Cost on top of the inner step that it looks at (`learner.step`): one forward and backward pass over L_val and one
-    forward pass over L_train, about 0.5 plain steps, and memory of a few copies of θ. With `central=True` there are two
-    forward passes, at θ ± ε·u. What the check refuses costs a whole `OneStep` more.
+    Cost on top of the inner step that it differentiates (`learner.step`): one forward and backward pass over L_val
+    and one forward pass over L_train, about 0.5 plain steps, and memory of a few copies of θ. With `central=True`
+    there are two forward passes, at θ ± ε·u. A result that the check refuses costs a whole `OneStep` more.
 
     Error: O(ε) plus rounding. In float32 that is between 1e-3 and several times the result: early under Adam, with ReLU
-    and with BatchNorm the difference is mostly rounding. The check (see `OfOneStep`) finds that out and computes these
+    and with BatchNorm the difference is mostly rounding. The check (see `OfOneStep`) detects that and computes these
     hypergradients by `OneStep`, which is why `OneStep` is the default. Use this one for smooth networks in
-    mid-training, where a hundredth is good enough and time counts.
+    mid-training, where an error of 1 % is acceptable and time matters.
 
-    Do not use it in bfloat16 or under autocast, where rounding swamps the difference (it refuses), nor where you need
-    the exact number, nor where L_train detaches something that moves with θ (spectral norm, straight-through rounding:
-    a difference sees it move, the training step does not): use `OneStep` or `Unrolled(1)`. It is as short-sighted as
+    Do not use it in bfloat16 or under autocast, where rounding exceeds the difference (it refuses), nor where you need
+    the exact number, nor where L_train detaches something that depends on θ (spectral norm, straight-through rounding:
+    the difference includes its change, the training step does not): use `OneStep` or `Unrolled(1)`. It is as
+    short-sighted as
     `OneStep`: use it with a `Budget`.
 
     Args:
-        epsilon: length of the shift ε·u relative to that of θ; left out, a third of √(machine epsilon), or with
+        epsilon: the length of the shift ε·u relative to that of θ; by default a third of √(machine epsilon), or with
             `central` a fifth of its cube root.
-        central: two forward passes instead of one. Left out, in float64 only, where digits count for more than time.
-        tolerance: as in `OfOneStep`; None: the difference is used as it is, whatever its error.
+        central: whether to use two forward passes instead of one; by default only in float64, where accuracy matters
+            more.
+        tolerance: as in `OfOneStep`; with None the difference is used whatever its error.
     """
 
     def __init__(
@@ -55,18 +58,18 @@ class FiniteDifference(OfOneStep):
         self._seen: WeakSet[BilevelProblem] = WeakSet()
 
     def check(self, problem: BilevelProblem) -> None:
-        """The optimizer's step must be known, and θ in single or double precision."""
+        """Requires an optimizer with an update rule, and θ in single or double precision."""
         super().check(problem)
         low = sorted({str(p.dtype) for p in problem.parameters().values()} - {"torch.float32", "torch.float64"})
         if low:
             raise UnsupportedError(f"the model's parameters are {', '.join(low)}: {_ROUNDING}")
 
     def exact(self) -> OneStep:
-        """By forward mode."""
+        """Returns the estimator by forward mode."""
         return OneStep(self.tolerance)
 
     def cross(self, problem: BilevelProblem, step: InnerStep, u: Params, *, complete: bool) -> Cross:
-        """By shifting θ along u."""
+        """Computes the directional derivative by shifting θ along u."""
         precision = torch.finfo(step.lambda_.dtype).eps
         central = step.lambda_.dtype == torch.float64 if self.central is None else self.central
         relative = self.epsilon or (precision ** (1 / 3) / 5 if central else precision ** (1 / 2) / 3)

@@ -1,4 +1,4 @@
-"""The same losses, evaluated in float64 whatever their dtype is."""
+"""Evaluate losses in float64 whatever their dtype."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,13 +15,13 @@ __all__ = ["Float64"]
 
 
 class Float64:
-    """Inside, every torch operation takes its floating-point arguments in float64 and returns float64.
+    """Makes every torch operation inside take its floating-point arguments in float64 and return float64.
 
     That holds for tensors of any origin: θ, λ, batches of any class, constants in a closure, buffers, the optimizer's
-    state, and new tensors such as `torch.zeros`. Nothing outside is changed: what is cast is a copy. Random numbers
+    state, and new tensors such as `torch.zeros`. Nothing outside changes, since casts make copies. Random numbers
     are drawn in their usual dtype and then cast, so that dropout masks and noise are the same as in the training step.
 
-    It does not reach inside TorchScript, and an operation written for float32 only raises its own error.
+    It has no effect inside TorchScript, and an operation written for float32 only raises its own error.
 
     Args:
         drawn_in: the dtype in which the training step draws its random numbers.
@@ -41,7 +41,7 @@ class Float64:
 
 
 def _promoted(x: Any) -> Any:
-    """Tensors in float64, and float64 for every floating-point dtype; all else as it is."""
+    """Returns tensors in float64, and float64 for every floating-point dtype; anything else unchanged."""
     if isinstance(x, Tensor):
         return x.double() if x.is_floating_point() and x.dtype != torch.float64 else x
     return torch.float64 if isinstance(x, torch.dtype) and x.is_floating_point else x
@@ -60,7 +60,7 @@ class _Promote(TorchFunctionMode):
 
 
 class _DrawIn(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Random operations draw in `dtype`; their results are cast back."""
+    """Makes random operations draw in `dtype`, and casts their results back."""
 
     def __init__(self, dtype: torch.dtype) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""Tangents of the operations in which most of the time is spent, by fewer and fused kernels than torch's own."""
+"""Faster tangents of the most expensive operations, with fewer kernels than torch uses."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,15 +19,15 @@ Rule = Callable[..., Any]
 
 
 class FusedTangents(ProvenOnly):
-    """Inside a `dual_level`, affine maps, products, sums and common activations carry their tangents cheaply.
+    """Computes the tangents of affine maps, products, sums and common activations cheaply inside a `dual_level`.
 
     For x W + b torch (2.13) takes three products even where x has no tangent, as in every first layer, and adds them up
     in separate passes; here only the products that are not zero are taken, accumulated in place. The tangent of an
     activation is its derivative times the tangent of its input, which is what the fused kernel of its backward pass
     computes; torch composes SiLU's from nine passes. The numbers are the same up to rounding.
 
-    It is for tensors that do not require a gradient; all others, and autocast, go torch's way, as `ProvenOnly` lets
-    them.
+    It applies to tensors that do not require a gradient; all others, and autocast, use torch's rules, as `ProvenOnly`
+    allows.
     """
 
     autocast: torch.dtype | None = None
@@ -47,7 +47,7 @@ class FusedTangents(ProvenOnly):
 
 
 def _taken_apart(*tensors: Tensor | None) -> list[tuple[Any, Any]] | None:
-    """(value, tangent) of every tensor; None where there is no tangent at all, or λ is involved."""
+    """Returns (value, tangent) of every tensor; None if there is no tangent at all, or λ is involved."""
     apart: list[tuple[Any, Any]] = []
     for x in tensors:
         if x is None:
@@ -68,7 +68,7 @@ def _dual(value: Tensor, tangent: Tensor) -> Tensor:
 
 
 def _product(product: Callable[[Tensor, Tensor], Tensor], a: Tensor, b: Tensor) -> Any:
-    """a·b for any product that is linear in both."""
+    """The rule of a·b, for any product that is linear in both."""
     apart = _taken_apart(a, b)
     if apart is None:
         return NotImplemented
@@ -82,7 +82,7 @@ def _product(product: Callable[[Tensor, Tensor], Tensor], a: Tensor, b: Tensor) 
 
 
 def _affine(first: Callable[..., Tensor], add_: Callable[..., Tensor], b: Tensor | None, x: Tensor, w: Tensor) -> Any:
-    """b + x·w: `first(b, x, w)` with b perhaps None, `add_(t, x, w)` the same in place."""
+    """The rule of b + x·w: `first(b, x, w)`, with b possibly None, and `add_(t, x, w)` in place."""
     apart = _taken_apart(b, x, w)
     if apart is None:
         return NotImplemented
@@ -136,7 +136,7 @@ def _bilinear(product: Callable[[Tensor, Tensor], Tensor]) -> Rule:
 
 
 def _sum(sign: int) -> Rule:
-    """a + b or a − b, with broadcasting; torch adds the tangents in Python."""
+    """The rule of a + b or a − b, with broadcasting; torch adds the tangents in Python."""
 
     def rule(a: Any, b: Any, **options: Any) -> Any:
         if options or not (isinstance(a, Tensor) and isinstance(b, Tensor)):
@@ -163,7 +163,7 @@ def _square(x: Tensor) -> Any:
 
 
 def _activation(value: Callable[..., Tensor], derivative: Callable[..., Tensor]) -> Rule:
-    """f element by element; `derivative(tangent, x, f(x), **options)` is f'(x) times the tangent."""
+    """The rule of an element-wise f; `derivative(tangent, x, f(x), **options)` is f'(x) times the tangent."""
 
     def rule(input: Tensor, *positional: Any, inplace: bool = False, **options: Any) -> Any:
         if inplace or positional:

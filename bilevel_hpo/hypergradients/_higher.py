@@ -1,4 +1,4 @@
-"""The steps of `bilevel_hpo.optimizers` for `higher`, which unrolls them; `higher`'s own registry is left alone.
+"""The steps of `bilevel_hpo.optimizers` for `higher`, which unrolls them; the registry of `higher` is not changed.
 
 `higher` 0.2.1 has no AdamW, NAdam or RAdam, puts Adam's eps outside the bias correction and ignores `maximize`.
 """
@@ -15,10 +15,10 @@ __all__ = ["RuleOptimizer"]
 
 
 class RuleOptimizer(higher.optim.DifferentiableOptimizer):  # type: ignore[misc]
-    """`optimizer` ahead of itself, from a copy of its state.
+    """Takes the next steps of `optimizer` on a copy of its state.
 
     Args:
-        optimizer: has a rule.
+        optimizer: an optimizer with an update rule.
         reference: its parameters, in the order in which `step` is given tensors for them.
     """
 
@@ -34,12 +34,12 @@ class RuleOptimizer(higher.optim.DifferentiableOptimizer):  # type: ignore[misc]
                     group["params"][index], states[index] = self._update_of_one(group["params"][index], g, state, group)
 
     def follow(self, settings: Sequence[dict[str, Tensor]]) -> None:
-        """The parameter groups take these settings, in the graph."""
+        """Sets these settings in the parameter groups, as part of the graph."""
         for group, own in zip(self.param_groups, settings, strict=True):
             group.update(own)
 
     def detach_state(self) -> None:
-        """Cuts the state off from the steps that made it."""
+        """Detaches the state from the steps that computed it."""
         for states in self.state:
             for state in states.values():
                 state.update({key: value.detach() for key, value in state.items() if isinstance(value, Tensor)})

@@ -1,4 +1,4 @@
-"""What the implicit estimators share: the linear system (H + ρ) q = v at a stationary θ."""
+"""The base of the implicit estimators: the linear system (H + ρ) q = v at a stationary θ."""
 
 from abc import abstractmethod
 from collections.abc import Callable
@@ -25,19 +25,19 @@ class Implicit(Hypergradient):
 
         dL_val/dλ = ∂L_val/∂λ − vᵀ H⁻¹ ∂²L_train/∂θ∂λ,   v = ∂L_val/∂θ,   H = ∂²L_train/∂θ².
 
-    The subclasses differ in how they solve H q = v. An optimizer's `weight_decay`, where it is an L2 penalty, belongs
+    The subclasses differ in how they solve H q = v. An optimizer's `weight_decay`, if it is an L2 penalty, belongs
     to L_train and adds to H. Decoupled decay (AdamW, Muon, Adafactor) is the penalty of no loss and is left out. The
-    optimizer's own step plays no part, so every one will do; one that is not of `torch.optim` must say which decay it
+    optimizer's step plays no part, so any optimizer works; one outside `torch.optim` must say which kind of decay it
     has. Products H x take one backward pass over the graph of ∂L_train/∂θ, which is kept: memory of about two plain
     steps.
     """
 
     @abstractmethod
     def solve(self, product: MatVec, v: Tensor) -> Tensor:
-        """q ≈ H⁻¹ v, `[P]`."""
+        """Returns q ≈ H⁻¹ v, `[P]`."""
 
     def __call__(self, problem: BilevelProblem, lambda_: Tensor, train_batch: Any, val_batch: Any) -> Tensor:
-        """dL_val/dλ `[N]`, as if θ were the optimum for `lambda_` on `train_batch`."""
+        """Returns dL_val/dλ `[N]`, as if θ were the optimum for `lambda_` on `train_batch`."""
         sign, decay = _sign(problem), _decay(problem)
         lambda_ = lambda_.detach().clone().requires_grad_()
         with RandomState(), torch.enable_grad(), problem.composed(), second_derivatives():
@@ -63,11 +63,13 @@ class Implicit(Hypergradient):
         return problem.total(explicit, implicit)
 
     def check(self, problem: BilevelProblem) -> None:
-        """Every optimizer will do that goes down in all groups, or up in all."""
+        """Requires an optimizer that minimises in all groups or maximises in all groups."""
         _sign(problem)
         _decay(problem)
         if problem.inner_settings is not None:
-            raise UnsupportedError(f"{self!r} does not differentiate a step, so inner_settings has no effect; use OneStep()")
+            raise UnsupportedError(
+                f"{self!r} does not differentiate a step, so inner_settings has no effect; use OneStep()"
+            )
 
 
 def _sign(problem: BilevelProblem) -> float:
@@ -80,7 +82,7 @@ def _sign(problem: BilevelProblem) -> float:
 
 
 def _decay(problem: BilevelProblem) -> dict[str, float]:
-    """Strength of the L2 penalty of every parameter; UnsupportedError where it is not known whether it is one."""
+    """Returns the L2 penalty of every parameter; raises UnsupportedError if the kind of decay is unknown."""
     names, optimizer = problem.names(), unwrapped(problem.optimizer)
     return {names[id(p)]: _l2(optimizer, group) for group in optimizer.param_groups for p in group["params"]}
 
@@ -99,6 +101,6 @@ def _l2(optimizer: torch.optim.Optimizer, group: Group) -> float:
 
 
 def _is_of_torch(optimizer: torch.optim.Optimizer) -> bool:
-    """Or of a subclass: under any class of it that torch has."""
+    """Whether the optimizer's class, or a base class of it, belongs to torch."""
     bases = (cls for cls in type(optimizer).__mro__ if cls is not torch.optim.Optimizer)
     return any(cls.__module__.startswith("torch.optim.") for cls in bases)

@@ -1,4 +1,4 @@
-"""One inner step θ → θ', with all that a one-step hypergradient asks of it."""
+"""One inner step θ → θ', with everything that a one-step hypergradient needs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ __all__ = ["InnerStep", "imagined_step", "upcoming_step"]
 
 @dataclass(frozen=True)
 class InnerStep:
-    """θ' = θ + U(C(g)), g = ∂L_train(θ, λ)/∂θ on one train batch, C the clipping. The model still stands at θ."""
+    """The step θ' = θ + U(C(g)), g = ∂L_train(θ, λ)/∂θ on one train batch, C the clipping; the model still holds θ."""
 
     batch: Any
     lambda_: Tensor
@@ -41,13 +41,13 @@ class InnerStep:
 def imagined_step(
     problem: BilevelProblem, lambda_: Tensor, batch: Any, buffers_before: Params | None = None
 ) -> InnerStep:
-    """The step that the optimizer would take on `batch`; nothing moves but the random generators.
+    """Returns the step that the optimizer would take on `batch`; only the random generators advance.
 
     Args:
-        problem: its optimizer and model are only read.
+        problem: the problem, whose optimizer and model are only read.
         lambda_: λ `[N]`.
         batch: the train batch.
-        buffers_before: the buffers before the step; those of the model when left out.
+        buffers_before: the buffers before the step; by default those of the model.
     """
     random = RandomState()
     buffers_before = problem.buffers() if buffers_before is None else buffers_before
@@ -61,14 +61,14 @@ def imagined_step(
 def upcoming_step(
     problem: BilevelProblem, lambda_: Tensor, batch: Any, backward: Callable[[Tensor], Tensor]
 ) -> InnerStep:
-    """The step that the optimizer will take next, its gradient computed by the training loop itself.
+    """Returns the step that the optimizer will take next, with the gradient computed by the training loop itself.
 
     Args:
-        problem: its model's buffers are those after the forward pass of the training step.
+        problem: the problem, whose model has the buffers after the forward pass of the training step.
         lambda_: λ `[N]`.
         batch: the train batch.
-        backward: accumulates ∂L_train/∂θ into the parameters' `grad` and ∂L_train/∂λ into that of its argument λ, and
-            returns L_train.
+        backward: a function that accumulates ∂L_train/∂θ in the parameters' `grad` and ∂L_train/∂λ in that of its
+            argument λ, and returns L_train.
     """
     random = RandomState()
     buffers_before = problem.buffers()

@@ -1,4 +1,4 @@
-"""A judge of derivatives in λ that knows first derivatives in θ only."""
+"""Check derivatives in λ with first derivatives in θ only."""
 
 import math
 from collections.abc import Iterable
@@ -18,20 +18,20 @@ during short ones hardly ever a ReLU changes sides. What agrees with one of them
 
 
 def judged(problem: BilevelProblem, step: InnerStep, u: Params, candidates: Iterable[Cross], tolerance: float) -> Cross:
-    """The first of `candidates` whose derivative in λ is right, or the last one, with its error as `judged`.
+    """Returns the first of `candidates` whose derivative in λ is right, or the last one, with its error as `judged`.
 
-    What they must be is the derivative in λ of s(λ) = ⟨∂L_train/∂θ(θ, λ), u⟩. Along one random direction w that is
-    found by first derivatives as (s(λ + δ·w) − s(λ − δ·w)) / 2δ, two plain gradients for each δ that is tried. It is
-    right wherever the gradient that the training takes is what the step is made of, also where a
+    They must equal the derivative in λ of s(λ) = ⟨∂L_train/∂θ(θ, λ), u⟩. Along one random direction w that is
+    computed from first derivatives as (s(λ + δ·w) − s(λ − δ·w)) / 2δ, two plain gradients for each δ that is tried.
+    It is right wherever the step is made of the gradient that the training takes, even if a
     `torch.autograd.Function` returns one that is none (straight-through estimators, gradient reversal).
 
     Args:
-        problem: its losses are evaluated; in float64.
+        problem: the problem whose losses are evaluated, in float64.
         step: θ, λ, batch and buffers.
-        u: the direction by name; not empty.
-        candidates: asked for one by one.
+        u: the direction by parameter name; not empty.
+        candidates: an iterable of candidates, computed one by one.
         tolerance: the largest error relative to the size of the derivative. One draw of w is small by chance one time
-            in so many: it must be far below what is wanted.
+            in so many: it must be far below the required accuracy.
     """
     generator = torch.Generator().manual_seed(0)
     w = torch.randn(step.lambda_.shape, generator=generator).to(step.lambda_)
@@ -56,7 +56,7 @@ def judged(problem: BilevelProblem, step: InnerStep, u: Params, candidates: Iter
 
 
 def _derivative(problem: BilevelProblem, step: InnerStep, u: Params, shift: Tensor) -> Tensor:
-    """(s(λ + shift) − s(λ − shift)) / 2; NaN where L_train refuses such a λ."""
+    """Returns (s(λ + shift) − s(λ − shift)) / 2; NaN if L_train raises an error at such a λ."""
     try:
         ahead, behind = (_slope(problem, step, u, step.lambda_ + sign * shift) for sign in (1, -1))
     except Exception:  # whatever the loss raises for a λ that it is never given
@@ -65,7 +65,7 @@ def _derivative(problem: BilevelProblem, step: InnerStep, u: Params, shift: Tens
 
 
 def _slope(problem: BilevelProblem, step: InnerStep, u: Params, lambda_: Tensor) -> Tensor:
-    """⟨∂L_train/∂θ(θ, λ), u⟩ on this rank."""
+    """Returns ⟨∂L_train/∂θ(θ, λ), u⟩ on this rank."""
     step.random.rewind()
     buffers = {name: b.clone() for name, b in step.buffers_before.items()}
     _, g, _ = problem.gradient("train_loss", step.before, buffers, lambda_, step.batch)
@@ -75,7 +75,7 @@ def _slope(problem: BilevelProblem, step: InnerStep, u: Params, lambda_: Tensor)
 
 
 def _error(t: Tensor, w: Tensor, along: Tensor) -> float:
-    """That of t relative to its size, by what is known of it along w."""
+    """Returns the relative error of t, estimated along w."""
     difference = (t @ w - along).abs() / w.norm()
     size = torch.maximum(t.norm(), along.abs() / w.norm())
     if difference == 0:

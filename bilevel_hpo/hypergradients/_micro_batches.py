@@ -1,4 +1,4 @@
-"""A number that is a mean over micro-batches, and its gradient in λ, part by part."""
+"""The mean of a number over micro-batches, and its gradient in λ, part by part."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,12 +20,12 @@ OfPart = Callable[[Params, Tensor, Any], tuple[Tensor, Tensor | None]]
 
 
 def mean_of_parts(step: InnerStep, of: OfPart) -> tuple[Tensor, Tensor | None]:
-    """The mean of `of` over the parts of the train batch, and that of its gradient in λ `[N]`.
+    """Returns the mean of `of` over the parts of the train batch, and that of its gradient in λ `[N]`.
 
     Args:
-        step: its λ is handed on as a leaf that requires a gradient; its buffers as a copy that one part hands to the
-            next, as in training.
-        of: of one part.
+        step: the step; its λ is passed as a leaf that requires a gradient, its buffers as a copy that one part passes
+            to the next, as in training.
+        of: the function of one part.
     """
     weights = step.lambda_.clone().requires_grad_()
     buffers = {name: b.clone() for name, b in step.buffers_before.items()}

@@ -13,18 +13,18 @@ class Neumann(Implicit):
     """The implicit hypergradient with H⁻¹ v ≈ α Σ_{j<J} (I − αH)^j v.
 
     Source: Lorraine, Vicol, Duvenaud (2020), Alg. 3. J terms of the series are J steps of gradient descent with step
-    size α, unrolled at the optimum: it forgets what lies further back, so its error falls as (1 − α μ)^J in the
+    size α, unrolled at the optimum: earlier steps are left out, so the error falls as (1 − α μ)^J in the
     direction of curvature μ.
 
-    Cost: about 2 + J plain steps; J + 10 when α is left out. Memory of about two plain steps, whatever J.
+    Cost: about 2 + J plain steps; J + 10 without α. Memory: about that of two plain steps, whatever J.
 
-    It holds near an optimum of the inner problem only: do not use it early in training, or with few labels and a
+    It is accurate only near an optimum of the inner problem: do not use it early in training, or with few labels and a
     large model, where H has negative directions and the terms grow; use `OneStep` with a `Budget` there. On an
-    ill-conditioned H `ConjugateGradient` gets closer with fewer products.
+    ill-conditioned H `ConjugateGradient` is more accurate with fewer products.
 
     Args:
-        terms: J.
-        step_size: α, below 2 / (largest curvature); left out, 1 over an estimate of it by ten power iterations.
+        terms: J, the number of terms.
+        step_size: α, below 2 / (largest curvature); by default 1 over its estimate by ten power iterations.
     """
 
     references = (LORRAINE2020,)
@@ -37,7 +37,7 @@ class Neumann(Implicit):
         self.terms, self.step_size = terms, step_size
 
     def solve(self, product: MatVec, v: Tensor) -> Tensor:
-        """The series, summed term by term."""
+        """Sums the series term by term."""
         alpha = 1 / _largest_curvature(product, v) if self.step_size is None else self.step_size
         term, total = v, v
         for _ in range(self.terms - 1):
@@ -50,7 +50,7 @@ class Neumann(Implicit):
 
 
 def _largest_curvature(product: MatVec, v: Tensor, iterations: int = 10) -> Tensor:
-    """|largest eigenvalue| of H, from below, by power iteration from a fixed start."""
+    """Returns a lower estimate of |largest eigenvalue| of H, by power iteration from a fixed start."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(len(v), generator=generator, dtype=v.dtype).to(v.device)
     size: Tensor = x.norm()

@@ -13,11 +13,11 @@ class Nystrom(Implicit):
     """The implicit hypergradient with H replaced by its Nyström approximation of rank r, (F Fᵀ + ρI) q = v.
 
     Source: Hataya and Yamada (2023), who draw columns of H; here the sketch is Gaussian (Frangella, Tropp, Udell,
-    2023), which at the same cost misses less. F comes from r products with H, the inverse from Woodbury's identity, so
-    nothing is iterated and a bad step size cannot spoil it. Negative curvature, noise of an inner problem that has not
-    converged, is left out.
+    2023), which is more accurate at the same cost. F comes from r products with H, the inverse from Woodbury's
+    identity, so nothing is iterated and there is no step size to choose. Negative curvature, noise of an inner
+    problem that has not converged, is left out.
 
-    Cost: about 2 + r plain steps; memory of r copies of θ besides that of two plain steps. At r = P it is the exact
+    Cost: about 2 + r plain steps; memory: r copies of θ plus two plain steps. At r = P it is the exact
     solution with ρ.
 
     Prefer it to `ConjugateGradient` when few directions of H are large and the rest is flat, as in trained networks.
@@ -25,9 +25,9 @@ class Nystrom(Implicit):
 
     Args:
         rank: r; at most the number of parameters.
-        damping: ρ, the curvature assumed in the directions left out. The answer there is v / ρ: a small value makes
-            them count for much.
-        seed: of the sketch.
+        damping: ρ, the curvature assumed in the directions left out. The solution there is v / ρ: a small value gives
+            them a large weight.
+        seed: the seed of the sketch.
     """
 
     references = (HATAYA2023, FRANGELLA2023)
@@ -40,7 +40,7 @@ class Nystrom(Implicit):
         self.rank, self.damping, self.seed = rank, damping, seed
 
     def solve(self, product: MatVec, v: Tensor) -> Tensor:
-        """(F Fᵀ + ρI)⁻¹ v."""
+        """Returns (F Fᵀ + ρI)⁻¹ v."""
         generator = torch.Generator().manual_seed(self.seed)
         draw = torch.randn(len(v), min(self.rank, len(v)), generator=generator, dtype=v.dtype).to(v.device)
         omega, _ = torch.linalg.qr(draw)

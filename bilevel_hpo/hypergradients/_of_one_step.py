@@ -1,4 +1,4 @@
-"""What the estimators of one inner step share: the chain rule through the step, and a check of its rounding."""
+"""The base of the estimators of one inner step: the chain rule through the step, and a check of its rounding."""
 
 import math
 from abc import abstractmethod
@@ -41,26 +41,27 @@ class OfOneStep(Hypergradient):
 
         dL_val/dλ = ∂L_val/∂λ + ∂/∂λ (d/dε) L_train(θ + ε·u, λ) at ε = 0,
 
-    and (∂U/∂λ)ᵀ ∂L_val/∂θ' more where U's learning rate or weight decay is a function of λ (`inner_settings`).
+    plus (∂U/∂λ)ᵀ ∂L_val/∂θ' if U's learning rate or weight decay is a function of λ (`inner_settings`).
 
-    What remains to the estimator is the directional derivative, `cross`. `learner.step` hands it a step whose gradient
-    the training needs anyway, so that it is not computed a second time.
+    A subclass defines the directional derivative, `cross`. `learner.step` passes it a step whose gradient
+    the training needs anyway, so it is not computed a second time.
 
     **Rounding.** The derivative (d/dε) L_train along u is found twice, independently: by `cross`, and as g·u from the
-    gradient of the inner step. Where the two differ by more than a small share of the result, rounding (or the error
+    gradient of the inner step. If the two differ by more than a small share of the result, rounding (or the error
     of a difference) has entered the hypergradient. It is computed again: by forward mode if `cross` is not exact, then
-    in float64 from the same θ, λ, batch and optimizer state. What even float64 does not certify is marked in the
-    learner's history (`certified`), counted (`learner.uncertified`) and warned of.
+    in float64 from the same θ, λ, batch and optimizer state. A result that even float64 does not certify is marked in
+    the learner's history (`certified`), counted (`learner.uncertified`) and reported by a warning.
 
-    The first step of an optimizer that divides by the size of the gradient (Adam and all like it) is computed in
-    float64 always: there U hardly depends on the length of g, and what remains of ∂U/∂g is decided by elements of g
-    near the optimizer's eps, which float32 does not resolve. Both slopes share that error.
+    The first step of an optimizer that divides by the size of the gradient (Adam and its relatives) is always
+    computed in
+    float64: there U hardly depends on the length of g, and the rest of ∂U/∂g is determined by elements of g
+    near the optimizer's eps, which float32 does not resolve. Both derivatives share that error.
 
-    Under autocast the whole training has the precision of bfloat16 or float16: there a difference of up to four times
+    Under autocast the whole training has the precision of bfloat16 or float16: then a difference of up to four times
     its machine epsilon is accepted.
 
     Args:
-        tolerance: the largest relative error that is accepted in the end; None switches the check off.
+        tolerance: the largest relative error that is accepted; None switches the check off.
     """
 
     references = (DARTS,)
@@ -72,33 +73,33 @@ class OfOneStep(Hypergradient):
 
     @abstractmethod
     def cross(self, problem: BilevelProblem, step: InnerStep, u: Params, *, complete: bool) -> Cross:
-        """The directional derivative along u. An estimator that is `exact` may use u up.
+        """Returns the directional derivative along u. An estimator that is `exact` may overwrite u.
 
         Args:
-            problem: the losses.
+            problem: the problem with the losses.
             step: θ, λ, the train batch, and the gradient there.
-            u: the direction by name; not empty.
-            complete: whether `slope` must be that of the whole L_train; otherwise that of `problem.lambda_terms` will
-                do, since `lambda_gradient` is the same.
+            u: the direction by parameter name; not empty.
+            complete: whether `slope` must be that of the whole L_train; otherwise that of `problem.lambda_terms` is
+                enough, since `lambda_gradient` is the same.
         """
 
     def exact(self) -> "OfOneStep | None":
-        """An estimator without any error but rounding, for what this one cannot certify; None for itself."""
+        """An estimator whose only error is rounding, for results that this one cannot certify; None for itself."""
         return None
 
     def __call__(self, problem: BilevelProblem, lambda_: Tensor, train_batch: Any, val_batch: Any) -> Tensor:
-        """dL_val/dλ `[N]` of the next step on `train_batch`."""
+        """Returns dL_val/dλ `[N]` of the next step on `train_batch`."""
         with RandomState():
             return self.of(problem, imagined_step(problem, lambda_, train_batch), val_batch)
 
     def of(self, problem: BilevelProblem, step: InnerStep, val_batch: Any) -> Tensor:
-        """dL_val/dλ `[N]` of a step that is about to be taken."""
+        """Returns dL_val/dλ `[N]` of a step that is about to be taken."""
         with RandomState():
             g, problem.certificate = self._certified(problem, step, val_batch)
         return g
 
     def _certified(self, problem: BilevelProblem, step: InnerStep, val_batch: Any) -> tuple[Tensor, Certificate | None]:
-        """By the cheapest means that are good enough; by the last, if none are. One that is not finite has no
+        """Uses the cheapest way that is accurate enough, or the last one if none is. A non-finite result has no
         certificate: the learner leaves it out."""
         trusted = self.tolerance is None or not _is_first(problem, step)
         direction = self._direction(problem, step, val_batch)
@@ -134,7 +135,7 @@ class OfOneStep(Hypergradient):
         return g64.to(g.dtype), in_float64
 
     def _direction(self, problem: BilevelProblem, step: InnerStep, val_batch: Any) -> _Direction:
-        """Along which L_train must be differentiated."""
+        """Returns the direction along which L_train must be differentiated."""
         with torch.enable_grad():
             v, explicit = problem.val_gradient(step.after, step.lambda_, val_batch)
             if problem.inner_settings is not None:
@@ -143,7 +144,7 @@ class OfOneStep(Hypergradient):
         return _Direction(u, explicit, _slope(step.gradients, u) if u and self.tolerance is not None else None)
 
     def _along(self, problem: BilevelProblem, step: InnerStep, direction: _Direction) -> tuple[Tensor, Certificate]:
-        """g `[N]` in the dtype of the step, and how far it can be trusted."""
+        """Returns g `[N]` in the dtype of the step, and its certificate."""
         u, explicit, known = direction
         if not u:
             return problem.total(explicit, None), Certificate(0.0, _name(step.lambda_.dtype), certified=True)
@@ -175,7 +176,7 @@ class OfOneStep(Hypergradient):
         return g, Certificate(error, computed_in, certified=error <= wanted)
 
     def check(self, problem: BilevelProblem) -> None:
-        """The optimizer's step must be known; operations that will not do show at the first call."""
+        """Requires an optimizer with an update rule; unsupported operations raise an error at the first call."""
         rule_for(problem.optimizer)
 
 
@@ -184,7 +185,7 @@ def _name(dtype: torch.dtype) -> str:
 
 
 def _through_settings(problem: BilevelProblem, step: InnerStep, v: Params) -> Tensor | None:
-    """(∂θ'/∂λ)ᵀ v through the optimizer's own learning rate and weight decay, `[N]`; v is the same on every rank."""
+    """Returns (∂θ'/∂λ)ᵀ v `[N]` through learning rate and weight decay; v is the same on every rank."""
     lambda_ = step.lambda_.clone().requires_grad_()
     along = along_settings(problem, step.before, step.clipped.gradients, v, lambda_)
     return torch.autograd.grad(along, lambda_)[0] if along.requires_grad else None
@@ -195,7 +196,7 @@ def _plus(a: Tensor | None, b: Tensor | None) -> Tensor | None:
 
 
 def _is_first(problem: BilevelProblem, step: InnerStep) -> bool:
-    """The optimizer's step is not linear in g, and it has not seen some of the parameters yet."""
+    """Whether the step is not linear in g and the optimizer has no state yet for some parameters."""
     if rule_for(problem.optimizer).linear:
         return False
     optimizer = unwrapped(problem.optimizer)
@@ -204,12 +205,12 @@ def _is_first(problem: BilevelProblem, step: InnerStep) -> bool:
 
 
 def _slope(gradients: Params, u: Params) -> Tensor:
-    """g·u; the sums over single parameters, which torch takes pairwise, are added up in float64."""
+    """Returns g·u; the sums of single parameters, which torch computes pairwise, are added in float64."""
     return torch.stack([(gradients[name] * ui).sum().double() for name, ui in u.items()]).sum()
 
 
 def _rounding(problem: BilevelProblem, step: InnerStep, known: Tensor, found: Cross, g: Tensor) -> float:
-    """The difference of both slopes along u, as a share of the hypergradient `g`.
+    """Returns the difference of both slopes along u, relative to the hypergradient `g`.
 
     Where λ weighs losses, the slope is Σ_k λ_k t_k with t = `found.lambda_gradient`. Its relative error, or that of its
     terms where these cancel, is taken for that of t.
@@ -227,5 +228,5 @@ def _rounding(problem: BilevelProblem, step: InnerStep, known: Tensor, found: Cr
 
 
 def _share(t: Tensor, g: Tensor) -> float:
-    """By what the relative error of t is multiplied in that of g, of which it is a summand."""
+    """Returns the factor from the relative error of t to that of g, of which t is a summand."""
     return float(t.norm() / g.double().norm())

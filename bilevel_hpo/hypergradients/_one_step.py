@@ -1,4 +1,4 @@
-"""The exact hypergradient of one inner step, by forward mode: no graph of the training step is kept."""
+"""The exact hypergradient of one inner step, by forward mode, without a graph of the training step."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -37,18 +37,18 @@ class OneStep(OfOneStep):
     Rounding: over 2,638 float32 states of thirteen networks, against float64 from the same state, the error has a
     median of 2e-7 and is below 1e-2 in 99.92 % (docs/rounding.md, with what the check does not see).
 
-    Cost on top of the inner step that it looks at (`learner.step`): one forward and backward pass over L_val and one
-    forward-mode pass over L_train, about 1.2 plain steps; memory of a few copies of θ, no graph, whatever the number
-    of λ. Asked for by itself (`learner.hypergradient`) it computes that step's gradient first: one plain step more.
-    What is computed again in float64 costs 7 to 8 plain steps more on a CPU for a transformer, 17 for convolutions,
-    and 30 for networks so small that Python counts.
+    Cost on top of the inner step that it differentiates (`learner.step`): one forward and backward pass over L_val
+    and one forward-mode pass over L_train, about 1.2 plain steps; memory: a few copies of θ, no graph, whatever the
+    number of λ. Called alone (`learner.hypergradient`) it computes that step's gradient first: one plain step more.
+    A recomputation in float64 costs 7 to 8 plain steps more on a CPU for a transformer, 17 for convolutions,
+    and 30 for networks so small that Python's overhead dominates.
 
-    It sees one step ahead. On a free λ it is short-sighted: more loss weight lets that step go further, which is not
-    the same as helping in the end. Use it with a `Budget`. Use `Unrolled` for a longer horizon.
+    It looks one step ahead. On a free λ it is short-sighted: a larger loss weight makes that step longer, which need
+    not help in the end. Use it with a `Budget`. Use `Unrolled` for a longer horizon.
 
     Args:
-        tolerance: as in `OfOneStep`. None saves the float64 passes and believes float32; L_train is then replaced by
-            the learner's `lambda_terms`, if there are any, in the forward-mode pass.
+        tolerance: as in `OfOneStep`. None saves the float64 passes and accepts the float32 result; L_train is then
+            replaced by the learner's `lambda_terms`, if there are any, in the forward-mode pass.
     """
 
     def __init__(self, tolerance: float | None = 1e-2) -> None:
@@ -67,7 +67,7 @@ class OneStep(OfOneStep):
         return found._replace(slope=found.slope / scale, lambda_gradient=None if gradient is None else gradient / scale)
 
     def _found(self, problem: BilevelProblem, step: InnerStep, u: Params, complete: bool) -> Cross:
-        """By the first of the three ways that torch goes without an error."""
+        """Uses the first of the three ways that raises no error in torch."""
         terms = problem.train_loss if complete else problem.lambda_terms
         at = _nudged(step.before) if complete else step.before
         try:
@@ -92,7 +92,7 @@ class OneStep(OfOneStep):
 
 
 def _candidates(problem: BilevelProblem, step: InnerStep, u: Params, found: Cross) -> Iterator[Cross]:
-    """What was found, and differences if that will not do: by shorter and shorter shifts, which lose digits, but during
+    """Yields the result, then differences with shorter and shorter shifts, which lose digits, but during
     which fewer ReLUs change sides."""
     yield found
     for relative in (1e-4, 1e-6, 1e-8):
@@ -100,13 +100,13 @@ def _candidates(problem: BilevelProblem, step: InnerStep, u: Params, found: Cros
 
 
 def _difference(problem: BilevelProblem, step: InnerStep, u: Params, relative: float) -> Cross:
-    """By first derivatives alone; good enough in float64 only."""
+    """Computes the derivative from first derivatives only; accurate enough in float64 only."""
     step.random.rewind()
     return by_difference(problem, step, u, problem.train_loss, relative, central=True)
 
 
 def _nudged(params: Params) -> Params:
-    """θ, every number larger or smaller in size by one or two of its last bits; half precision as it is.
+    """Returns θ with every number changed in size by one or two of its last bits; half precision is unchanged.
 
     What the loss makes of it is rounded otherwise than in the inner step, so that both slopes do not share the rounding
     of the residuals of a network that fits its batch exactly. The sign differs from input to input of a layer: the
@@ -117,7 +117,7 @@ def _nudged(params: Params) -> Params:
 
 
 def _signs(p: Tensor) -> Tensor:
-    """1 ± the machine epsilon for every input of a layer, as if by chance, and the same at every call."""
+    """Returns 1 ± the machine epsilon for every input of a layer, pseudo-random and the same at every call."""
     axis = min(p.ndim - 1, 1)
     shape = [n if i == axis else 1 for i, n in enumerate(p.shape)]
     place = torch.arange(p.shape[axis] if p.ndim else 1, device=p.device)
@@ -129,7 +129,7 @@ _NUDGED = (torch.float32, torch.float64)
 
 
 def _by_forward_mode(problem: BilevelProblem, step: InnerStep, u: Params, terms: Terms, at: Params) -> Cross:
-    """At θ = `at`. An error where torch has no forward-mode derivative, or none with a derivative in λ."""
+    """Evaluates at θ = `at`; raises an error without a forward-mode derivative that has a derivative in λ."""
     precision, custom = next(iter(step.before.values())).dtype, set[str]()
     constant = problem.frozen() | at
 
@@ -155,7 +155,7 @@ def _by_forward_mode(problem: BilevelProblem, step: InnerStep, u: Params, terms:
 
 
 def _power_of_two(u: Params) -> Tensor:
-    """What brings u to a length of about 1 without rounding: Adam's u is so small that its tangents would underflow."""
+    """Returns a factor that scales u to a length of about 1 without rounding: tangents of Adam's u underflow."""
     length = torch.stack(torch._foreach_norm(list(u.values()))).norm()
     exponent = torch.frexp(length).exponent.to(length.dtype)
     return torch.where(length.isfinite() & (length > 0), torch.exp2(-exponent), 1.0)

@@ -1,4 +1,4 @@
-"""Where the forward-mode derivative of a loss can be differentiated in λ once more."""
+"""Detect where the forward-mode derivative of a loss cannot be differentiated in λ."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,11 +12,11 @@ __all__ = ["ProvenOnly", "UnprovenError"]
 
 
 class UnprovenError(Exception):
-    """A function of torch takes λ and θ, and its forward-mode derivative is not known to be right in both."""
+    """Raised for a torch function of λ and θ whose forward-mode derivative is not known to be right in both."""
 
 
 class ProvenOnly(TorchFunctionMode):
-    """Inside, a function whose arguments depend on λ and have a tangent raises `UnprovenError` if it is not proven.
+    """Makes an unproven function whose arguments depend on λ and have a tangent raise `UnprovenError`.
 
     torch differentiates some of its forward-mode formulas wrongly. Those of `layer_norm`, `batch_norm` and
     `linalg.solve` use numbers that carry no graph, and the derivative in λ is silently wrong (relative errors of .3,
@@ -72,7 +72,7 @@ _FUNCTIONS = frozenset(_functions())
 
 
 def _tensors(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Tensor]:
-    """The floating-point tensors among the arguments, and in lists and tuples among them."""
+    """Yields the floating-point tensors among the arguments, also inside lists and tuples."""
     for x in (*args, *kwargs.values()):
         if isinstance(x, Tensor):
             if x.is_floating_point():
@@ -82,5 +82,5 @@ def _tensors(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Tensor]:
 
 
 def _depends_on_lambda(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """λ is all that requires a gradient."""
+    """Whether it depends on λ, the only tensor that requires a gradient."""
     return any(x.requires_grad for x in _tensors(args, kwargs))

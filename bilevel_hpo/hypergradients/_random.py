@@ -1,4 +1,4 @@
-"""The random number generators, kept as they were and replayed."""
+"""Save, restore and replay the random number generators."""
 
 from types import TracebackType
 
@@ -9,9 +9,9 @@ __all__ = ["RandomState"]
 
 
 class RandomState:
-    """The state of the generators of CPU and GPUs when it was made.
+    """The state of the CPU and GPU generators at the time of its creation.
 
-    `with RandomState() as random:` leaves them as they were; `random.rewind()` goes back to that state, so that a
+    `with RandomState() as random:` restores them at its end; `random.rewind()` returns to the saved state, so that a
     second pass over the same loss draws the same dropout masks and perturbations as the first.
     """
 
@@ -20,7 +20,7 @@ class RandomState:
         self._cuda: list[Tensor] = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
 
     def rewind(self) -> None:
-        """Back to the state at the start."""
+        """Returns to the state at the start."""
         torch.set_rng_state(self._cpu)
         if self._cuda:
             torch.cuda.set_rng_state_all(self._cuda)

@@ -1,4 +1,4 @@
-"""The derivative in λ of the slope of L_train along u by reverse mode alone, where forward mode cannot be had."""
+"""The derivative in λ of the slope of L_train along u by reverse mode, where forward mode is not available."""
 
 from typing import Any
 
@@ -17,25 +17,25 @@ __all__ = ["by_reverse_mode"]
 
 
 def by_reverse_mode(problem: BilevelProblem, step: InnerStep, u: Params, terms: Terms, at: Params) -> Cross:
-    """⟨∂L_train/∂θ, u⟩ and ∂/∂λ of it, by two passes of reverse mode.
+    """Returns ⟨∂L_train/∂θ, u⟩ and its ∂/∂λ, by two reverse-mode passes.
 
     Its operations are those that gave g, so that the slope shares the rounding of g·u unless `at` differs from θ in
-    the last bits. Under autocast, in half precision and in TensorFloat-32 these bits are cut off: the slope is not
-    `independent` then. Nor is it, below float64, under an optimizer that divides by the size of g: where λ acts inside
+    the last bits. Under autocast, in half precision and in TensorFloat-32 these bits are lost: the slope is then not
+    `independent`. Nor is it, below float64, under an optimizer that divides by the size of g: where λ acts inside
     the network, the slope can be right to seven digits and its derivative in λ wrong by a sixth (a network with
     BatchNorm that fits its batch).
 
-    Cost: about two plain steps, and memory for the graph of a backward pass.
+    Cost: about two plain steps, and the memory of the graph of a backward pass.
 
     Args:
-        problem: its losses are evaluated.
-        step: λ, batch and buffers; the random generators must stand as they did before the step.
-        u: the direction by name; not empty.
-        terms: L_train, or the terms of it that name λ.
-        at: θ, to the last bits.
+        problem: the problem whose losses are evaluated.
+        step: λ, batch and buffers; the random generators must be in their state before the step.
+        u: the direction by parameter name; not empty.
+        terms: L_train, or its terms that depend on λ.
+        at: θ, possibly different in its last bits.
 
     Raises:
-        NoSecondDerivativeError: an operation has none.
+        NoSecondDerivativeError: an operation has no second derivative.
     """
     leaves = problem.frozen() | {n: p.detach().requires_grad_() if n in u else p for n, p in at.items()}
     watch, custom = AutocastWatch(step.lambda_.device.type), set[str]()
@@ -64,5 +64,5 @@ def by_reverse_mode(problem: BilevelProblem, step: InnerStep, u: Params, terms: 
 
 
 def _tensor_float32(theta: Tensor) -> bool:
-    """Whether products of `theta` may be taken with ten bits instead of 23."""
+    """Whether products of `theta` may be computed with ten bits instead of 23."""
     return theta.is_cuda and (torch.backends.cudnn.allow_tf32 or torch.get_float32_matmul_precision() != "highest")

@@ -1,4 +1,4 @@
-"""Whether a loss that is evaluated again in float64 is the loss of the training step."""
+"""Check that a loss evaluated again in float64 is the loss of the training step."""
 
 from typing import Any
 
@@ -24,15 +24,15 @@ def another_loss(
     val_batch: Any,
     precision: torch.dtype,
 ) -> str:
-    """What is said of a loss that has another value in float64; nothing where both are as they were.
+    """Returns the message about a loss with another value in float64; empty if both losses agree.
 
     Args:
-        problem: its L_val is evaluated once more where the two values differ; in float64.
+        problem: the problem, whose L_val is evaluated once more in float64 if the two values differ.
         step: the step of the training.
-        doubled: the same in float64. The random generators must stand as they did before L_val.
-        val_losses: L_val at the end of `step`, and at that of `doubled`.
-        val_batch: for L_val.
-        precision: of the step.
+        doubled: the same in float64. The random generators must be in their state before L_val.
+        val_losses: L_val after `step` and after `doubled`.
+        val_batch: the batch of L_val.
+        precision: the precision of the step.
     """
     tolerance = max(TOLERANCE, 8 * torch.finfo(precision).eps)
     if _differ(step.loss, doubled.loss, doubled.before, doubled.gradients, tolerance):
@@ -49,7 +49,7 @@ def another_loss(
 
 
 def _differ(loss: Tensor, doubled: Tensor, theta: Params, gradient: Params, tolerance: float) -> bool:
-    """By more than rounding explains: of the result, and of θ."""
+    """Whether they differ by more than the rounding of the result and of θ explains."""
     squares = [(theta[name] * g).square().sum() for name, g in gradient.items()]
     scale = doubled.abs() + (torch.stack(squares).sum().sqrt() if squares else 0.0)
     return not bool((loss - doubled).abs() <= tolerance * scale)

@@ -1,4 +1,4 @@
-"""What estimators by double backward say about operations that can be differentiated once only."""
+"""Errors about operations that can be differentiated only once, for estimators by double backward."""
 
 import contextlib
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ _ADVICE = (
 
 
 class NoSecondDerivativeError(UnsupportedError):
-    """L_train can be differentiated once only."""
+    """Raised for an L_train that can be differentiated only once."""
 
 
 @contextlib.contextmanager
@@ -34,8 +34,8 @@ def second_derivatives() -> Iterator[None]:
 
 
 def refuse_once_differentiable(loss: Tensor) -> None:
-    """NoSecondDerivativeError that names the functions in the graph of L_train whose backward is marked so. torch
-    itself mostly says nothing, and leaves their part out."""
+    """Raises NoSecondDerivativeError with the functions in the graph of L_train whose backward is marked so. torch
+    itself usually gives no error, and leaves their part out."""
     names = once_differentiable_functions(loss)
     if names:
         raise NoSecondDerivativeError(

@@ -20,7 +20,7 @@ __all__ = ["Unrolled"]
 
 
 class Unrolled(Hypergradient):
-    """dL_val(θ_K(λ), λ)/dλ through K real optimizer steps, the graph of all of them kept.
+    """dL_val(θ_K(λ), λ)/dλ through K real optimizer steps, with the graph of all of them.
 
     Source: Maclaurin, Duvenaud, Adams (2015); Franceschi et al. (2017), reverse mode; truncation: Shaban et al.
     (2019). The steps are taken by `higher` (Grefenstette et al., 2019) with the update rules of
@@ -28,16 +28,16 @@ class Unrolled(Hypergradient):
 
     Cost: about 2 K plain steps in time; memory for the graphs of K steps with their second derivatives (+129 % of a
     plain step already at K = 1). With truncation after h steps: K + h plain steps, memory for h. `OneStep` gives the
-    same numbers as `Unrolled(1)` for the memory of a plain step: prefer it unless an operation in the loss has no
+    same numbers as `Unrolled(1)` with the memory of a plain step: prefer it unless an operation in the loss has no
     forward mode. Use K > 1 when one step is too short-sighted; near the optimum of the inner problem
-    `ConjugateGradient` sees further for less.
+    `ConjugateGradient` looks further ahead at a lower cost.
 
     BatchNorm statistics are carried from step to step as constants, not differentiated.
 
     Args:
-        steps: K. `train_batch` is used for each of them, or `StepBatches` gives one batch a step.
-        truncate: h, the last steps that are differentiated; all K when left out. The bias shrinks as (1 − ημ)^h on an
-            inner problem of curvature at least μ under step size η.
+        steps: K. `train_batch` is used for each step, or `StepBatches` gives one batch per step.
+        truncate: h, the number of last steps that are differentiated; by default all K. The bias shrinks as (1 −
+            ημ)^h on an inner problem of curvature at least μ under step size η.
     """
 
     references: tuple[str, ...] = (MACLAURIN2015, FRANCESCHI2017, HIGHER)
@@ -52,7 +52,7 @@ class Unrolled(Hypergradient):
             self.references = (*self.references, SHABAN2019)
 
     def __call__(self, problem: BilevelProblem, lambda_: Tensor, train_batch: Any, val_batch: Any) -> Tensor:
-        """dL_val/dλ `[N]`, exact for the next K steps."""
+        """Returns dL_val/dλ `[N]`, exact for the next K steps."""
         batches = train_batch if isinstance(train_batch, StepBatches) else StepBatches([train_batch] * self.steps)
         if len(batches) != self.steps:
             raise ValueError(f"{self!r} needs {self.steps} batches; StepBatches holds {len(batches)}")
@@ -88,7 +88,7 @@ class Unrolled(Hypergradient):
         return problem.total(g, None)
 
     def check(self, problem: BilevelProblem) -> None:
-        """The optimizer's step must be known, and one process must hold the whole batch."""
+        """Requires an optimizer with an update rule, and the whole batch in one process."""
         rule_for(problem.optimizer)
         if problem.ranks.several:
             raise UnsupportedError(
@@ -101,6 +101,6 @@ class Unrolled(Hypergradient):
 
 
 def _clipped(clipping: Clipping, gradients: Sequence[Tensor | None]) -> list[Tensor | None]:
-    """In the graph; None stays."""
+    """Clips in the graph; None stays None."""
     clipped = iter(clipping.clipped([g for g in gradients if g is not None]))
     return [None if g is None else next(clipped) for g in gradients]

@@ -20,7 +20,7 @@ neither the number of calls nor the memory of the rule's temporaries grows with 
 
 @dataclass
 class _Held:
-    """A parameter with a gradient, and what the optimizer holds of it."""
+    """A parameter with a gradient, and its optimizer state."""
 
     name: str
     p: Tensor
@@ -31,7 +31,7 @@ class _Held:
     """The rule's scalars in the state."""
 
     def cast(self, scalars: tuple[str, ...]) -> State:
-        """The state in the dtype of θ, but for the scalars."""
+        """Returns the state in the dtype of θ, except for the scalars."""
         return {
             key: value.to(self.p.dtype) if key not in scalars and isinstance(value, Tensor) else value
             for key, value in self.state.items()
@@ -40,7 +40,7 @@ class _Held:
 
 @dataclass(frozen=True)
 class Update:
-    """One step θ' = θ + U(g) of the inner optimizer, from the state that it had before the step."""
+    """One step θ' = θ + U(g) of the inner optimizer, from its state before the step."""
 
     after: Params
     """θ' by name, in new tensors; no entry for a parameter without gradient."""
@@ -50,7 +50,8 @@ class Update:
     """The steps under a rule that is not element-wise, by name."""
 
     def pull_back(self, v: Params) -> Params:
-        """u = (∂U/∂g)ᵀ v by name; entries of v without gradient are left out. Uses v and the slopes up, for the sake of
+        """Returns u = (∂U/∂g)ᵀ v by name; entries of v without gradient are left out. It overwrites v and the slopes
+        to save
         memory: once only."""
         u: Params = {}
         for name in list(v):
@@ -64,7 +65,7 @@ class Update:
 
 @dataclass(frozen=True)
 class Replay:
-    """The step of one parameter under a rule that is not element-wise, taken once more when v is known."""
+    """The step of one parameter under a rule that is not element-wise, repeated when v is known."""
 
     rule: Rule
     p: Tensor
@@ -73,7 +74,7 @@ class Replay:
     group: Group
 
     def pull_back(self, v: Tensor) -> Tensor:
-        """(∂U/∂g)ᵀ v."""
+        """Returns (∂U/∂g)ᵀ v."""
         with torch.enable_grad():
             g = self.g.detach().requires_grad_()
             moved, _ = self.rule.update(self.p, g, self.state, self.group)
@@ -82,12 +83,12 @@ class Replay:
 
 
 def updated(problem: BilevelProblem, params: Params, gradients: Params) -> Update:
-    """The step that the inner optimizer takes from its present state, computed in the dtype of `params`.
+    """Returns the step that the inner optimizer takes from its present state, in the dtype of `params`.
 
     Args:
-        problem: its optimizer steps; its state is only read.
+        problem: the problem with the optimizer, whose state is only read.
         params: θ by name, read only, as is g.
-        gradients: g = ∂L_train/∂θ by name; a parameter without one stays.
+        gradients: g = ∂L_train/∂θ by name; a parameter without a gradient stays unchanged.
 
     Raises:
         UnsupportedError: the optimizer has no rule, a gradient is sparse, or the state of an element-wise rule has an
@@ -110,14 +111,14 @@ def updated(problem: BilevelProblem, params: Params, gradients: Params) -> Updat
 
 
 def along_settings(problem: BilevelProblem, params: Params, gradients: Params, v: Params, lambda_: Tensor) -> Tensor:
-    """⟨v, θ'⟩ with θ' a function of λ `[N]` through the optimizer's own settings alone: a scalar with a graph.
+    """Returns ⟨v, θ'⟩, a scalar with a graph, where θ' depends on λ `[N]` only through the optimizer's settings.
 
     Args:
-        problem: has `inner_settings`.
+        problem: a problem with `inner_settings`.
         params: θ by name.
         gradients: g by name, as the optimizer receives it.
         v: by name.
-        lambda_: requires a gradient.
+        lambda_: λ, which requires a gradient.
     """
     assert problem.inner_settings is not None
     rule = rule_for(problem.optimizer)
@@ -133,7 +134,7 @@ def along_settings(problem: BilevelProblem, params: Params, gradients: Params, v
 
 
 def _step(rule: Rule, p: Tensor, g: Tensor, state: State, group: Group) -> tuple[Tensor, Tensor]:
-    """θ' and ∂θ'/∂g of an element-wise rule."""
+    """Returns θ' and ∂θ'/∂g of an element-wise rule."""
     if rule.slope is not None:
         with torch.no_grad():
             return rule.slope(p, g, state, group)
@@ -145,14 +146,14 @@ def _step(rule: Rule, p: Tensor, g: Tensor, state: State, group: Group) -> tuple
 
 
 def _moved(rule: Rule, held: list[_Held]) -> Iterator[tuple[str, Tensor]]:
-    """θ' by name, one parameter at a time."""
+    """Yields θ' by name, one parameter at a time."""
     with torch.no_grad():
         for h in held:
             yield h.name, rule.update(h.p, h.g.to(h.p.dtype), h.cast(rule.scalars), h.group)[0]
 
 
 def _constant_slopes(rule: Rule, held: list[_Held]) -> Iterator[tuple[str, float]]:
-    """∂U/∂g of a linear U: U(1) at θ = 0 with running averages of 0; computed once for parameters of one kind."""
+    """Yields ∂U/∂g of a linear U: U(1) at θ = 0 with averages of 0, computed once for parameters of one kind."""
     known: dict[Any, float] = {}
     for h in held:
         kind = (id(h.group), tuple(h.state), h.scalars)
@@ -164,7 +165,7 @@ def _constant_slopes(rule: Rule, held: list[_Held]) -> Iterator[tuple[str, float
 
 
 def _replay(rule: Rule, h: _Held) -> Replay:
-    """Copies of what the training goes on to change."""
+    """Copies everything that the training changes later."""
     state = {
         key: value.detach().clone() if isinstance(value, Tensor) else value
         for key, value in h.cast(rule.scalars).items()
@@ -174,7 +175,7 @@ def _replay(rule: Rule, h: _Held) -> Replay:
 
 @dataclass
 class _Bucket:
-    """Pieces of parameters that one call of a rule moves: same group, scalars, dtype and device."""
+    """Pieces of parameters that one call of a rule updates: same group, scalars, dtype and device."""
 
     group: Group
     pieces: list[tuple[_Held, int, int]] = field(default_factory=list)
@@ -182,7 +183,7 @@ class _Bucket:
     size: int = 0
 
     def joined(self, scalars: tuple[str, ...]) -> tuple[Tensor, Tensor, State]:
-        """θ, g and the state of the pieces as vectors, all in the dtype of θ."""
+        """Returns θ, g and the state of the pieces as vectors, all in the dtype of θ."""
         first = self.pieces[0][0]
         dtype = first.p.dtype
         state = {
@@ -198,7 +199,7 @@ class _Bucket:
         return (cut[0] if len(cut) == 1 else torch.cat(cut)).to(dtype)
 
     def hand_out(self, vector: Tensor, into: Params) -> None:
-        """Views of `vector` for whole parameters; pieces are copied into tensors of their parameters' shapes."""
+        """Stores views of `vector` for whole parameters in `into`; pieces are copied to tensors of their shapes."""
         for (h, a, b), part in zip(self.pieces, torch.split(vector, [b - a for _, a, b in self.pieces]), strict=True):
             if b - a == h.p.numel():
                 into[h.name] = part.view(h.p.shape)

@@ -1,4 +1,4 @@
-"""The bi-level problem as pure functions of θ and λ, whatever the model runs under; what its inner step is made of."""
+"""The bi-level problem as pure functions of θ and λ, for any kind of model, and the parts of its inner step."""
 
 from bilevel_hpo.problem._attributes import kept_attributes
 from bilevel_hpo.problem._certificate import Certificate

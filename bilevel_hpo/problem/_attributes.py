@@ -1,4 +1,4 @@
-"""Tensors that modules keep as plain attributes, without registering them as buffers."""
+"""Restore tensors that modules hold as plain attributes instead of buffers."""
 
 import contextlib
 from collections.abc import Iterator
@@ -22,11 +22,12 @@ class _Kept(NamedTuple):
 
 @contextlib.contextmanager
 def kept_attributes(model: nn.Module) -> Iterator[None]:
-    """What the code inside assigns to tensor attributes of the modules of `model`, or writes into them, is put back.
+    """Restores the tensor attributes of the modules of `model` that the code inside assigns or writes to.
 
-    `self.last_attention = attn` in a forward pass, or a running mean that is no buffer, would otherwise keep what the
-    last pass of an estimator left: another batch, another dtype, a graph. Buffers need no such care: an estimator works
-    on copies. Attributes that are no tensors (a count of calls, a list) stay as they are left.
+    `self.last_attention = attn` in a forward pass, or a running mean that is not a buffer, would otherwise hold what
+    the
+    last pass of an estimator left: another batch, another dtype, a graph. Buffers are safe: an estimator works
+    on copies. Attributes that are not tensors (a call counter, a list) are not restored.
     """
     before = [(module, _own(module)) for module in model.modules()]
     try:
@@ -37,7 +38,7 @@ def kept_attributes(model: nn.Module) -> Iterator[None]:
 
 
 def _own(module: nn.Module) -> dict[str, object]:
-    """Its attributes by name, tensors as `_Kept`."""
+    """Returns the attributes of a module by name, tensors as `_Kept`."""
     return {
         name: _kept(value) if isinstance(value, Tensor) else value
         for name, value in vars(module).items()

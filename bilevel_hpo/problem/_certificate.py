@@ -1,4 +1,4 @@
-"""How far one hypergradient can be trusted."""
+"""The accuracy of one hypergradient."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ __all__ = ["Certificate"]
 
 @dataclass(frozen=True)
 class Certificate:
-    """What an estimator says about the rounding in the hypergradient that it returned."""
+    """An estimator's statement about the rounding error of the hypergradient that it returned."""
 
     error: float
     """Estimated error relative to ‖g‖; NaN where it was not checked."""

@@ -14,9 +14,9 @@ __all__ = ["no_recomputation", "recomputation"]
 
 @contextlib.contextmanager
 def recomputation() -> Iterator[None]:
-    """For a forward and backward pass inside: checkpoints work as usual, but for the reentrant kind, which is refused.
+    """Lets checkpoints work as usual in a forward and backward pass inside; the reentrant kind is refused.
 
-    The backward pass must be inside, too: what it computes a second time takes the tensors that the model then has.
+    The backward pass must be inside, too: its recomputation uses the tensors that the model then has.
     """
     with mock.patch.object(checkpoint, "CheckpointFunction", _Reentrant):
         yield
@@ -31,7 +31,7 @@ def no_recomputation() -> Iterator[None]:
 
 
 def _keep(*_: Any, **__: Any) -> Iterator[None]:
-    """In place of torch's generator, which stops once before and once after the checkpointed function."""
+    """Replaces torch's generator, which stops once before and once after the checkpointed function."""
     yield
 
 

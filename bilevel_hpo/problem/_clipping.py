@@ -19,7 +19,7 @@ def _same(u: Gradients) -> Gradients:
 
 @dataclass(frozen=True)
 class Clipped:
-    """C(g), and C at g."""
+    """The clipped gradient C(g), and the derivative of C at g."""
 
     gradients: Gradients
     """C(g), in new tensors; g itself where nothing is clipped."""
@@ -33,10 +33,10 @@ _TINY = 1e-6
 
 @dataclass(frozen=True)
 class ClipNorm:
-    """g ↦ g · min(1, max_norm / (‖g‖ + 10⁻⁶)), ‖g‖ over all parameters together: `torch.nn.utils.clip_grad_norm_`.
+    """Clips g to g · min(1, max_norm / (‖g‖ + 10⁻⁶)), ‖g‖ over all parameters: `torch.nn.utils.clip_grad_norm_`.
 
     Args:
-        max_norm: the largest norm; positive.
+        max_norm: the largest norm; must be positive.
     """
 
     max_norm: float
@@ -50,7 +50,7 @@ class ClipNorm:
         return self._shortened(gradients, _norm(gradients)) if gradients else []
 
     def at(self, gradients: Gradients) -> "Clipped":
-        """The clipped gradients, and the derivative there; the norm is computed once."""
+        """Returns the clipped gradients and the derivative there; the norm is computed once."""
         if not gradients:
             return Clipped(gradients)
         norm = _norm(list(gradients.values()))
@@ -62,7 +62,7 @@ class ClipNorm:
         return [g * factor.to(g.dtype) for g in gradients]
 
     def _pull_back(self, gradients: Gradients, norm: Tensor, u: Gradients) -> Gradients:
-        """u may lack some of the gradients."""
+        """Applies the transposed derivative to u, which may lack some of the gradients."""
         factor = self.max_norm / (norm + _TINY)
         if not bool(factor < 1):
             return u
@@ -76,10 +76,10 @@ class ClipNorm:
 
 @dataclass(frozen=True)
 class ClipValue:
-    """g ↦ clamp(g, −value, value), element by element: `torch.nn.utils.clip_grad_value_`.
+    """Clips g to clamp(g, −value, value), element by element: `torch.nn.utils.clip_grad_value_`.
 
     Args:
-        value: the largest absolute value; positive.
+        value: the largest absolute value; must be positive.
     """
 
     value: float
@@ -93,7 +93,7 @@ class ClipValue:
         return [g.clamp(-self.value, self.value) for g in gradients]
 
     def at(self, gradients: Gradients) -> "Clipped":
-        """The clipped gradients, and the derivative there: u where g was not clipped, 0 where it was."""
+        """Returns the clipped gradients and the derivative there: u where g was not clipped, 0 where it was."""
         clipped = dict(zip(gradients, self.clipped(list(gradients.values())), strict=True))
         return Clipped(clipped, partial(self._pull_back, gradients))
 

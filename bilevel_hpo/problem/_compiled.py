@@ -1,4 +1,4 @@
-"""What `torch.compile` has made, taken as it was written: a compiled graph has one derivative and no forward mode."""
+"""Undo `torch.compile`: a compiled graph can be differentiated only once and has no forward mode."""
 
 import contextlib
 import sys
@@ -11,16 +11,16 @@ __all__ = ["as_written", "original"]
 
 
 def original(model: nn.Module) -> nn.Module:
-    """The module that `torch.compile` was given; `model` itself where it is not compiled as a whole."""
+    """Returns the module that `torch.compile` received; `model` itself if it is not compiled as a whole."""
     return cast(nn.Module, model._orig_mod) if isinstance(model, _compiled_kind()) else model
 
 
 def as_written() -> contextlib.AbstractContextManager[object]:
-    """Inside, compiled modules and functions run without their compiled code."""
+    """Runs compiled modules and functions inside without their compiled code."""
     return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else contextlib.nullcontext()
 
 
 def _compiled_kind() -> type | tuple[()]:
-    """What `torch.compile` makes of a module; nothing as long as the compiler, which is slow to import, is not used."""
+    """Returns the class of compiled modules; nothing as long as the compiler, which is slow to import, is not used."""
     dynamo = sys.modules.get("torch._dynamo.eval_frame")
     return () if dynamo is None else dynamo.OptimizedModule

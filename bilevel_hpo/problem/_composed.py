@@ -1,4 +1,4 @@
-"""Functions of torch whose derivatives are missing or wrong, made of plain operations."""
+"""Torch functions with missing or wrong derivatives, composed of plain operations."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,10 +13,10 @@ __all__ = ["Composed", "needs_composed"]
 
 
 class Composed(TorchFunctionMode):
-    """Inside, weight norm and embedding bags have forward mode and right second derivatives.
+    """Gives weight norm and embedding bags inside forward mode and correct second derivatives.
 
-    The fused weight norm has no forward mode, and its second derivatives in v are wrong: they take ‖v‖ for a constant
-    (torch 2.13). `embedding_bag` has neither. Under mode="max" it is left as it is.
+    The fused weight norm has no forward mode, and its second derivatives in v are wrong: they treat ‖v‖ as constant
+    (torch 2.13). `embedding_bag` has neither. With mode="max" it is not replaced.
     """
 
     def __torch_function__(
@@ -51,7 +51,7 @@ def _embedding_bag(
     include_last_offset: bool = False,
     padding_idx: int | None = None,
 ) -> Tensor:
-    """As `torch.nn.functional.embedding_bag`, with the same arguments."""
+    """Computes `torch.nn.functional.embedding_bag`, with the same arguments."""
     if offsets is None:
         bags, length = len(input), input.shape[1]
         bag = torch.arange(bags, device=input.device).repeat_interleave(length)

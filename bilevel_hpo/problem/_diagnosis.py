@@ -1,4 +1,4 @@
-"""Why a loss does not depend on λ, or on θ: one real evaluation of it, looked at from outside."""
+"""Find out why a loss does not depend on λ or θ, from one real evaluation of it."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ _CUTS = {
 
 @dataclass
 class Probe:
-    """What one evaluation of a loss showed."""
+    """The result of one probed evaluation of a loss."""
 
     loss: Tensor | None = None
     without_grad: bool = False
@@ -41,11 +41,11 @@ class Probe:
         return any(id(leaf) in wanted for leaf in self.leaves())
 
     def leaves(self) -> Iterator[Tensor]:
-        """The leaves that the graph of the loss leads to."""
+        """Returns the leaves of the graph of the loss."""
         return iter(()) if self.loss is None else leaves_of(self.loss)
 
     def cause(self, which: str, of: str) -> str | None:
-        """Why `which` has no gradient with respect to `of`, as far as this evaluation tells; None where it does not."""
+        """Returns why `which` has no gradient with respect to `of`, if this evaluation shows it; otherwise None."""
         if self.without_grad:
             return f"{which} runs under torch.no_grad() or torch.inference_mode(), so it has no gradient in {of}"
         if self.cuts:
@@ -54,7 +54,7 @@ class Probe:
 
 
 def probed(evaluate: Callable[[], Tensor]) -> Probe:
-    """Evaluate a loss and note how gradients are lost on the way."""
+    """Evaluates a loss and records where gradients are lost."""
     probe = Probe()
     with torch.enable_grad(), _Watch(probe):
         probe.loss = evaluate()
@@ -84,7 +84,7 @@ class _Watch(TorchFunctionMode):
 
 
 def leaves_of(tensor: Tensor) -> Iterator[Tensor]:
-    """The tensors that require a gradient and from which `tensor` was computed."""
+    """Yields the tensors that require a gradient and from which `tensor` was computed."""
     if tensor.grad_fn is None and tensor.requires_grad:
         yield tensor
     for node in nodes_of(tensor):

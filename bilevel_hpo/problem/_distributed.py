@@ -1,4 +1,4 @@
-"""Exact averages over the ranks of a model in DistributedDataParallel or fully_shard; without one, nothing happens."""
+"""Exact averages over the ranks of DistributedDataParallel or fully_shard; without them, nothing happens."""
 
 import contextlib
 from collections.abc import Iterable, Iterator
@@ -15,12 +15,12 @@ __all__ = ["Ranks"]
 class Ranks:
     """The processes that train one model together.
 
-    With every rank's loss a mean over its own share of the batch, all shares of one size, the averages taken here
+    If the loss of every rank is a mean over its share of the batch, and all shares have one size, the averages here
     are the gradients of the whole batch.
 
     Args:
-        model: in `DistributedDataParallel` or `fully_shard`, whose ranks must then be all that there are; or bare (one
-            process). UnsupportedError where its parameters are sharded in another way.
+        model: a model in `DistributedDataParallel` or `fully_shard`, which must then span all ranks; or a plain model
+            (one process). Raises UnsupportedError if its parameters are sharded in another way.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -34,7 +34,7 @@ class Ranks:
 
     @torch.no_grad()
     def averaged(self, tensor: Tensor) -> Tensor:
-        """The mean of `tensor` over the ranks; `tensor` itself where there is one rank."""
+        """Returns the mean of `tensor` over the ranks; `tensor` itself if there is one rank."""
         if not self.several:
             return tensor
         mean = tensor.clone(memory_format=torch.contiguous_format)
@@ -42,7 +42,7 @@ class Ranks:
         return mean.div_(distributed.get_world_size(self._group))
 
     def averaged_number(self, value: float) -> float:
-        """The mean of `value` over the ranks."""
+        """Returns the mean of `value` over the ranks."""
         if not self.several:
             return value
         module = self.wrapper or self.shards[0]
@@ -51,7 +51,7 @@ class Ranks:
 
     @contextlib.contextmanager
     def synchronised(self, wanted: bool) -> Iterator[None]:
-        """For a backward pass inside: whether its gradients are averaged, or kept until a later one is."""
+        """Sets whether a backward pass inside averages its gradients, or keeps them for a later one."""
         with contextlib.nullcontext() if wanted or self.wrapper is None else self.wrapper.no_sync():
             for module in self.shards:
                 module.set_requires_gradient_sync(wanted, recurse=False)
@@ -59,7 +59,7 @@ class Ranks:
 
     @torch.no_grad()
     def broadcast_(self, tensors: Iterable[Tensor]) -> None:
-        """Replace every tensor by that of the first rank."""
+        """Replaces every tensor by that of the first rank."""
         if self.several:
             for tensor in tensors:
                 distributed.broadcast(tensor.detach(), src=0, group=self._group)

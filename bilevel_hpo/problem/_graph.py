@@ -1,4 +1,4 @@
-"""The graph that autograd keeps of a tensor, node by node."""
+"""Walk through the autograd graph of a tensor."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +10,7 @@ __all__ = ["custom_functions", "nodes_of", "once_differentiable_functions"]
 
 
 def nodes_of(tensor: Tensor) -> Iterator[Any]:
-    """Every node of the graph from which `tensor` was computed, once; none for a leaf."""
+    """Yields every node of the graph of `tensor` once; none for a leaf."""
     if tensor.grad_fn is None:
         return
     seen: set[Any] = {tensor.grad_fn}

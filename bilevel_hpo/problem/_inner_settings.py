@@ -1,4 +1,4 @@
-"""The inner optimizer's own learning rate and weight decay as λ."""
+"""The learning rate and weight decay of the inner optimizer as λ."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -22,13 +22,13 @@ class InnerSettings:
     """Settings of the inner optimizer that are functions of λ.
 
     Args:
-        of: the function.
-        optimizer: the inner optimizer, whose groups follow λ.
-        example: λ, to see that the function gives what it must.
+        of: the function λ ↦ settings.
+        optimizer: the inner optimizer, whose groups take these settings.
+        example: a λ to check the result of the function with.
 
     Raises:
-        UnsupportedError: it names a setting other than "lr" and "weight_decay", or one that the optimizer has not.
-        TypeError, ValueError: it returns something else than a mapping to tensors of the right shape.
+        UnsupportedError: it names a setting other than "lr" and "weight_decay", or one that the optimizer lacks.
+        TypeError, ValueError: it does not return a mapping to tensors of the right shape.
     """
 
     def __init__(self, of: SettingsOf, optimizer: torch.optim.Optimizer, example: Lambda) -> None:
@@ -36,7 +36,7 @@ class InnerSettings:
         self.write(example)
 
     def by_group(self, lambda_: Lambda) -> list[dict[str, Tensor]]:
-        """The settings of every parameter group, scalar tensors that may depend on λ."""
+        """Returns the settings of every parameter group, scalar tensors that may depend on λ."""
         found = self._of(lambda_)
         if not isinstance(found, Mapping):
             raise TypeError(
@@ -62,13 +62,13 @@ class InnerSettings:
         return by_group
 
     def write(self, lambda_: Lambda) -> None:
-        """The groups of the optimizer take the values that they have at λ."""
+        """Sets the groups of the optimizer to their values at λ."""
         with torch.no_grad():
             for group, own in zip(self._optimizer.param_groups, self.by_group(lambda_), strict=True):
                 group.update({name: float(value) for name, value in own.items()})
 
     def groups(self, lambda_: Lambda) -> list[Group]:
-        """Copies of the parameter groups in which the settings are functions of λ."""
+        """Returns copies of the parameter groups in which the settings are functions of λ."""
         return [
             {**group, **own} for group, own in zip(self._optimizer.param_groups, self.by_group(lambda_), strict=True)
         ]

@@ -1,9 +1,9 @@
 """The bi-level problem as pure functions: L_train(θ, λ) and L_val(θ, λ) of explicit tensors.
 
-The model is called through `torch.func.functional_call`, not through `higher`'s copy of the module: so forward
+The model is called through `torch.func.functional_call`, not through `higher`'s copy of the module. So forward
 hooks, tied weights, old `weight_norm`, `class X(nn.Module, ABC)` and recurrent modules work as they are, and
-buffers (BatchNorm statistics) are read from and written to a scratch copy. What `torch.compile` has made runs as it was
-written there: a compiled graph has one derivative and no forward mode.
+buffers (BatchNorm statistics) are read from and written to a scratch copy. Compiled modules run uncompiled,
+since a compiled graph can be differentiated only once and has no forward mode.
 """
 
 import contextlib
@@ -38,7 +38,7 @@ Params = dict[str, Tensor]
 
 
 class _LossModule(nn.Module):
-    """A module whose forward is the user's loss, so that all of it runs on the tensors we pass."""
+    """A module whose forward is the user's loss, so that all of it runs on the tensors passed."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -60,32 +60,32 @@ class _Sums:
         self._sums: list[Tensor | None] = [None] * len(leaves)
 
     def add(self, loss: Any) -> Any:
-        """`loss`, whose gradient is added, and whose graph is used up."""
+        """Adds the gradient of `loss` and frees its graph; returns `loss`."""
         if isinstance(loss, Tensor) and loss.ndim == 0 and loss.requires_grad:
             found = torch.autograd.grad(loss if self._n == 1 else loss / self._n, self._leaves, allow_unused=True)
             self._sums = [g if s is None else s if g is None else s + g for s, g in zip(self._sums, found, strict=True)]
         return loss
 
     def named(self, names: Iterable[str]) -> tuple[Params, Tensor | None]:
-        """The gradients in θ under `names`, those that there are; and that in λ, the last of the leaves."""
+        """Returns the existing gradients in θ under `names`, and that in λ, the last of the leaves."""
         *theta, lambda_ = self._sums
         return {name: g for name, g in zip(names, theta, strict=True) if g is not None}, lambda_
 
 
 class BilevelProblem:
-    """min_λ L_val(θ*(λ), λ) subject to θ*(λ) = argmin_θ L_train(θ, λ) (paper, Eq. 13), at the current θ.
+    """The problem min_λ L_val(θ*(λ), λ) with θ*(λ) = argmin_θ L_train(θ, λ) (paper, Eq. 13), at the current θ.
 
     λ is one flat vector `[N]` here; the losses receive it in the shapes of `lambda_`.
 
     Args:
-        model: holds θ.
-        optimizer: the inner optimizer; steps on some or all of the model's parameters.
+        model: the model that holds θ.
+        optimizer: the inner optimizer of some or all of the model's parameters.
         train_loss: L_train, a scalar function of (model, λ, batch).
-        val_loss: L_val, likewise.
+        val_loss: L_val, a scalar function of the same arguments.
         lambda_: an example of λ.
-        lambda_terms: the terms of L_train that name λ; all of `train_loss` when left out.
-        clipping: what is done to the gradient before the optimizer steps; nothing when left out.
-        inner_settings: the optimizer's learning rate and weight decay as functions of λ; as they are when left out.
+        lambda_terms: the terms of L_train that depend on λ; by default all of `train_loss`.
+        clipping: the clipping of the gradient before the optimizer step; by default none.
+        inner_settings: the optimizer's learning rate and weight decay as functions of λ; by default unchanged.
     """
 
     def __init__(
@@ -138,14 +138,14 @@ class BilevelProblem:
                     )
 
     def names(self) -> dict[int, str]:
-        """id of a parameter of the optimizer -> its name in the model."""
+        """The name in the model of every parameter of the optimizer, by its id."""
         held = [id(p) for group in self.optimizer.param_groups for p in group["params"]]
         if not all(p in self._names for p in held):  # a group was added
             self._names = {id(p): name for name, p in self.model.named_parameters()}
         return {p: self._names[p] for p in held}
 
     def parameters(self) -> Params:
-        """θ by name: the trainable parameters of the optimizer, detached (no copy); UnsupportedError for none."""
+        """Returns θ by name: the trainable parameters of the optimizer, detached (no copy); at least one must exist."""
         if self._shards is not None:
             self._shards.gather()
         trainable = self._trainable()
@@ -159,35 +159,35 @@ class BilevelProblem:
         return {names[id(p)]: p for p in held if p.requires_grad}
 
     def trained(self, names: Container[str]) -> list[Tensor]:
-        """The parameters themselves that are in θ and in `names`."""
+        """Returns the parameters themselves that are in θ and in `names`."""
         return [p for name, p in self._trainable().items() if name in names]
 
     def gradients(self) -> Params:
-        """What stands in the `grad` of the parameters in θ, by name (no copy); no entry where there is none."""
+        """Returns the `grad` of the parameters in θ by name (no copy); without an entry if there is none."""
         if self._shards is not None:
             self._shards.gather(gradients=True)
         return {name: p.grad for name, p in self._trainable().items() if p.grad is not None}
 
     def frozen(self) -> Params:
-        """The model's other parameters by name, detached (no copy): they stay as they are, and may be handed in with θ
-        where an evaluation needs every tensor in another dtype."""
+        """Returns the model's other parameters by name, detached (no copy): they stay fixed, and may be passed in
+        with θ if an evaluation needs every tensor in another dtype."""
         trained = self._trainable()
         return {name: p.detach() for name, p in self.model.named_parameters() if name not in trained}
 
     def buffers(self) -> Params:
-        """A scratch copy of the model's buffers, for one evaluation of a hypergradient."""
+        """Returns a scratch copy of the model's buffers, for one evaluation of a hypergradient."""
         return {name: b.detach().clone() for name, b in self.model.named_buffers()}
 
     def train_loss(self, params: Params, buffers: Params, lambda_: Tensor, batch: Any) -> Tensor:
-        """L_train(θ, λ) on `batch`, in the mode (train or eval) that the model is in."""
+        """Returns L_train(θ, λ) on `batch`, in the current mode (train or eval) of the model."""
         return self._call("train_loss", params, buffers, lambda_, batch)
 
     def lambda_terms(self, params: Params, buffers: Params, lambda_: Tensor, batch: Any) -> Tensor:
-        """The terms of L_train(θ, λ) that name λ: the same derivatives in λ as `train_loss`, perhaps cheaper."""
+        """Returns the terms of L_train(θ, λ) that depend on λ: cheaper, with the derivatives in λ of `train_loss`."""
         return self._call("lambda_terms", params, buffers, lambda_, batch)
 
     def val_loss(self, params: Params, buffers: Params, lambda_: Tensor, batch: Any) -> Tensor:
-        """L_val(θ, λ) on `batch`, with the model in eval mode for the time of the call."""
+        """Returns L_val(θ, λ) on `batch`, with the model in eval mode during the call."""
         with eval_mode(self.model):
             return self._call("val_loss", params, buffers, lambda_, batch)
 
@@ -198,9 +198,9 @@ class BilevelProblem:
         out, or None.
 
         Args:
-            at: θ and the buffers; None for those of the model, which spares `functional_call`.
+            at: θ and the buffers; None for those of the model, which avoids `functional_call`.
             lambda_: λ `[N]`.
-            batch: for L_val.
+            batch: the batch of L_val.
         """
         if at is not None:
             _, v, explicit = self.gradient("val_loss", *at, lambda_, batch)
@@ -219,7 +219,7 @@ class BilevelProblem:
     def gradient(
         self, which: str, params: Params, buffers: Params, lambda_: Tensor, batch: Any
     ) -> tuple[Tensor, Params, Tensor | None]:
-        """A loss, its gradient in θ by name and in λ `[N]`, on this rank; what it does not name is left out, or None.
+        """Returns a loss, its gradient in θ by name and in λ `[N]`, on this rank; without a gradient, left out or None.
 
         The backward pass runs while the model still has `params` and `buffers`, and part by part: activation
         checkpointing and `MicroBatches` save as much memory as in training.
@@ -229,7 +229,7 @@ class BilevelProblem:
             params: θ.
             buffers: a scratch copy, which may change.
             lambda_: λ `[N]`.
-            batch: for the loss.
+            batch: the batch of the loss.
         """
         leaves = {name: p.detach().requires_grad_() for name, p in params.items()}
         lambda_ = lambda_.detach().clone().requires_grad_()
@@ -240,10 +240,10 @@ class BilevelProblem:
         return loss.detach(), *sums.named(leaves)
 
     def total(self, explicit: Tensor | None, implicit: Tensor | None) -> Tensor:
-        """∂L_val/∂λ + the part through θ, averaged over the ranks; None for one that no λ changes.
+        """Returns ∂L_val/∂λ + the part through θ, averaged over the ranks; a part is None if no λ changes it.
 
         Raises:
-            UnsupportedError: both are None, or L_train lost λ on the way; the message says how.
+            UnsupportedError: both parts are None, or L_train loses the dependence on λ; the message says how.
         """
         if implicit is None and (explicit is None or "total" not in self._checked):
             self._checked.add("total")
@@ -255,7 +255,7 @@ class BilevelProblem:
         return self.ranks.averaged(known[0] if len(known) == 1 else known[0] + known[1])
 
     def _explain(self, explicit: Tensor | None) -> None:
-        """UnsupportedError that says why no λ acts by way of θ; nothing where L_val alone was meant to name λ."""
+        """Raises UnsupportedError that says why no λ acts through θ, unless only L_val was meant to depend on λ."""
         lambda_, constant = self._example.clone().requires_grad_(), self.parameters()
         looked_at = {k: batch for k, batch in self._batches.items() if explicit is None or k == "train_loss"}
         probes = {which: self._probed(which, constant, lambda_, batch) for which, batch in looked_at.items()}
@@ -273,7 +273,7 @@ class BilevelProblem:
         raise UnsupportedError(f"`weights` cannot change θ in a way that val_loss would notice: {self._why_no_path()}")
 
     def _why_no_path(self) -> str:
-        """L_train names λ; what is missing on the way λ → g → θ' → L_val."""
+        """Returns what is missing on the path λ → g → θ' → L_val, if L_train depends on λ."""
         theta = {name: p.detach().requires_grad_() for name, p in self.parameters().items()}
         moved = {which: set(theta) for which in ("train_loss", "val_loss")}
         for which, batch in self._batches.items():
@@ -286,14 +286,14 @@ class BilevelProblem:
         return "in train_loss they enter only terms without θ, so that ∂L_train/∂θ does not depend on them"
 
     def _refuse_constant(self, which: str, batch: Any) -> NoReturn:
-        """UnsupportedError for a loss that has no gradient at all, with the cause where it can be found."""
+        """Raises UnsupportedError for a loss without any gradient, with the cause if it can be found."""
         theta = {name: p.detach().requires_grad_() for name, p in self.parameters().items()}
         lambda_ = self._example.clone().requires_grad_()
         cause = self._probed(which, theta, lambda_, batch).cause(which, "θ and `weights`")
         raise UnsupportedError(cause or f"{which} depends neither on the model's parameters nor on `weights`")
 
     def _probed(self, which: str, params: Params, lambda_: Tensor, batch: Any) -> Probe:
-        """One evaluation of a loss on the first part of `batch`, with `params` for θ."""
+        """Returns one evaluation of a loss on the first part of `batch`, with `params` for θ."""
         replaced = {f"model.{n}": x for n, x in (self.frozen() | params | self.buffers()).items()}
         arguments = self._losses[which], self.structure.unflatten(lambda_), parts(batch)[0], _as_it_is
         mode = eval_mode(self.model) if which == "val_loss" else contextlib.nullcontext()
@@ -311,7 +311,7 @@ class BilevelProblem:
     def _call(
         self, which: str, params: Params, buffers: Params, lambda_: Tensor, batch: Any, sums: "_Sums | None" = None
     ) -> Tensor:
-        """A loss; with `sums`, its gradients are added there, and its graph cannot be used again."""
+        """Returns a loss; with `sums`, adds its gradients there and frees its graph."""
         replaced = {f"model.{name}": tensor for name, tensor in {**params, **buffers}.items()}
         arguments = self._losses[which], self.structure.unflatten(lambda_)
         then = _as_it_is if sums is None else sums.add
@@ -326,7 +326,7 @@ class BilevelProblem:
         return total
 
     def _mean(self, which: str, batch: Any, of: Callable[[Any], Tensor]) -> Tensor:
-        """The mean loss of the parts of `batch`, which is noted in `values`."""
+        """Returns the mean loss of the parts of `batch`, and records it in `values`."""
         losses = [checked_scalar(of(part), which) for part in parts(batch)]
         total = losses[0] if len(losses) == 1 else torch.stack(losses).mean()
         self.values.setdefault(which, total.detach())
@@ -343,7 +343,7 @@ class BilevelProblem:
 
 @contextlib.contextmanager
 def eval_mode(model: nn.Module) -> Iterator[None]:
-    """The model in eval mode; every module's own flag is put back afterwards."""
+    """Puts the model in eval mode inside; restores the flag of every module afterwards."""
     flags = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
@@ -354,7 +354,7 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
 
 
 def checked_scalar(loss: object, which: str) -> Tensor:
-    """`loss` if it is a scalar tensor; TypeError naming the function that returned something else."""
+    """Returns `loss` if it is a scalar tensor; raises TypeError naming the function that returned something else."""
     if not isinstance(loss, Tensor) or loss.ndim != 0:
         came = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
         raise TypeError(f"{which}(model, weights, batch) must return a scalar tensor; it returned {came}")

@@ -1,4 +1,4 @@
-"""A model in `fully_shard` (FSDP2), made whole for the passes of an estimator."""
+"""Gather a model in `fully_shard` (FSDP2) for the passes of an estimator."""
 
 import sys
 from collections import defaultdict
@@ -21,13 +21,13 @@ _HOOKS = (
 
 
 def sharded_modules(model: nn.Module) -> list[Any]:
-    """The modules of `model` that `fully_shard` has been applied to."""
+    """Returns the modules of `model` that `fully_shard` has been applied to."""
     fsdp = sys.modules.get("torch.distributed.fsdp")
     return [] if fsdp is None else [m for m in model.modules() if isinstance(m, fsdp.FSDPModule)]
 
 
 def refuse_unknown_shards(model: nn.Module) -> None:
-    """UnsupportedError, by its name, for every way of sharding but `fully_shard` in full precision."""
+    """Raises UnsupportedError for every kind of sharding except `fully_shard` in full precision."""
     fsdp = sys.modules.get("torch.distributed.fsdp")
     if fsdp is not None and any(isinstance(m, fsdp.FullyShardedDataParallel) for m in model.modules()):
         raise UnsupportedError(
@@ -51,12 +51,12 @@ def refuse_unknown_shards(model: nn.Module) -> None:
 class Shards:
     """A plain copy of a model in `fully_shard` and of its optimizer, filled with whole tensors when they are needed.
 
-    Every rank then holds all of θ, the optimizer's state and the gradient until `release`: an outer step takes the
-    memory of a training without sharding, the inner steps between do not.
+    Every rank then holds all of θ, the optimizer's state and the gradient until `release`: an outer step needs the
+    memory of a training without sharding, the inner steps in between do not.
 
     Args:
-        model: with `fully_shard` applied to it or to its parts.
-        optimizer: steps on its parameters.
+        model: a model with `fully_shard` applied to it or to its parts.
+        optimizer: the optimizer of its parameters.
     """
 
     def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
@@ -76,7 +76,7 @@ class Shards:
 
     @torch.no_grad()
     def gather(self, *, gradients: bool = False) -> None:
-        """θ, the optimizer's state and what belongs to the modes of the modules, as they are now; all ranks at once."""
+        """Copies θ, the optimizer's state and the modes of the modules as they are now; called on all ranks at once."""
         for source, plain in zip(self._source.modules(), self.model.modules(), strict=True):
             plain.training = source.training
         for p in self._sharded.values():
@@ -96,14 +96,14 @@ class Shards:
         ]
 
     def release(self) -> None:
-        """Let go of the whole tensors."""
+        """Frees the whole tensors."""
         self.optimizer.state = defaultdict(dict)
         for shell in self._shells.values():
             shell.grad, shell.data = None, shell.data.new_empty(0)
 
     @torch.no_grad()
     def _scatter(self) -> None:
-        """What was loaded into the plain copy goes to the shards."""
+        """Writes what was loaded into the plain copy to the shards."""
         for p in self._sharded.values():
             whole, shard = self._shells[id(p)].detach(), cast(Any, p)
             if _is_sharded(p):
@@ -120,7 +120,7 @@ def _whole(x: Any) -> Any:
 
 
 def _plain(module: nn.Module, shells: dict[int, nn.Parameter], known: dict[int, nn.Module]) -> nn.Module:
-    """`module` as it was before `fully_shard`, with `shells` for its parameters."""
+    """Returns `module` as it was before `fully_shard`, with `shells` for its parameters."""
     if id(module) in known:
         return known[id(module)]
     kind: Any = type(module)

@@ -1,4 +1,4 @@
-"""λ as the losses see it (a tensor, or a tuple or dict of tensors), and as the estimators do: one flat vector."""
+"""Convert λ between its form in the losses (a tensor, or a tuple or dict of tensors) and one flat vector."""
 
 from itertools import pairwise
 
@@ -12,10 +12,10 @@ Lambda = Tensor | tuple[Tensor, ...] | dict[str, Tensor]
 
 
 class Structure:
-    """The shapes of one λ; takes it apart into a vector `[N]` and puts it together again.
+    """The shapes of one λ; converts it to a vector `[N]` and back.
 
     Args:
-        example: λ; all of its tensors of one dtype on one device.
+        example: a λ, with all tensors of one dtype on one device.
     """
 
     def __init__(self, example: Lambda) -> None:
@@ -34,7 +34,7 @@ class Structure:
 
     @staticmethod
     def parts(lambda_: Lambda) -> list[Tensor]:
-        """The tensors of λ in their order; TypeError where something else came."""
+        """Returns the tensors of λ in order; raises TypeError for anything else."""
         parts = (lambda_,) if isinstance(lambda_, Tensor) else lambda_
         parts = tuple(parts.values()) if isinstance(parts, dict) else parts
         if not isinstance(parts, tuple) or not all(isinstance(part, Tensor) for part in parts):
@@ -43,14 +43,14 @@ class Structure:
         return list(parts)
 
     def flatten(self, lambda_: Lambda) -> Tensor:
-        """λ as one vector `[N]`; a dict in the order of its first call, whatever its order is now."""
+        """Returns λ as one vector `[N]`; a dict in the order of its first call, whatever its order is now."""
         if self._keys is not None and isinstance(lambda_, dict) and set(lambda_) == set(self._keys):
             lambda_ = {key: lambda_[key] for key in self._keys}
         parts = [part.reshape(-1) for part in self.parts(lambda_)]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def unflatten(self, flat: Tensor) -> Lambda:
-        """The vector `[N]`, or rows of such `[..., N]`, in λ's own shapes; views, so that derivatives pass through."""
+        """Returns the vector `[N]`, or rows `[..., N]`, in the shapes of λ, as views that keep derivatives."""
         parts = [
             flat[..., a:b].view((*flat.shape[:-1], *shape))
             for (a, b), shape in zip(self._ranges, self.shapes, strict=True)
