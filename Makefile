@@ -10,7 +10,7 @@ demo: $(STAMP)  ## learn λ for three properties, search it with a grid and TPE,
 	@echo "report: $(CURDIR)/runs/demo/report.html"
 
 test: $(STAMP)  ## all tests
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist worksteal
 
 check: $(STAMP)  ## format, lint, layers, types
 	$(BIN)/ruff format --check .
