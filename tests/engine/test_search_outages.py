@@ -173,6 +173,6 @@ def test_passwords_are_not_shown():
     assert search.without_password("runs/study.journal") == "runs/study.journal"
     shown = search.without_password("postgresql://me:p%40ss@host:5432/db?password=p%40ss")
     assert shown == "postgresql+psycopg://me:***@host:5432/db"
-    with pytest.raises(ValueError, match="not a URL") as raised:
+    with pytest.raises(ValueError, match="storage must be a URL") as raised:
         search.grid(square, SPACE, "postgresql://me:secret@host:port/db")
     assert "secret" not in str(raised.value)
