@@ -1,4 +1,4 @@
-"""Every method and seed, their trainings on the workers, their answers kept."""
+"""Run every method and seed on the workers, and keep their answers."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +26,7 @@ Progress = Callable[[int, int], object]
 
 
 class _Kept:
-    """A plan whose trainings are looked up in the folder before they are asked for, and written there when they end."""
+    """A plan that reads finished trainings from the folder, and writes new ones there."""
 
     def __init__(self, method: Method, seed: int, setting: Setting, ended: Callable[[int], object]) -> None:
         self._plan: MethodPlan = method.plan(setting, seed)
@@ -42,7 +42,7 @@ class _Kept:
             self._plan.close()
 
     def start(self) -> Sequence[Bundle]:
-        """What the plan asks for and the folder does not have."""
+        """Returns the jobs of the plan that are not in the folder."""
         wanted: list[Bundle] = []
         asked = deque(self._plan.start())
         while asked:
@@ -57,7 +57,7 @@ class _Kept:
         return wanted
 
     def finish(self, job: Bundle, result: list[Trained]) -> None:
-        """Keep the records, then tell the plan."""
+        """Keeps the records, then tells the plan."""
         for each, trained in zip(job, result, strict=True):
             if each.test or not self._plan.remembers_trials:
                 self._store.write(each, trained)
@@ -89,16 +89,16 @@ def run_methods(
     together: Together | None = None,
     progress: Progress = lambda done, total: None,
 ) -> Answers:
-    """Train what is not in `setting.folder` yet; the same call ends with the same answers, however often it is killed.
+    """Trains what is not in `setting.folder` yet; an interrupted call can be repeated and gives the same answers.
 
     Args:
         training: the user's function.
-        methods: with different names.
+        methods: the methods, with different names.
         seeds: of every method.
-        setting: what the methods have in common.
+        setting: the common settings of the methods.
         on: where to train, see `bilevel_hpo.jobs.workers`.
-        together: trains several points of a search in one.
-        progress: called with trainings done and trainings in all.
+        together: trains several points of a search in one call.
+        progress: a function called with the numbers of finished and of all trainings.
     """
     total, done = len(seeds) * sum(method.trainings(setting) for method in methods), 0
 
@@ -129,7 +129,7 @@ def run_methods(
 
 @contextmanager
 def _quiet_optuna() -> Iterator[None]:
-    """Without a line for each study that is made or opened."""
+    """Silences Optuna's line for each study that is made or opened."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(max(before, optuna.logging.WARNING))
     try:

@@ -1,4 +1,4 @@
-"""Which λ a search goes over."""
+"""The λ that a search varies."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,15 +13,15 @@ __all__ = ["Axes", "Over"]
 
 
 class Over(Protocol):
-    """Which λ a search goes over: `Axes`, or a frozen record of your own."""
+    """The λ that a search varies: `Axes`, or a frozen record of your own."""
 
     def space(self, weights: nn.Module, seed: int = 0) -> Space:
-        """Of `weights`; it may differ by the seed."""
+        """Returns the search space of `weights`; it may depend on the seed."""
 
 
 @dataclass(frozen=True)
 class Axes:
-    """Which λ are searched, and where; see `bilevel_hpo.search.space`."""
+    """The λ that are searched and their ranges; see `bilevel_hpo.search.space`."""
 
     low: float = 0.0
     high: float = 1.0
@@ -36,7 +36,7 @@ class Axes:
     """Name -> names that share one value."""
 
     def space(self, weights: nn.Module, seed: int = 0) -> Space:
-        """Of `weights`."""
+        """Returns the search space of `weights`."""
         if not isinstance(weights, LossWeights | TransferRatios):
             raise TypeError(
                 f"searches need weights to be LossWeights or TransferRatios; got a {type(weights).__name__}. Leave "

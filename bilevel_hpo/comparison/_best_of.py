@@ -1,4 +1,4 @@
-"""The best of other methods, as one would take it who has tried them all."""
+"""The best of other methods, as a user would choose who has tried them all."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,9 +12,9 @@ __all__ = ["BestOf"]
 
 @dataclass(frozen=True)
 class BestOf:
-    """For each seed the one of several methods with the best score on the selection data; all of them are paid for.
+    """Takes, for each seed, the method with the best score on the selection data; the cost of all methods counts.
 
-    It trains nothing: the methods must be compared too.
+    It trains nothing: the other methods must be part of the comparison.
     """
 
     of: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Learned λ against constant and searched λ, on the same seeds and splits, for any model."""
+"""Compare learned λ with constant and searched λ, on the same seeds and splits, for any model."""
 
 import os
 import re
@@ -37,7 +37,7 @@ _MOST_POINTS = 81
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `compare` has found; everything is in the files of `folder` too."""
+    """The result of `compare`; everything is also in the files of `folder`."""
 
     folder: Path
     answers: Answers
@@ -48,7 +48,7 @@ class Comparison:
 
     @property
     def report(self) -> Path:
-        """The page."""
+        """The report page."""
         return self.folder / "report.html"
 
     def __str__(self) -> str:
@@ -73,34 +73,35 @@ def compare(
     resume: bool = True,
     progress: bool | Progress = True,
 ) -> Comparison:
-    """Train every method with every seed, choose on selection data, judge on test data, and write one report.
+    """Trains every method with every seed, chooses on selection data, judges on test data, and writes one report.
 
-    Every finished training is a file in `out/jobs`, and searches keep their studies there: a comparison that was killed
-    goes on from those and ends with the same numbers, on one process or many. What chooses is the score on the
-    selection data; the test data are looked at once for each method and seed.
+    Every finished training is a file in `out/jobs`, and searches keep their studies there: an interrupted comparison
+    continues from those and ends with the same numbers, on one process or many. Choices are made by the score on the
+    selection data; the test data are used once for each method and seed.
 
     Args:
-        training: `run` ↦ `Scores`; the same function for all methods. docs/comparison.md has an example.
-        weights: λ as it begins, under its constraint. It is copied for each training.
-        methods: what is compared; `default_methods(weights)` when left out.
+        training: the function `run` ↦ `Scores`, the same for all methods. docs/comparison.md has an example.
+        weights: λ at the start, with its constraint. It is copied for each training.
+        methods: the methods to compare; by default `default_methods(weights)`.
         out: the folder of the results.
-        seeds: so many from 0 on, or the seeds.
-        metric: what the scores are; a loss, of which lower is better, when left out.
-        on: where to train: a number of processes (all cores when left out; 1: this process), the address of a Dask
+        seeds: the number of seeds (0, 1, …), or the seeds.
+        metric: the meaning of the scores; by default a loss, for which lower is better.
+        on: where to train: a number of processes (by default all cores; 1 is this process), the address of a Dask
             scheduler, or any `concurrent.futures.Executor`.
-        storage: where the searches keep their Optuna studies: the URL of a database; journal files in `out` when left
-            out.
-        together: trains several points of a search in one; see `Together`.
-        about: what else decides the scores (data, epochs, learning rate), JSON: a folder with another one is refused.
-        test_share: number of test examples divided by those that are trained on or validated with. The intervals of
+        storage: where the searches keep their Optuna studies: the URL of a database; by default journal files in
+            `out`.
+        together: trains several points of a search in one call; see `Together`.
+        about: JSON with whatever else determines the scores (data, epochs, learning rate); a folder with another
+            `about` is refused.
+        test_share: the number of test examples divided by that of training and validation examples. The intervals of
             the report need it, since seeds share examples.
-        resume: go on with the comparison that is in `out`; False: refuse a folder that holds one.
-        progress: a progress bar on stderr, none, or a function of (trainings done, trainings in all).
+        resume: whether to continue the comparison in `out`; with False, a folder that holds one is refused.
+        progress: whether to show a progress bar on stderr, or a function of (finished trainings, all trainings).
 
     Raises:
-        ValueError: methods of one name, or no seed.
-        RunError: `out` holds another run, or other files, or another process is at work there.
-        WorkersLostError: processes that ran a training ended again and again.
+        ValueError: two methods have the same name, or there is no seed.
+        RunError: `out` holds another run or other files, or another process is working there.
+        WorkersLostError: the processes of a training died repeatedly.
     """
     folder = Path(out)
     methods = default_methods(weights) if methods is None else list(methods)
@@ -131,11 +132,11 @@ def compare(
 
 
 def default_methods(weights: nn.Module) -> list[Method]:
-    """Learned λ and what one would do without it.
+    """Returns learned λ and its usual alternatives.
 
-    Equal λ; the best of nine that are the same for all, where that makes a difference; a grid of three values for each,
-    where it has at most 81 points; and TPE with up to 27 trials. Searches go through the bounds of a `Box`, through
-    shares of a `Budget`, and else from 0.01 to 100 on a logarithmic scale. For other modules than `LossWeights` and
+    These are equal λ; the best of nine common values, unless the constraint makes them equal; a grid of three values
+    each, if it has at most 81 points; and TPE with up to 27 trials. Searches cover the bounds of a `Box`, the
+    shares of a `Budget`, and otherwise 0.01 to 100 on a logarithmic scale. For other modules than `LossWeights` and
     `TransferRatios`: learned and constant λ.
     """
     if not isinstance(weights, LossWeights | TransferRatios):
@@ -157,7 +158,7 @@ def _between(low: float, high: float, count: int) -> list[float]:
 
 
 def equal(weights: LossWeights | TransferRatios) -> Constant:
-    """All λ equal, as the constraint of `weights` allows: shares of the total under a `Budget`, 1 elsewhere."""
+    """Makes all λ equal, as the constraint of `weights` allows: shares of the total under a `Budget`, 1 otherwise."""
     lambda_ = weights.constraint.normalise(torch.ones_like(weights()))
     return Constant(lambda_.flatten().tolist(), "equal", "equal constant λ")
 
@@ -180,7 +181,7 @@ def _check(methods: Sequence[Method], seeds: Sequence[int]) -> None:
 
 
 def _control(methods: Sequence[Method]) -> str | None:
-    """The method that the others are held against: the first constant."""
+    """Returns the control, with which the others are compared: the first constant."""
     return next((method.name for method in methods if method.group == "constant"), None)
 
 

@@ -1,4 +1,4 @@
-"""λ that does not change during the training: given, or what a method before has learned."""
+"""Methods with a λ that does not change during the training: given, or learned by another method."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ __all__ = ["Constant", "Frozen"]
 
 @dataclass(frozen=True)
 class Constant:
-    """λ is given: one training. No constraint is asked: λ is used as it stands here."""
+    """Trains once with a given λ. No constraint applies: λ is used as given."""
 
     value: float | Mapping[str, float] | Sequence[float]
     """One number for every λ; by label, the others as they begin; or one for each."""
@@ -35,14 +35,14 @@ class Constant:
         return 1
 
     def plan(self, setting: Setting, seed: int) -> OneTraining:
-        """With λ as it is given."""
+        """Plans one training with the given λ."""
         return OneTraining(self.name, seed, with_values(setting.weights, self.value))
 
 
 @dataclass(frozen=True)
 class Frozen:
-    """A second training with the λ that another method ended with, from the first step: does λ itself help, or the
-    way there?"""
+    """Trains a second time with the final λ of another method from the first step: is it λ itself that helps, or the
+    path to it?"""
 
     of: str = "learned"
     """Name of that method; its training is counted."""

@@ -1,4 +1,4 @@
-"""What a method or λ is, in JSON: by it a run that is resumed knows whether it is the same."""
+"""Describe a method or λ in JSON, so that a resumed run can check that it is the same."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,7 @@ __all__ = ["described"]
 
 
 def described(x: Any) -> Any:
-    """`x` in JSON; the same in every process. Functions count by their name."""
+    """Returns `x` in JSON, the same in every process. Functions are described by their name."""
     if x is None or isinstance(x, bool | int | float | str):
         found: Any = x
     elif isinstance(x, Mapping):

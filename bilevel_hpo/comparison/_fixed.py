@@ -1,4 +1,4 @@
-"""λ that stays as it is given, in the shape that the losses know it in."""
+"""A constant λ, in the shape that the losses receive."""
 
 from collections.abc import Mapping, Sequence
 from typing import cast
@@ -13,11 +13,11 @@ __all__ = ["FixedWeights", "flat", "labels_of", "with_values"]
 
 
 class FixedWeights(nn.Module):
-    """A constant λ in place of `weights`, under no constraint; `BilevelLearner.fit(outer_every=None)` leaves it alone.
+    """A constant λ in place of `weights`, without a constraint; `BilevelLearner.fit(outer_every=None)` keeps it.
 
     Args:
-        weights: whose λ has the shape that is wanted.
-        lambda_: all entries of λ in their order, `[N]`.
+        weights: the module whose λ has the required shape.
+        lambda_: all entries of λ in order, `[N]`.
     """
 
     def __init__(self, weights: Weights, lambda_: Sequence[float]) -> None:
@@ -34,24 +34,24 @@ class FixedWeights(nn.Module):
 
 
 def flat(weights: Weights) -> list[float]:
-    """Present λ, all entries in their order, `[N]`."""
+    """Returns the current λ, all entries in order, `[N]`."""
     example = weights()
     return cast(list[float], Structure(example).flatten(example).detach().double().tolist())
 
 
 def labels_of(weights: Weights) -> list[str]:
-    """A name for every entry of λ."""
+    """Returns a name for every entry of λ."""
     named = getattr(weights, "labels", None)
     return [str(label) for label in (range(len(flat(weights))) if named is None else named)]
 
 
 def with_values(weights: Weights, value: float | Mapping[str, float] | Sequence[float]) -> list[float]:
-    """λ `[N]` with `value` everywhere; by label, and the others as they are; or one for each.
+    """Returns λ `[N]` with one `value` for all, values by label (the others unchanged), or one value each.
 
-    What is fixed in `weights` (the diagonal of `TransferRatios`) keeps its value under a single number.
+    With a single number, fixed entries of `weights` (the diagonal of `TransferRatios`) keep their value.
 
     Raises:
-        ValueError: unknown labels, or another number of values.
+        ValueError: a label is unknown, or the number of values is wrong.
     """
     lambda_, labels = flat(weights), labels_of(weights)
     if isinstance(value, Mapping):

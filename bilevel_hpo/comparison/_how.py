@@ -1,4 +1,4 @@
-"""Which points a search asks for."""
+"""The points that a search evaluates."""
 
 import math
 from collections.abc import Mapping
@@ -15,25 +15,25 @@ MOST_POINTS = 10_000
 
 
 class How(Protocol):
-    """Which points a search asks for: a frozen record."""
+    """The rule for the points of a search: a frozen record."""
 
     def asking(self, space: Space, storage: str | Path, name: str, about: Mapping[str, Any], seed: int) -> Asking:
-        """The search, new or as it stands in `storage`."""
+        """Returns the search, new or continued from `storage`."""
 
     def points(self, space: Space) -> int:
-        """Trainings of one search."""
+        """Returns the number of trainings of one search."""
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Every point once."""
+    """Evaluates every point of the grid once."""
 
     def asking(self, space: Space, storage: str | Path, name: str, about: Mapping[str, Any], seed: int) -> Asking:
-        """In order."""
+        """Returns a search over the points in order."""
         return asking.grid(space, storage, name=name, about=about)
 
     def points(self, space: Space) -> int:
-        """Different λ."""
+        """Returns the number of different λ."""
         combinations = math.prod(len(axis.values) for axis in space.axes.values())
         if combinations > MOST_POINTS:
             raise ValueError(
@@ -45,7 +45,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Proposals:
-    """What a sampler of Optuna proposes, from the results so far."""
+    """Evaluates the proposals of an Optuna sampler, made from the results so far."""
 
     sampler: Literal["tpe", "gp", "random"]
     trials: int | None
@@ -55,7 +55,7 @@ class Proposals:
     """Proposals that are made at once; further ones when all of these have their scores."""
 
     def asking(self, space: Space, storage: str | Path, name: str, about: Mapping[str, Any], seed: int) -> Asking:
-        """One after the other, or `parallel` together."""
+        """Returns a search that proposes one point at a time, or `parallel` together."""
         ask = getattr(asking, self.sampler)
         found: Asking = ask(
             space,
@@ -70,5 +70,5 @@ class Proposals:
         return found
 
     def points(self, space: Space) -> int:
-        """As many as were asked for; 0 where the epochs decide."""
+        """Returns the requested number; 0 if the epochs limit the search."""
         return self.trials or 0

@@ -1,4 +1,4 @@
-"""One training of a comparison: what is asked for, and what comes back. Plain values, that travel between machines."""
+"""One training of a comparison: the job and its result, as plain values that can be sent between machines."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ class Job:
     lambda_: tuple[float, ...] | None
     """Constant λ, all entries in their order `[N]`; None where the method learns it."""
     test: bool
-    """Whether the scores on the test data are wanted."""
+    """Whether to compute the scores on the test data."""
     options: Mapping[str, float] = field(default_factory=dict)
     """What else its method tells the training."""
     before: tuple[FrozenTrial, ...] = ()
@@ -28,18 +28,18 @@ class Job:
 
     @property
     def name(self) -> str:
-        """Of its file."""
+        """Returns the name of its file."""
         return f"{self.method}-seed{self.seed}-{self.number}"
 
 
 @dataclass(frozen=True)
 class Trained:
-    """The numbers of one training; NaN where there is none."""
+    """The numbers of one training; NaN for a missing one."""
 
     selection: dict[str, float]
     """By task; empty if the training failed."""
     test: dict[str, float] = field(default_factory=dict)
-    """Likewise; empty if they were not wanted."""
+    """The scores on the test data, by task; empty if they were not computed."""
     seconds: float = 0.0
     """Of training, without evaluation; where no learner was used, of everything."""
     cpu_seconds: float = 0.0

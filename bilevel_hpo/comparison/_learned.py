@@ -1,4 +1,4 @@
-"""λ learned by hypergradient within the training."""
+"""The method that learns λ by hypergradient within the training."""
 
 import copy
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ __all__ = ["Learned"]
 
 @dataclass(frozen=True)
 class Learned:
-    """λ is learned during the training: one training."""
+    """Learns λ during one training."""
 
     name: str = "learned"
     title: str = "learned in one training"
@@ -41,18 +41,18 @@ class Learned:
         return 1
 
     def plan(self, setting: Setting, seed: int) -> OneTraining:
-        """λ stays open."""
+        """Plans one training without a given λ."""
         return OneTraining(self.name, seed, None)
 
     def start(self, weights: nn.Module) -> nn.Module:
-        """λ before the training, a copy."""
+        """Returns a copy of λ before the training."""
         return copy.deepcopy(weights if self.weights is None else self.weights)
 
     def options(self, weights: nn.Module) -> dict[str, Any]:
-        """Arguments of `BilevelLearner` that say how λ is learned."""
+        """Returns the arguments of `BilevelLearner` that control how λ is learned."""
         outer = torch.optim.Adam(weights.parameters(), lr=self.outer_lr)
         return {"hypergradient": copy.deepcopy(self.hypergradient), "outer_optimizer": outer, **self.learner}
 
     def schedule(self, inner_steps: int) -> dict[str, Any]:
-        """Arguments of `BilevelLearner.fit`, for a training of `inner_steps`."""
+        """Returns the arguments of `BilevelLearner.fit` for a training of `inner_steps`."""
         return {"outer_every": self.outer_every, "warm_up": round(self.warm_up * inner_steps)}

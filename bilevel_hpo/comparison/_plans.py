@@ -12,12 +12,12 @@ class OneTraining:
     """A single training.
 
     Args:
-        method: its name.
-        seed: of the training.
-        lambda_: constant λ `[N]`; None for one that is learned.
-        after: gives the answer that must be there before, None until it is. Its λ is taken instead of `lambda_`, and
-            its cost is counted.
-        as_long_as: gives the answer whose seconds the training is told, as `run.options["seconds"]`.
+        method: the name of the method.
+        seed: the seed of the training.
+        lambda_: the constant λ `[N]`; None if it is learned.
+        after: returns the answer that this training needs first, None until it exists. Its λ replaces `lambda_`, and
+            its cost is added.
+        as_long_as: returns the answer whose seconds the training receives as `run.options["seconds"]`.
     """
 
     remembers_trials = False
@@ -56,7 +56,7 @@ class OneTraining:
         return [(Job(self._method, self._seed, 0, lambda_, test=True, options=options),)]
 
     def finish(self, job: Bundle, result: list[Trained]) -> None:
-        """It is the answer."""
+        """Takes the record as the answer."""
         (trained,) = result
         own = Answer(trained, trained.training_runs, trained.seconds, trained.cpu_seconds, trained.epochs)
         self.answer = own if self._before is None else own.after(self._before)

@@ -1,4 +1,4 @@
-"""results.json and the tables of a comparison: all that its report reads."""
+"""Write results.json and the tables of a comparison, from which its report is made."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -34,17 +34,17 @@ def write_record(
     of_method: Callable[[Sequence[Answer]], Mapping[str, Any]] = lambda answers: {},
     packages: Sequence[str] = (),
 ) -> None:
-    """Write the files; docs/comparison.md says what is in them.
+    """Writes the files that docs/comparison.md describes.
 
     Args:
         folder: of the run.
-        methods: in the order in which they are shown.
+        methods: the methods in the order of the report.
         seeds: of every method.
-        answers: of all of them.
-        setting: of the comparison.
+        answers: the answers of all methods.
+        setting: the setting of the comparison.
         facts: further entries of results.json: `command`, `control`, `task_info`, `split`, `data`, …
-        of_method: the answers of a method, by seed ↦ further entries of that method.
-        packages: whose versions are noted.
+        of_method: a function from the answers of a method, by seed, to further entries of that method.
+        packages: packages whose versions are recorded.
     """
     found = {method.name: [answers[method.name, seed] for seed in seeds] for method in methods}
     rows = [
@@ -85,7 +85,7 @@ def write_record(
 
 
 class _Shape:
-    """How the entries of λ are called: by target and source where it is a matrix of `TransferRatios`, else by label."""
+    """The names of the entries of λ: target and source for the matrix of `TransferRatios`, otherwise labels."""
 
     def __init__(self, weights: nn.Module) -> None:
         self._matrix = isinstance(weights, TransferRatios)
@@ -99,17 +99,17 @@ class _Shape:
             self._about = {"labels": [label for (label,) in self._names]}
 
     def columns(self, *more: str) -> list[str]:
-        """Of a table."""
+        """The columns of a table."""
         return ["method", "seed", *more, *(("target", "source") if self._matrix else ("label",)), "lambda"]
 
     def rows(self, found: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
-        """A row for every entry of the λ that stands last in each of `found`."""
+        """Yields a row for every entry of the last λ of each of `found`."""
         for *where, lambda_ in found:
             for names, value in zip(self._names, lambda_, strict=True):
                 yield (*where, *names, value)
 
     def record(self, found: Sequence[Sequence[float]]) -> dict[str, Any] | None:
-        """λ of each seed for results.json; None where a method has none."""
+        """Returns λ of each seed for results.json; None if a method has none."""
         if not all(found):
             return None
         width = len(self._about.get("sources", ())) or None
@@ -120,7 +120,7 @@ class _Shape:
 def _method(
     method: Method, seeds: Sequence[int], runs: Sequence[Answer], tasks: Sequence[str], shape: _Shape
 ) -> dict[str, Any]:
-    """A method with the seeds that came to numbers; the others are listed under `failures`."""
+    """Returns the entry of a method with its finished seeds; the others are listed under `failures`."""
     good = [(seed, run) for seed, run in zip(seeds, runs, strict=True) if not run.trained.failure]
 
     def per_task(of: Callable[[Trained], Mapping[str, float]]) -> dict[str, list[float | None]]:
@@ -150,7 +150,7 @@ def _method(
 
 
 def _by_axes(found: Mapping[str, Sequence[Answer]], seeds: Sequence[int]) -> dict[tuple[str, ...], pd.DataFrame]:
-    """The trials of all searches: a table for those that have the same axes."""
+    """Groups the trials of all searches into one table for each set of axes."""
     rows: dict[tuple[str, ...], list[tuple[Any, ...]]] = {}
     for name, runs in found.items():
         for seed, answer in zip(seeds, runs, strict=True):
@@ -168,14 +168,14 @@ def _table(
     of: Callable[[Trained], Sequence[Mapping[str, Any]]],
     columns: Sequence[str],
 ) -> pd.DataFrame:
-    """`columns`, and behind them what else there is."""
+    """Returns a table with `columns` first, then any others."""
     found = [{"method": name, "seed": seed, **row} for name, seed, trained in rows for row in of(trained)]
     more = [key for key in dict.fromkeys(key for row in found for key in row) if key not in columns]
     return pd.DataFrame(found, columns=[*_FIRST, *columns, *(key for key in more if key not in _FIRST)])
 
 
 def _epochs(trained: Trained) -> Sequence[int]:
-    """Of the rows of the trajectory: all, or the first and the last."""
+    """Returns the epochs of the rows of the trajectory: all, or the first and the last."""
     n = len(trained.trajectory)
     return range(n) if n == trained.epochs + 1 else (0, trained.epochs)[:n]
 

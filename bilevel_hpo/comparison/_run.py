@@ -1,4 +1,4 @@
-"""What the user's training function is given: the seed, λ, and a learner that learns λ or leaves it alone."""
+"""The argument of the user's training function: the seed, λ, and a learner that learns λ or keeps it constant."""
 
 import dataclasses
 import time
@@ -24,19 +24,19 @@ _MOST_NUMBERS = 200_000
 
 
 class Run:
-    """One training: `compare` makes it, the training function uses it.
+    """One training, created by `compare` and passed to the training function.
 
     Before the function is called, torch's random generators are seeded with `seed`.
 
     Args:
-        seed: decides whatever is random in the training: the split, initial weights, batches.
-        method: name of the method.
-        weights: λ of this training, to be learned or constant.
+        seed: the seed of everything random in the training: the split, initial weights, batches.
+        method: the name of the method.
+        weights: the λ module of this training, learned or constant.
         learned: how λ is learned; None for a constant λ.
-        metric: what the scores are.
-        wants_test: the scores on the test data are wanted.
-        options: what else a method of your own tells its training.
-        reports: where `report` goes.
+        metric: the meaning of the scores.
+        wants_test: whether the scores on the test data are needed.
+        options: further values that a method of your own passes to its training.
+        reports: the receiver of `report`.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Run:
 
     @property
     def elapsed(self) -> float:
-        """Seconds since it began."""
+        """The seconds since the start of the training."""
         return time.perf_counter() - self._began
 
     def learner(
@@ -77,14 +77,14 @@ class Run:
         val_loss: Loss,
         **options: Any,
     ) -> BilevelLearner:
-        """The learner of this training.
+        """Makes the learner of this training.
 
         Args:
-            model: as of `BilevelLearner`, with the rest.
-            inner_optimizer: steps on θ.
+            model: the model, as in `BilevelLearner`.
+            inner_optimizer: the optimizer of θ.
             train_loss: (model, λ, batch) ↦ L_train.
             val_loss: (model, λ, batch) ↦ L_val.
-            options: further arguments of `BilevelLearner`, such as `inner_scheduler`; how λ is learned is the method's.
+            options: further arguments of `BilevelLearner`, such as `inner_scheduler`; the method sets how λ is learned.
         """
         how = {} if self.learned is None else self.learned.options(self.weights)
         self._learner = BilevelLearner(
@@ -101,14 +101,15 @@ class Run:
         score: Callable[[], Score] | None = None,
         **options: Any,
     ) -> BilevelLearner:
-        """`learner.fit` by the method's schedule of outer steps; a constant λ stays as it is.
+        """Calls `learner.fit` with the method's schedule of outer steps; a constant λ stays unchanged.
 
         Args:
-            learner: of `self.learner`.
-            train_batches: as of `BilevelLearner.fit`, with a length, of which the schedule is made.
-            val_batches: likewise; not read where λ is constant.
-            epochs: the epochs to reach.
-            score: called after every epoch, for the curves of the report: a score on the selection data.
+            learner: the learner made by `self.learner`.
+            train_batches: as in `BilevelLearner.fit`, with a length, which the schedule needs.
+            val_batches: as in `BilevelLearner.fit`; not read if λ is constant.
+            epochs: the total number of epochs.
+            score: a function called after every epoch that returns a score on the selection data, for the report's
+                curves.
             options: further arguments of `BilevelLearner.fit`.
         """
         schedule: dict[str, Any] = {"outer_every": None}
@@ -134,15 +135,15 @@ class Run:
         )
 
     def report(self, score: Score, epoch: int) -> None:
-        """Tell a score on the selection data after `epoch` (1, 2, …); `fit` does it where it is given a `score`.
+        """Reports a score on the selection data after `epoch` (1, 2, …); `fit` does this if it receives a `score`.
 
         Raises:
-            optuna.TrialPruned: the pruner of a search holds the training for hopeless. Let it pass.
+            optuna.TrialPruned: the pruner of a search stops the training. Do not catch it.
         """
         self._reports.report(self._metric.loss(by_task(score, self._metric, "score")), epoch)
 
     def trained(self, selection: Mapping[str, float], test: Mapping[str, float], extra: Mapping[str, Any]) -> Trained:
-        """The record of this training."""
+        """Returns the record of this training."""
         learner, verdict, found = self._learner, None, dict[str, Any]()
         if learner is not None:
             found |= {"seconds": learner.clock.seconds, "epochs": learner.epoch}
@@ -161,7 +162,7 @@ class Run:
 
 
 def _trajectory(learner: BilevelLearner) -> list[list[float]]:
-    """λ at the start and after every epoch `[epochs + 1, N]`; of very many λ at the start and the end."""
+    """Returns λ at the start and after every epoch `[epochs + 1, N]`; for very many λ only at the start and the end."""
     lambda_ = learner.trajectory
     parts = [part.reshape(len(part), -1) for part in Structure.parts(lambda_)]
     path = torch.cat(parts, dim=1)

@@ -1,4 +1,4 @@
-"""How good a training is: a number for each task, and what the numbers are called."""
+"""The scores of a training, one number per task, and their metric."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -13,32 +13,32 @@ Score = float | Mapping[str, float]
 
 @dataclass(frozen=True)
 class Metric:
-    """What the scores are."""
+    """The metric: name and direction of the scores."""
 
     name: str = "loss"
     higher_is_better: bool = False
 
     def mean(self, scores: Mapping[str, float]) -> float:
-        """Over the tasks that have one; NaN if none has."""
+        """Returns the mean over the tasks that have a score; NaN if none has."""
         known = [score for score in scores.values() if not math.isnan(score)]
         return sum(known) / len(known) if known else math.nan
 
     def loss(self, scores: Mapping[str, float]) -> float:
-        """The mean as a number to minimise; infinite where it is not finite."""
+        """Returns the mean as a number to minimise; infinite if it is not finite."""
         mean = -self.mean(scores) if self.higher_is_better else self.mean(scores)
         return mean if math.isfinite(mean) else math.inf
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What a training hands back.
+    """The scores that a training function returns.
 
     Args:
-        selection: on the data that choose between trainings, such as the points of a grid. They must not be those that
-            λ is learned from.
-        test: on the data that judge. A function is called only where the comparison wants to know: for the winner of a
-            search, not for its trials.
-        extra: a function, called with `test`, for whatever else a report of your own needs; JSON.
+        selection: scores on the data that choose between trainings, such as the points of a grid. These must not be
+            the data that λ is learned from.
+        test: scores on the test data, or a function that returns them, called only if the comparison needs them: for
+            the winner of a search, not for its trials.
+        extra: a function called along with `test` that returns JSON for a report of your own.
     """
 
     selection: Score
@@ -47,7 +47,7 @@ class Scores:
 
 
 def by_task(score: Score, metric: Metric, argument: str) -> dict[str, float]:
-    """The numbers by task; one that stands alone is called like the metric.
+    """Returns the numbers by task; a single number has the name of the metric.
 
     Raises:
         TypeError: `score` is neither a number nor a mapping of numbers.

@@ -1,4 +1,4 @@
-"""λ searched: one training a point, the winner chosen on the selection data and trained once more for the test data."""
+"""Search λ with one training per point; the winner on the selection data is trained again for the test data."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -20,10 +20,10 @@ __all__ = ["SearchPlan", "Searched"]
 
 @dataclass(frozen=True)
 class Searched:
-    """λ chosen by a search, with a training for each point.
+    """Chooses λ by a search, with a training for each point.
 
-    The winner has the best score on the selection data, the mean over the tasks. It is trained once more with the same
-    seed for its test scores; that training is not counted, since who searches would have kept the model.
+    The winner has the best mean score over the tasks on the selection data. It is trained once more with the same
+    seed for its test scores; that training is not counted, since a user would have kept the model.
     """
 
     name: str
@@ -38,20 +38,20 @@ class Searched:
     group: ClassVar[str] = "search"
 
     def trainings(self, setting: Setting) -> int:
-        """The points, and the winner again."""
+        """Returns the number of points, plus one for the winner."""
         return self.points(setting.weights) + 1
 
     def points(self, weights: nn.Module) -> int:
-        """Trainings of the search."""
+        """Returns the number of trainings of the search."""
         return self.how.points(self.axes.space(weights))
 
     def plan(self, setting: Setting, seed: int) -> "SearchPlan":
-        """Asks the search what to train."""
+        """Plans the trainings that the search asks for."""
         return SearchPlan(self, setting, seed)
 
 
 class SearchPlan:
-    """The trainings of a search with one seed; its study remembers the scores of the points."""
+    """The trainings of a search with one seed; its study stores the scores of the points."""
 
     remembers_trials = True
 
@@ -69,7 +69,7 @@ class SearchPlan:
         self.answer: Answer | None = None
 
     def start(self) -> Sequence[Bundle]:
-        """Points of the search; when all have their scores, the winner for its test scores."""
+        """Returns points of the search; when all have scores, the winner for its test scores."""
         asked = self._search.start()
         if asked:
             self._waiting |= {one.slot: one for one in asked}
@@ -83,7 +83,7 @@ class SearchPlan:
         return [(self._job(self._search.points, winner.params, test=True),)]
 
     def finish(self, job: Bundle, result: list[Trained]) -> None:
-        """Tell the search, or make the answer."""
+        """Passes the score to the search, or makes the answer."""
         if job[0].test:
             self.answer = self._answer(result[0])
             return
@@ -93,7 +93,7 @@ class SearchPlan:
             self._search.finish(self._waiting.pop(one.number), found)
 
     def close(self) -> None:
-        """Let another driver have the study, after an error too."""
+        """Releases the study for another driver, also after an error."""
         self._search.close()
 
     def _job(self, number: int, params: Mapping[str, float], *, test: bool) -> Job:
@@ -102,7 +102,7 @@ class SearchPlan:
         return Job(self._method.name, self._seed, number, tuple(lambda_), test, before=before)
 
     def _shown(self, params: Mapping[str, float]) -> Mapping[str, float]:
-        """λ on each axis as it entered the loss: shares that sum to the total of a `Budget`."""
+        """Returns λ on each axis as it entered the loss: shares that sum to the total of a `Budget`."""
         weights, index = self._space.weights, self._space.index
         if weights is None or index is None or not weights.constraint.couples:
             return params

@@ -18,7 +18,7 @@ def grid(
     groups: Mapping[str, Sequence[str]] | None = None,
     population: int = 1,
 ) -> Searched:
-    """Every combination of `values`; under a `Budget` every different share that they stand for."""
+    """Searches every combination of `values`; under a `Budget` every different set of shares, once."""
     axes = Axes(values=tuple(values), symmetric=symmetric, groups=dict(groups or {}))
     return Searched(name, title or f"grid search, {len(values)} values for each λ", Grid(), axes, population)
 
@@ -30,7 +30,7 @@ def best_constant(
     *,
     population: int = 1,
 ) -> Searched:
-    """The best of a few constant λ, the same for all. Not for a `Budget`, where these are all one."""
+    """Searches for the best of a few values common to all λ. Not for a `Budget`, under which all give the same λ."""
     axes = Axes(values=tuple(values), shared=True)
     return Searched(name, title or f"best of {len(values)} λ, the same for all", Grid(), axes, population)
 
@@ -48,19 +48,20 @@ def tpe(
     groups: Mapping[str, Sequence[str]] | None = None,
     parallel: int = 1,
 ) -> Searched:
-    """Optuna's tree-structured Parzen estimator. Its first ten trials are random draws: with ten it is random search.
+    """Searches by Optuna's tree-structured Parzen estimator. Its first ten trials are random: with ten it is random
+    search.
 
     Args:
-        trials: trainings.
-        low: the smallest λ; under a `Budget` numbers of which shares are made.
-        high: the largest.
-        name: of the method.
-        title: for people.
-        log: search on a logarithmic scale; `low` must be positive.
-        symmetric: of transfer ratios, λ_{s→t} = λ_{t→s}.
-        shared: one value for all λ.
-        groups: name -> names that share one value.
-        parallel: proposals that are made at once; more fill more processes, and make the search a little blinder.
+        trials: the number of trainings.
+        low: the smallest λ; under a `Budget` the numbers are turned into shares.
+        high: the largest λ.
+        name: the name of the method.
+        title: the name shown in reports.
+        log: whether to search on a logarithmic scale; `low` must be positive.
+        symmetric: whether transfer ratios have λ_{s→t} = λ_{t→s}.
+        shared: whether all λ share one value.
+        groups: for each group its name and the names that share one value.
+        parallel: the number of proposals made at once; more keep more processes busy, but use fewer results each.
     """
     axes = Axes(low, high, log=log, symmetric=symmetric, shared=shared, groups=dict(groups or {}))
     return Searched(name, title or f"TPE search, {trials} trials", Proposals("tpe", trials, parallel), axes)
@@ -79,7 +80,7 @@ def gp(
     groups: Mapping[str, Sequence[str]] | None = None,
     parallel: int = 1,
 ) -> Searched:
-    """Optuna's Gaussian process, for few λ and costly trainings. Arguments: as of `tpe`."""
+    """Searches by Optuna's Gaussian process, for few λ and costly trainings. The arguments are those of `tpe`."""
     axes = Axes(low, high, log=log, symmetric=symmetric, shared=shared, groups=dict(groups or {}))
     return Searched(name, title or f"Gaussian process, {trials} trials", Proposals("gp", trials, parallel), axes)
 
@@ -97,6 +98,6 @@ def random(
     groups: Mapping[str, Sequence[str]] | None = None,
     parallel: int = 1,
 ) -> Searched:
-    """Uniform draws, the floor that any other search must clear. Arguments: as of `tpe`."""
+    """Draws λ uniformly, the baseline of any other search. The arguments are those of `tpe`."""
     axes = Axes(low, high, log=log, symmetric=symmetric, shared=shared, groups=dict(groups or {}))
     return Searched(name, title or f"random search, {trials} trials", Proposals("random", trials, parallel), axes)

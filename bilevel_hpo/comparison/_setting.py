@@ -1,4 +1,4 @@
-"""What the methods of a comparison have in common, and what they know of each other."""
+"""The interface of a method, and the settings that the methods of a comparison share."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -30,7 +30,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a method has found for one seed, and at which cost."""
+    """The result of a method for one seed, and its cost."""
 
     trained: Trained
     """With the scores on the test data."""
@@ -44,7 +44,7 @@ class Answer:
     """What else is to be said."""
 
     def after(self, other: "Answer") -> "Answer":
-        """This answer, with the cost of another that it needed."""
+        """Returns this answer with the cost of another that it needed."""
         return replace(
             self,
             training_runs=self.training_runs + other.training_runs,
@@ -65,7 +65,7 @@ class MethodPlan(Plan[Bundle, list[Trained]], Protocol):
 
 @dataclass(frozen=True)
 class Setting:
-    """Of one comparison."""
+    """The settings of one comparison."""
 
     weights: nn.Module
     """λ as it begins; never changed."""
@@ -85,18 +85,18 @@ class Method(Protocol):
 
     @property
     def name(self) -> str:
-        """Short, for files and commands."""
+        """The short name, for files and commands."""
 
     @property
     def title(self) -> str:
-        """For people."""
+        """The name shown in reports."""
 
     @property
     def group(self) -> str:
-        """learned, constant, search, frozen, or a word of your own."""
+        """The kind of method: learned, constant, search, frozen, or a word of your own."""
 
     def trainings(self, setting: Setting) -> int:
-        """For one seed, as the progress counts them."""
+        """Returns the number of trainings for one seed, as the progress bar counts them."""
 
     def plan(self, setting: Setting, seed: int) -> MethodPlan:
-        """The trainings for one seed."""
+        """Returns the plan of the trainings for one seed."""

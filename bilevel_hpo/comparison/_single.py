@@ -1,4 +1,4 @@
-"""A way of training that `compare` knows by its name alone."""
+"""A method that only the training function knows."""
 
 from dataclasses import dataclass
 
@@ -10,10 +10,10 @@ __all__ = ["Single"]
 
 @dataclass(frozen=True)
 class Single:
-    """One training in which the training function does what the method is called: it reads `run.method`.
+    """Trains once; the training function reads `run.method` and does what the name says.
 
-    For rivals that are no choice of λ: another rule of weighting losses, another optimizer, another model.
-    `run.weights` is λ as it begins.
+    Use it for rivals that are not a choice of λ: another rule for loss weights, another optimizer, another model.
+    `run.weights` is λ at the start.
     """
 
     name: str
@@ -27,7 +27,7 @@ class Single:
         return 1
 
     def plan(self, setting: Setting, seed: int) -> OneTraining:
-        """Without a λ of its own."""
+        """Plans one training without a given λ."""
         if not self.as_long_as:
             return OneTraining(self.name, seed)
         return OneTraining(self.name, seed, as_long_as=lambda: setting.answers.get((self.as_long_as, seed)))

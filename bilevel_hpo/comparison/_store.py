@@ -1,4 +1,4 @@
-"""One small file for every finished training, with a checksum."""
+"""Store every finished training in a small file with a checksum."""
 
 import hashlib
 import json
@@ -15,21 +15,21 @@ __all__ = ["Store", "read_trained"]
 
 
 class Store:
-    """Finished trainings of one method.
+    """The finished trainings of one method.
 
     Args:
-        folder: of the files.
-        method: what the method is, in JSON; a training of another one is refused.
+        folder: the folder of the files.
+        method: the description of the method in JSON; a training of another method is refused.
     """
 
     def __init__(self, folder: Path, method: Any) -> None:
         self._folder, self._method = folder, json.loads(json.dumps(method))
 
     def read(self, job: Job) -> Trained | None:
-        """The record of a training that has ended.
+        """Returns the record of a finished training.
 
         Raises:
-            RunError: its file is damaged, or of another λ or version.
+            RunError: its file is damaged, or belongs to another λ or version.
         """
         path = self._path(job)
         if not path.exists():
@@ -41,7 +41,7 @@ class Store:
         return trained
 
     def write(self, job: Job, trained: Trained) -> None:
-        """Keep a record, whole or not at all."""
+        """Writes a record atomically."""
         plain, asked = _without_nan(asdict(trained)), self._asked(job)
         write_json(self._path(job), {"job": asked, "trained": plain, "sha256": _sum(plain, asked)})
 
@@ -53,7 +53,7 @@ class Store:
 
 
 def read_trained(folder: Path, method: str, seed: int, number: int = 0) -> Trained:
-    """The record of one training in the `jobs` folder of a comparison.
+    """Reads the record of one training in the `jobs` folder of a comparison.
 
     Raises:
         RunError: the file is missing or damaged.
@@ -78,7 +78,7 @@ def _sum(trained: Any, job: Any) -> str:
 
 
 def _without_nan(x: Any) -> Any:
-    """JSON has no NaN and no infinity: null stands for them."""
+    """Replaces NaN and infinity, which JSON lacks, by null."""
     if isinstance(x, Mapping):
         return {str(key): _without_nan(value) for key, value in x.items()}
     if isinstance(x, list | tuple):
@@ -87,7 +87,7 @@ def _without_nan(x: Any) -> Any:
 
 
 def _with_nan(trained: dict[str, Any]) -> dict[str, Any]:
-    """NaN where a number is missing among the scores and the rows of the curve."""
+    """Puts NaN for missing numbers in the scores and the rows of the curve."""
     back: dict[str, Any] = {name: _numbers(trained[name]) for name in _SCORES}
     back |= {"curve": [_numbers(row) for row in trained["curve"]]}
     return trained | back | {"reports": {int(epoch): loss for epoch, loss in trained["reports"].items()}}

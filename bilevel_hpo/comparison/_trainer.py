@@ -1,4 +1,4 @@
-"""A job in a worker process: the user's training function is called, and its scores are taken."""
+"""Run a job in a worker process: call the user's training function and read its scores."""
 
 import copy
 import math
@@ -34,7 +34,7 @@ Together = Callable[[Sequence[Run]], Sequence[Scores | Trained]]
 
 @dataclass(frozen=True)
 class Trainer:
-    """What a worker process is sent once: all that its jobs have in common."""
+    """The common part of all jobs, sent to a worker process once."""
 
     training: Training
     together: Together | None
@@ -46,7 +46,7 @@ class Trainer:
     """Of the searches that have one, by name."""
 
     def __call__(self, bundle: Bundle) -> list[Trained]:
-        """The records of the trainings, in their order. One that diverges has a `failure` and no scores."""
+        """Returns the records of the trainings in order. One that diverges has a `failure` and no scores."""
         began, pruned = _cpu_seconds(), False
         reports = [
             Reports(self.pruners.get(job.method), job.number, job.before, f"{job.method}-seed{job.seed}")
@@ -112,5 +112,5 @@ class Trainer:
 
 
 def _cpu_seconds() -> float:
-    """Of this process and of its children that have ended."""
+    """Returns the processor seconds of this process and of its finished children."""
     return sum(os.times()[:4])

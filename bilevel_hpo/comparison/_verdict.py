@@ -1,4 +1,4 @@
-"""What the outer steps of a training leave behind: a row each, and whether they say anything about λ."""
+"""Summarise the outer steps of a training: a row each, and the test of λ."""
 
 import math
 from typing import Any
@@ -13,16 +13,16 @@ OUTER_STEP_COLUMNS = tuple(OuterStep.__annotations__)
 
 
 def outer_steps_of(learner: BilevelLearner) -> list[dict[str, Any]]:
-    """A row per outer step in `learner.history`, without λ and g; None for a number that is not finite."""
+    """Returns a row per outer step in `learner.history`, without λ and g; None for a number that is not finite."""
     rows = learner.history[list(OUTER_STEP_COLUMNS)].to_dict("records")
     return [{str(name): _finite(value) for name, value in row.items()} for row in rows]
 
 
 def verdict_of(learner: BilevelLearner) -> Verdict | None:
-    """Whether the hypergradients of this training stand above the noise of its batches.
+    """Tests whether the hypergradients of this training exceed the noise of its batches.
 
-    None for λ whose constraint does not tie them to each other as a `Budget` does, about whose usefulness they say
-    nothing, and for fewer than `bilevel_hpo.signal.MIN_STEPS` outer steps.
+    Returns None if the constraint does not couple the λ as a `Budget` does, since g then says
+    nothing about their usefulness, and for fewer than `bilevel_hpo.signal.MIN_STEPS` outer steps.
     """
     history = learner.history
     couples = getattr(getattr(learner.weights, "constraint", None), "couples", False)
