@@ -1,4 +1,4 @@
-"""The plan of one search: which points can be evaluated now, given the values that are there."""
+"""The plan of one search: the points that can be evaluated now, given the known values."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -14,30 +14,30 @@ __all__ = ["Asking", "Rule"]
 
 
 class Rule(Protocol):
-    """How a search chooses points."""
+    """The rule by which a search chooses points."""
 
     def propose(self, slots: range, taken: dict[int, dict[str, float]], before: Sequence[FrozenTrial]) -> list[Asked]:
-        """The points of `slots`, proposed together.
+        """Proposes the points of `slots` together.
 
         Args:
-            slots: places in the search.
-            taken: λ of those of them that have one already.
-            before: finished trials of all slots before these, in order.
+            slots: the places in the search.
+            taken: the λ of slots that have one already.
+            before: the finished trials of all earlier slots, in order.
         """
 
 
 class Asking(Plan[Asked, Evaluated]):
-    """A search as ask and tell, for `bilevel_hpo.jobs.drive`: made by `bilevel_hpo.search.asking`.
+    """A search with an ask-and-tell interface, for `bilevel_hpo.jobs.drive`; made by `bilevel_hpo.search.asking`.
 
-    Points come in rounds, the next when all of one have their values: so what is proposed never depends on who is
-    quicker, and a search that was interrupted goes on as if nothing had happened.
+    Points come in rounds; the next round begins when all points of one have values. So proposals never depend on
+    which worker is faster, and an interrupted search continues as if nothing had happened.
 
     Args:
-        kept: the study.
-        rule: chooses the points.
-        round_size: points in a round.
-        trials: points in all; None without a limit.
-        epochs: no round begins when the trials have reported so many; None without a limit.
+        kept: the stored study.
+        rule: the rule that chooses the points.
+        round_size: the number of points in a round.
+        trials: the total number of points; None for no limit.
+        epochs: no round begins once the trials have reported this many epochs; None for no limit.
     """
 
     def __init__(
@@ -51,16 +51,16 @@ class Asking(Plan[Asked, Evaluated]):
 
     @property
     def study(self) -> optuna.Study:
-        """Of the search, with all values that are there."""
+        """The study of the search, with all values so far."""
         return self._kept.study
 
     @property
     def points(self) -> int:
-        """Points in all; of a search that only epochs end, those with a value so far."""
+        """The total number of points; without a limit on trials, the number of points with a value so far."""
         return len(self._kept.finished) if self._trials is None else self._trials
 
     def start(self) -> Sequence[Asked]:
-        """The points of the next round that have no value; none while values of the present one are waited for."""
+        """Returns the points of the next round without a value; none while the current round is incomplete."""
         finished = self._kept.finished
         while not self._waiting:
             ended = [finished[slot] for slot in range(len(self.before), self._next)]
@@ -83,10 +83,10 @@ class Asking(Plan[Asked, Evaluated]):
         return []
 
     def finish(self, job: Asked, result: Evaluated) -> None:
-        """Put the value into the study.
+        """Stores the value in the study.
 
         Raises:
-            ValueError: epochs are to end the search, and none was reported.
+            ValueError: the search is limited by epochs, and none was reported.
         """
         self._kept.store(job, result)
         self._waiting.discard(job.slot)
@@ -94,11 +94,11 @@ class Asking(Plan[Asked, Evaluated]):
             raise ValueError(f"epochs={self._epochs}, but the objective did not call point.report(value, epoch)")
 
     def trial(self, slot: int) -> FrozenTrial:
-        """The trial of a point that has its value, as it stands in the storage."""
+        """Returns the stored trial of a point that has its value."""
         return self._kept.trial(slot)
 
     def close(self) -> None:
-        """Let another driver have the study; done by itself when all points have their values."""
+        """Releases the study for another driver; done automatically when all points have values."""
         self._kept.close()
 
     def _round(self) -> range:

@@ -1,4 +1,4 @@
-"""A study in a database, by its URL. Apart from the rest because SQLAlchemy takes long to import and few need it."""
+"""A study in a database, by its URL. A separate module because SQLAlchemy is slow to import and rarely needed."""
 
 import optuna
 from optuna.storages import RDBStorage
@@ -9,7 +9,7 @@ __all__ = ["is_connection_lost", "open_database", "read_url"]
 
 
 def read_url(text: str) -> URL:
-    """The URL of a database; ValueError, without its password, if it cannot be read."""
+    """Returns the URL of a database; raises ValueError, without the password, if it cannot be parsed."""
     try:
         url = make_url(text)
     except (exc.ArgumentError, ValueError):
@@ -21,7 +21,7 @@ def read_url(text: str) -> URL:
 
 
 def open_database(url: URL) -> RDBStorage:
-    """Optuna's storage in a database; ValueError, without its password, if it does not answer."""
+    """Returns Optuna's storage in a database; raises ValueError, without the password, if it does not answer."""
     text = url.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
     try:
         return RDBStorage(text, engine_kwargs={"pool_pre_ping": True})
@@ -35,7 +35,7 @@ def open_database(url: URL) -> RDBStorage:
 
 
 def is_connection_lost(error: BaseException) -> bool:
-    """Whether the database did not answer, rather than refuse."""
+    """Whether the database did not answer, as opposed to refusing."""
     if isinstance(error, exc.OperationalError | exc.InterfaceError):
         return True
     return isinstance(error, exc.DBAPIError) and error.connection_invalidated

@@ -1,4 +1,4 @@
-"""Points evaluated in a worker process: the objective is called, its reports are kept, a pruner may end it."""
+"""Evaluate points in a worker process: call the objective, keep its reports, let a pruner end it."""
 
 import time
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ __all__ = ["Evaluate", "Together"]
 
 @dataclass(frozen=True)
 class Together:
-    """Points that the objective gets in one call; a single one where there is no population."""
+    """The points that the objective receives in one call; a single one without a population."""
 
     points: tuple[Asked, ...]
     before: tuple[FrozenTrial, ...] = ()
@@ -26,7 +26,7 @@ class Together:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Points ↦ what came of them."""
+    """The function from points to their results."""
 
     objective: Objective | PopulationObjective
     population: int
@@ -35,7 +35,7 @@ class Evaluate:
     """Of the study."""
 
     def __call__(self, job: Together) -> list[Evaluated]:
-        """In the order of the points."""
+        """Returns the results in the order of the points."""
         runs = [Reports(self.pruner, asked.slot, job.before, self.name) for asked in job.points]
         points = [Point(asked.params, run.report) for asked, run in zip(job.points, runs, strict=True)]
         began, pruned = time.perf_counter(), False

@@ -21,15 +21,16 @@ _logger = logging.getLogger(__name__)
 
 
 def open_journal(path: Path) -> JournalStorage:
-    """Optuna's storage in a file, new or as it stands."""
+    """Returns Optuna's storage in a file, new or existing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     return JournalStorage(_JournalFile(path))
 
 
 def hold_journal(path: Path) -> BaseFileLock:
-    """Keep other drivers off until the lock is released, at the latest by the end of this process; and mend the file.
+    """Locks the journal against other drivers until released, at the latest at the end of this process; repairs the
+    file.
 
-    Optuna's own lock, PATH.lock, guards single writes, such as those of its dashboard, which go on.
+    Optuna's own lock, PATH.lock, guards single writes, such as those of its dashboard, which remain possible.
 
     Raises:
         ValueError: another process has the journal, or a line of it is damaged.
@@ -52,7 +53,7 @@ def hold_journal(path: Path) -> BaseFileLock:
 
 
 def _mend(path: Path) -> None:
-    """Drop an incomplete last line, as a full disk or a power cut leaves it: Optuna would write on behind it."""
+    """Drops an incomplete last line, left by a full disk or a power cut: Optuna would append to it."""
     end = 0
     with path.open("rb+") as file:
         for number, line in enumerate(file, 1):
@@ -73,10 +74,10 @@ def _mend(path: Path) -> None:
 
 
 class _JournalFile(BaseJournalBackend):
-    """Optuna's journal file, forced to the disk at most once a second.
+    """Optuna's journal file, synced to the disk at most once a second.
 
-    A process that is killed loses nothing. A power cut may lose the trials of the last second, against 5 ms and more
-    for each of the records if all of them were forced to the disk.
+    A killed process loses nothing. A power cut may lose the trials of the last second; to sync each record would
+    cost 5 ms or more.
     """
 
     def __init__(self, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What an objective is given, and what it gives back."""
+"""The argument of an objective, and its result."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -8,7 +8,7 @@ __all__ = ["Callback", "Objective", "Point", "PopulationObjective"]
 
 
 class Point(dict[str, float]):
-    """λ by name, as a dict; `report` tells the study how its training goes."""
+    """λ by name, as a dict; `report` passes intermediate losses of the training to the study."""
 
     def __init__(
         self, values: Mapping[str, float], report: Callable[[float, int], None] = lambda value, epoch: None
@@ -17,10 +17,10 @@ class Point(dict[str, float]):
         self._report = report
 
     def report(self, value: float, epoch: int) -> None:
-        """Tell the validation loss after `epoch` (1, 2, …). It comes into the study together with the value.
+        """Reports the validation loss after `epoch` (1, 2, …). It is stored in the study together with the value.
 
         Raises:
-            optuna.TrialPruned: the pruner holds the run for hopeless. Let it pass: the study notes a pruned trial,
+            optuna.TrialPruned: the pruner stops the run. Do not catch it: the study records a pruned trial,
                 which is never the winner.
         """
         if epoch < 1:

@@ -1,4 +1,4 @@
-"""What stands in a study: the trials of the search, its winner, and learned λ beside them."""
+"""Read and extend a study: the trials of the search, its winner, and recorded learned λ."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -17,10 +17,10 @@ _STARTS = "warm starts"
 
 
 def best(study: optuna.Study) -> FrozenTrial:
-    """The winner of the search: the complete trial with the lowest value, without recorded λ.
+    """Returns the winner of the search: the complete trial with the lowest value, without recorded λ.
 
-    Of equal ones the first in the order of the search, whoever evaluated it first. `study.best_trial` is different: it
-    counts recorded λ in.
+    Of equal trials it is the first in the order of the search, whichever was evaluated first. `study.best_trial` also
+    counts recorded λ.
 
     Raises:
         ValueError: no trial of the search is complete.
@@ -32,24 +32,24 @@ def best(study: optuna.Study) -> FrozenTrial:
 
 
 def trials(study: optuna.Study) -> list[FrozenTrial]:
-    """Finished trials of the search, complete or pruned, in its order: of a grid that of the points."""
+    """Returns the finished trials of the search, complete or pruned, in its order (for a grid, that of the points)."""
     found = [trial for trial in study.get_trials(deepcopy=False) if is_searched(trial)]
     return sorted(found, key=lambda trial: (trial.user_attrs[SLOT], trial.number))
 
 
 def is_ours_to_finish(study: optuna.Study) -> bool:
-    """True: a search has one driver, which finishes it. Deprecated; it will be removed in the next release."""
+    """Returns True: a search has one driver, which finishes it. Deprecated; it will be removed in the next release."""
     warnings.warn("is_ours_to_finish is always True now and will be removed", DeprecationWarning, stacklevel=2)
     return True
 
 
 def epochs_used(study: optuna.Study) -> int:
-    """Epochs of all finished trials of the search: the budget to give a rival."""
+    """Returns the epochs of all finished trials of the search: the budget to give a rival."""
     return sum(epochs_of(trial) for trial in trials(study))
 
 
 def seconds_of(trial: FrozenTrial) -> float:
-    """Wall-clock seconds; of a population each trial's share."""
+    """Returns the wall-clock seconds of a trial; in a population, its share."""
     if SECONDS in trial.user_attrs:
         return float(trial.user_attrs[SECONDS])
     return trial.duration.total_seconds() if trial.duration is not None else 0.0
@@ -64,20 +64,20 @@ def record(
     validation: Sequence[float] = (),
     **attributes: object,
 ) -> FrozenTrial:
-    """Put a learned λ into `study` as a complete trial, beside those of the search, which it does not influence.
+    """Stores a learned λ in `study` as a complete trial, without influence on the search.
 
-    Values outside the study's bounds are allowed; such a trial carries its own distribution.
+    Values outside the study's bounds are allowed; such a trial has its own distribution.
 
     Args:
-        study: of a search.
-        lambda_: λ by name, such as `space.params()`.
-        value: its validation loss.
-        history: λ after each epoch; kept as the user attribute "history", a list for each name.
-        validation: validation loss after each epoch; the trial's intermediate values.
-        attributes: further user attributes, JSON.
+        study: the study of a search.
+        lambda_: the learned λ by name, such as `space.params()`.
+        value: the validation loss of this λ.
+        history: λ after each epoch; stored as the user attribute "history", a list for each name.
+        validation: the validation loss after each epoch; stored as intermediate values.
+        attributes: further user attributes in JSON.
 
     Returns:
-        The trial; its user attribute "learned" is True.
+        The trial, with the user attribute "learned" set to True.
     """
     found = (trial.distributions for trial in study.get_trials(deepcopy=False) if is_searched(trial))
     known = {name: each for name, each in next(found, {}).items() if isinstance(each, FloatDistribution)}
@@ -101,12 +101,12 @@ def record(
 
 
 def warm_start(study: optuna.Study, lambda_: Mapping[str, float]) -> None:
-    """Have λ evaluated next by a search with `tpe`, `gp` or `random`, which learns from its value.
+    """Makes a search with `tpe`, `gp` or `random` evaluate λ next and learn from its value.
 
-    It is kept in the study until it is evaluated, whatever happens to the search in between.
+    λ stays in the study until it is evaluated, even if the search is interrupted.
 
     Raises:
-        ValueError: a λ outside the study's bounds, or names that are not the study's.
+        ValueError: λ lies outside the study's bounds, or has other names.
     """
     question = study.user_attrs.get("question", {})
     bounds: Mapping[str, Sequence[float]] = next((question[k] for k in ("tpe", "gp", "random") if k in question), {})
@@ -120,7 +120,7 @@ def warm_start(study: optuna.Study, lambda_: Mapping[str, float]) -> None:
 
 
 def start_for(study: optuna.Study, slot: int) -> Mapping[str, float] | None:
-    """The warm start that `slot` has been given, or the first that is left, which is given to it; None without one."""
+    """Returns the warm start of `slot`, or assigns it the first free one; None if there is none."""
     starts = study.user_attrs.get(_STARTS, [])
     for wanted in (slot, None):
         for start in starts:

@@ -1,4 +1,4 @@
-"""What a training reports on its way, and whether a pruner ends it."""
+"""The intermediate reports of a training, and whether a pruner ends it."""
 
 import copy
 from collections.abc import Sequence
@@ -15,15 +15,15 @@ __all__ = ["Reports"]
 
 
 class Reports:
-    """The reports of one training, and the pruner's view of it, in a study of its own.
+    """The reports of one training, which the pruner sees in a separate study.
 
-    So the same training is pruned or not in whichever process it runs: by what its job brought along.
+    So the decision to prune depends only on the contents of the job, not on the process that runs it.
 
     Args:
-        pruner: None for none.
+        pruner: the pruner, or None.
         slot: the place of the training in its search.
-        before: finished trials of earlier rounds, in their order.
-        name: of the study.
+        before: the finished trials of earlier rounds, in order.
+        name: the name of the study.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Reports:
             self._trial = self._study.ask()
 
     def report(self, value: float, epoch: int) -> None:
-        """Optuna.TrialPruned if the pruner says so; of several values of one epoch the first counts, as in Optuna."""
+        """Raises optuna.TrialPruned if the pruner decides so; of several values of an epoch the first counts."""
         self.values.setdefault(epoch, value)
         if self._trial is not None:
             self._trial.report(value, epoch)
@@ -51,7 +51,7 @@ class Reports:
                 raise optuna.TrialPruned
 
     def marks(self) -> dict[str, Any]:
-        """What the pruner noted."""
+        """The attributes that the pruner has set."""
         if self._study is None or self._trial is None:
             return {}
         return dict(self._study.get_trials(deepcopy=False)[self._trial.number].system_attrs)

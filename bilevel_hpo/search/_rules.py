@@ -1,4 +1,4 @@
-"""How searches choose points: the points of a grid, or the proposals of an Optuna sampler."""
+"""The rules by which searches choose points: those of a grid, or the proposals of an Optuna sampler."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -13,20 +13,20 @@ __all__ = ["GridPoints", "Proposals", "silent_study"]
 
 
 class GridPoints:
-    """Given points, in order."""
+    """The rule of a grid: the given points, in order."""
 
     def __init__(self, points: Sequence[Mapping[str, float]]) -> None:
         self._points = points
 
     def propose(self, slots: range, taken: dict[int, dict[str, float]], before: Sequence[FrozenTrial]) -> list[Asked]:
-        """Those of `slots`."""
+        """Returns the points of `slots`."""
         return [Asked(slot, self._points[slot]) for slot in slots]
 
 
 class Proposals:
-    """A sampler made anew for each proposal, with the trials of the search alone before it.
+    """The rule of a sampler, created again for each proposal with only the trials of the search.
 
-    Nothing that a sampler remembers has to survive an interruption. Points of the same round are running trials to it.
+    So no state of the sampler must survive an interruption. It sees points of the same round as running trials.
     """
 
     def __init__(self, sampler: Callable[[int], BaseSampler], seed: int, space: Space) -> None:
@@ -34,7 +34,7 @@ class Proposals:
         self._study, self._seen = silent_study(), 0
 
     def propose(self, slots: range, taken: dict[int, dict[str, float]], before: Sequence[FrozenTrial]) -> list[Asked]:
-        """λ for `slots`, one after the other; those that are taken as they are."""
+        """Returns λ for `slots`, one after the other; taken slots keep their λ."""
         self._study.add_trials(_plain(trial) for trial in before[self._seen :])
         self._seen = len(before)
         asked, together = [], []
@@ -51,7 +51,7 @@ class Proposals:
 
 
 def silent_study(**options: object) -> optuna.Study:
-    """In memory, and without Optuna's announcement of a new study, which is not the user's."""
+    """Makes a study in memory, without Optuna's message about a new study."""
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
@@ -61,7 +61,7 @@ def silent_study(**options: object) -> optuna.Study:
 
 
 def _plain(trial: FrozenTrial) -> FrozenTrial:
-    """Without attributes, which samplers do not read."""
+    """Returns a trial without attributes, which samplers do not read."""
     return create_trial(
         state=trial.state,
         values=trial.values,

@@ -1,4 +1,4 @@
-"""Grid, TPE, Gaussian process and random search with an objective: a plan, driven on workers."""
+"""Grid, TPE, Gaussian process and random search with an objective, run on workers."""
 
 from collections.abc import Mapping, Sequence
 from typing import Unpack
@@ -30,22 +30,24 @@ def grid(
     callbacks: Sequence[Callback] = (),
     on: On = None,
 ) -> optuna.Study:
-    """Evaluate every point of a grid once.
+    """Evaluates every point of a grid once.
 
     Args:
-        objective: λ by name ↦ validation loss; with `population` > 1, a list of points ↦ the list of their values.
-        space: the values on each axis, in order; or `search.space(weights, values=...)`, whose `points` are taken.
-        storage: a file for the journal, the URL of a database, an Optuna storage, or nothing (in memory). Points that
+        objective: the function from λ by name to the validation loss; with `population` > 1, from a list of points to
+            their values.
+        space: the values on each axis, in order; or `search.space(weights, values=...)`, whose `points` are used.
+        storage: a journal file, the URL of a database, an Optuna storage, or None (in memory). Points that
             are complete there are not evaluated again.
         name: of the study.
-        population: most points to hand to the objective at once.
-        pruner: ends hopeless runs by what the objective tells `Point.report`; such a point has no value. Not for a
-            population.
-        parallel: with a pruner, how many points are evaluated at a time, each of which is compared with those of the
-            earlier rounds. Without a pruner all points are independent, and as many as there are workers for.
-        about: what else decides the values (data, settings, seed), JSON; must be the same when the search is resumed.
-        callbacks: called with (study, trial) after each point.
-        on: where points are evaluated: in this process (None), in n processes, on a Dask scheduler ("tcp://…") or on
+        population: the largest number of points to pass to the objective at once.
+        pruner: the pruner that ends unpromising runs by the losses given to `Point.report`; such a point has no
+            value. Not for a population.
+        parallel: with a pruner, the number of points evaluated at a time, each compared with those of the
+            earlier rounds. Without a pruner all points are independent, and every worker gets one.
+        about: JSON with whatever else determines the values (data, settings, seed); must be the same when the search
+            is resumed.
+        callbacks: functions called with (study, trial) after each point.
+        on: where to evaluate points: in this process (None), in n processes, on a Dask scheduler ("tcp://…") or on
             any `concurrent.futures.Executor`; see `bilevel_hpo.jobs.workers`.
 
     Returns:
@@ -70,26 +72,27 @@ def tpe(
     on: On = None,
     **proposing: Unpack[asking.Proposing],
 ) -> optuna.Study:
-    """Evaluations chosen by Optuna's tree-structured Parzen estimator.
+    """Searches by Optuna's tree-structured Parzen estimator.
 
-    Each proposal depends on the seed, on `parallel` and on the finished trials of earlier rounds alone: an interrupted
-    search, taken up again with the same storage, proposes what the uninterrupted one would have, on any number of
-    workers. Learned λ that were put there by `record` have no influence; `warm_start` is the way to tell the search of
-    one.
+    Each proposal depends only on the seed, on `parallel` and on the finished trials of earlier rounds: an interrupted
+    search, resumed with the same storage, proposes what the uninterrupted one would have, on any number of
+    workers. Learned λ stored by `record` have no influence; use `warm_start` to pass one to the
+    search.
 
     Args:
-        objective: λ by name ↦ validation loss.
+        objective: the function from λ by name to the validation loss.
         space: (low, high) for each λ, or `search.space(weights, low, high)`.
         storage: as in `grid`.
         name: of the study.
-        pruner: ends hopeless runs by what the objective tells `Point.report`.
-        callbacks: called with (study, trial) after each trial.
+        pruner: the pruner that ends unpromising runs by the losses given to `Point.report`.
+        callbacks: functions called with (study, trial) after each trial.
         on: as in `grid`.
-        proposing: more options, by name. *trials*: finished trials to reach, those in the storage counted in.
-            *epochs* of training in all: no round is begun when the epochs that the trials reported have reached this,
-            so the last one may exceed it; of the two at least one is wanted. *seed* of the sampler, 0. *parallel*, 1:
-            proposals in a round, which are evaluated at the same time where there are workers. The fewer are made at
-            once the better they are, but more than `parallel` workers have nothing to do. *about*: as in `grid`.
+        proposing: more options, by name. *trials*: the total number of finished trials, including those in the storage.
+            *epochs*: the total number of training epochs. No round begins once the trials have reported this many,
+            so the last round may exceed it; at least one of the two must be given. *seed*: of the sampler, default 0.
+            *parallel*: default 1, the number of proposals in a round, evaluated at the same time if there are
+                workers. The fewer are made at
+            once the better they are, but workers beyond `parallel` are idle. *about*: as in `grid`.
 
     Returns:
         The study; `search.best(study)` is the winner.
@@ -108,7 +111,7 @@ def gp(
     on: On = None,
     **proposing: Unpack[asking.Proposing],
 ) -> optuna.Study:
-    """Evaluations chosen by Optuna's Gaussian process; it needs SciPy. For few λ and costly trainings.
+    """Searches by Optuna's Gaussian process, for few λ and costly trainings; needs SciPy.
 
     Arguments and returned study: as in `tpe`.
     """
@@ -126,7 +129,7 @@ def random(
     on: On = None,
     **proposing: Unpack[asking.Proposing],
 ) -> optuna.Study:
-    """Evaluations at random, uniform (or log-uniform); the floor that any other search must clear.
+    """Searches at random, uniformly (or log-uniformly): the baseline of any other search.
 
     Arguments and returned study: as in `tpe`.
     """
@@ -151,20 +154,20 @@ def _driven(
 
 
 class _Populations(Plan[Together, list[Evaluated]]):
-    """The points of a plan, at most `population` in a job."""
+    """Groups the points of a plan, at most `population` in a job."""
 
     def __init__(self, plan: Asking, population: int, prunes: bool, callbacks: Sequence[Callback]) -> None:
         self._plan, self._population, self._prunes, self._callbacks = plan, population, prunes, callbacks
 
     def start(self) -> Sequence[Together]:
-        """What the plan asks for."""
+        """Returns the points that the plan asks for."""
         asked = tuple(self._plan.start())
         before = tuple(self._plan.before) if self._prunes else ()
         size = self._population
         return [Together(asked[at : at + size], before) for at in range(0, len(asked), size)]
 
     def finish(self, job: Together, result: list[Evaluated]) -> None:
-        """One after the other."""
+        """Passes the results to the plan one after the other."""
         for asked, found in zip(job.points, result, strict=True):
             self._plan.finish(asked, found)
             for callback in self._callbacks:

@@ -1,4 +1,4 @@
-"""A search space from the λ object that the learner learns, and the way back."""
+"""A search space made from the λ object of a learner, and the map from its points back to λ."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ __all__ = ["Axis", "Space", "as_space", "space"]
 
 @dataclass(frozen=True)
 class Axis:
-    """Where one parameter may lie."""
+    """The range of one parameter."""
 
     low: float
     high: float
@@ -26,15 +26,15 @@ class Axis:
 
     @property
     def distribution(self) -> FloatDistribution:
-        """For Optuna."""
+        """Returns Optuna's distribution of the axis."""
         return FloatDistribution(self.low, self.high, log=self.log)
 
 
 @dataclass(frozen=True)
 class Space:
-    """Axes by name and, where the space was made from a λ object, the entries of λ that each of them sets.
+    """The axes by name and, if the space was made from a λ object, the entries of λ that each axis sets.
 
-    Several entries on one axis are tied: they have one value.
+    Several entries on one axis share one value.
     """
 
     axes: Mapping[str, Axis]
@@ -44,11 +44,11 @@ class Space:
 
     @property
     def distributions(self) -> dict[str, FloatDistribution]:
-        """Of the axes, for Optuna."""
+        """Returns Optuna's distributions of the axes."""
         return {name: axis.distribution for name, axis in self.axes.items()}
 
     def tensor(self, params: Mapping[str, float]) -> Tensor:
-        """λ shaped like `weights()`; entries that are not searched keep their value.
+        """Returns λ shaped like `weights()`; entries that are not searched keep their value.
 
         Under a `Budget` the parameters are shares: each row is divided by its sum and multiplied by the total
         (`Constraint.normalise`).
@@ -66,10 +66,10 @@ class Space:
         return lambda_
 
     def points(self) -> list[dict[str, float]]:
-        """The points of a grid, the last axis changing first.
+        """Returns the points of a grid; the last axis changes fastest.
 
-        Where a constraint ties λ to each other, points that stand for the same λ are one: of a `Budget` over three λ
-        and the shares 0, ½ and 1 there are 19 among 27. A point whose shares are all 0 stands for no λ.
+        If a constraint couples the λ, points that give the same λ are merged: of a `Budget` over three λ
+        with the shares 0, ½ and 1, 19 of 27 remain. A point whose shares are all 0 is left out.
 
         Raises:
             ValueError: an axis has no values.
@@ -91,12 +91,12 @@ class Space:
         return list(distinct.values())
 
     def set_(self, params: Mapping[str, float]) -> None:
-        """Give the λ object the values of `params`."""
+        """Sets the λ object to the values of `params`."""
         weights, _ = self._entries()
         weights.set_(self.tensor(params))
 
     def params(self) -> dict[str, float]:
-        """The λ object's present values by axis, the mean where entries are tied: what `record` takes."""
+        """Returns the current values of the λ object by axis (the mean of tied entries), as `record` takes them."""
         weights, index = self._entries()
         lambda_ = weights().detach().double()
         return {name: float(lambda_[index == number].mean()) for number, name in enumerate(self.axes)}
@@ -122,24 +122,24 @@ def space(
     symmetric: bool = False,
     groups: Mapping[str, Sequence[str]] | None = None,
 ) -> Space:
-    """One axis for every λ of `weights` that can be learned.
+    """Makes a search space with one axis for every λ of `weights` that can be learned.
 
-    Axes are called like the weights; for transfer ratios `source->target`, or `a|b` where λ is symmetric. If one group
-    holds all tasks, its only axis is called like the group.
+    Axes have the names of the weights; for transfer ratios `source->target`, or `a|b` if λ is symmetric. If one group
+    holds all tasks, its only axis has the name of the group.
 
     Args:
-        weights: the λ object; its present values stay those of entries that are not searched (a fixed diagonal).
+        weights: the λ object; entries that are not searched (a fixed diagonal) keep their current values.
         low: the smallest λ.
         high: the largest λ.
-        values: for a grid, instead of `low` and `high`.
-        log: search on a logarithmic scale; `low` must be positive.
-        symmetric: λ_{s→t} = λ_{t→s}, one axis for both, also where `weights` itself would learn two.
-        groups: name -> tasks (or names of loss weights) that share one value, as target and as source; a task in
-            no group stands for itself. `groups={"all": tasks}` searches one λ for all.
+        values: the values of a grid, instead of `low` and `high`.
+        log: whether to search on a logarithmic scale; `low` must be positive.
+        symmetric: whether λ_{s→t} = λ_{t→s}, with one axis for both, even if `weights` itself would learn two.
+        groups: for each group its name and its tasks (or names of loss weights), which share one value as target and
+            as source; a task in no group has its own value. `groups={"all": tasks}` searches one λ for all.
 
     Raises:
-        TypeError: `weights` is of another kind, whose λ have no names here.
-        ValueError: a value that the constraint of `weights` forbids, or a group of unknown or repeated names.
+        TypeError: `weights` has another type, whose λ have no names here.
+        ValueError: the constraint of `weights` forbids a value, or a group has unknown or repeated names.
     """
     if not isinstance(weights, LossWeights | TransferRatios):
         raise TypeError(
@@ -174,7 +174,7 @@ def space(
 
 
 def as_space(given: "Space | Mapping[str, Sequence[float]]", *, grid: bool) -> Space:
-    """`given`, or a space of plain axes: the values of a grid, or (low, high)."""
+    """Returns `given` if it is a space, otherwise a space of plain axes: the values of a grid, or (low, high)."""
     if isinstance(given, Space):
         return given
     if not given:
@@ -222,7 +222,7 @@ def _pair(weights: TransferRatios, target: str, source: str, of: Mapping[str, st
 
 
 def _filled(weights: LossWeights | TransferRatios, lambda_: Tensor) -> Tensor:
-    """λ with something allowed where it is fixed and never read, so that the constraint can be inverted."""
+    """Returns λ with allowed values where it is fixed and never read, so that the constraint can be inverted."""
     if isinstance(weights, LossWeights) or weights.diagonal == "learned" or bool(weights.direct.all()):
         return lambda_
     return torch.where(weights.direct, lambda_[~weights.direct].flatten()[0], lambda_)

@@ -1,4 +1,4 @@
-"""Where a study is kept: a journal file, a database by its URL, or memory; and how long its absence is borne."""
+"""The storage of a study: a journal file, a database by its URL, or memory; with retries while it does not answer."""
 
 import errno
 import logging
@@ -34,10 +34,10 @@ _T = TypeVar("_T")
 
 
 def open_storage(storage: Storage) -> BaseStorage | None:
-    """The Optuna storage; None stays None.
+    """Opens the Optuna storage; None stays None.
 
     Raises:
-        ValueError: a URL that cannot be read, or a database that does not answer; no password is in the message.
+        ValueError: the URL cannot be parsed, or the database does not answer; the message has no password.
     """
     if storage is None or isinstance(storage, BaseStorage):
         return storage
@@ -49,14 +49,14 @@ def open_storage(storage: Storage) -> BaseStorage | None:
 
 
 def hold_storage(storage: Storage) -> BaseFileLock | None:
-    """Keep other drivers off a journal file, see `hold_journal`; other storages have no lock."""
+    """Locks a journal file against other drivers (see `hold_journal`); other storages have no lock."""
     if storage is None or isinstance(storage, BaseStorage) or "://" in str(storage):
         return None
     return hold_journal(Path(storage))
 
 
 def without_password(storage: str) -> str:
-    """A URL as it may be shown and written to files; a path stays as it is."""
+    """Returns a URL without its password, to be shown and written to files; a path is unchanged."""
     if "://" not in storage:
         return storage
     from bilevel_hpo.search._database import read_url  # noqa: PLC0415
@@ -65,10 +65,10 @@ def without_password(storage: str) -> str:
 
 
 def patiently(call: Callable[[], _T]) -> _T:
-    """The result of `call`, repeated while the storage does not answer, for `PATIENCE` seconds at most.
+    """Returns the result of `call`, repeated while the storage does not answer, for at most `PATIENCE` seconds.
 
     Args:
-        call: may be carried out twice: an answer can be lost on its way back.
+        call: a function that may be executed twice, since an answer can be lost on its way back.
     """
     until, pause = None, 0.2
     while True:

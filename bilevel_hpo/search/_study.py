@@ -1,4 +1,4 @@
-"""The study of a search, written by one driver through Optuna's public names."""
+"""The study of a search, written by one driver through Optuna's public API."""
 
 import json
 import uuid
@@ -21,22 +21,22 @@ _OPEN = (TrialState.WAITING, TrialState.RUNNING)
 
 
 class KeptStudy:
-    """The finished trials of a search by slot, in a storage and in memory.
+    """The finished trials of a search by slot, kept in a storage and in memory.
 
-    Only finished trials are put into the storage, each by one call, so that a driver that is killed leaves nothing half
-    done. Of two drivers of one study the later takes it over; the earlier sees that at its next value and ends with an
-    error. A journal file has a lock besides, by which the later is refused at once.
+    Only finished trials are stored, each by one call, so that a killed driver leaves nothing half
+    done. Of two drivers of one study the later takes over; the earlier notices at its next value and ends with an
+    error. A journal file also has a lock, which refuses the later driver at once.
 
     Args:
         storage: see `Storage`.
-        name: of the study.
-        question: what the values are an answer to, JSON.
-        distributions: of λ by name.
-        starts: λ given to `warm_start`, or enqueued with Optuna while no driver had the study, are evaluated; otherwise
-            they are refused.
+        name: the name of the study.
+        question: JSON with everything that the values depend on.
+        distributions: the distributions of λ by name.
+        starts: whether λ given to `warm_start`, or enqueued with Optuna while no driver had the study, are evaluated;
+            otherwise they are refused.
 
     Raises:
-        ValueError: the study was begun with another question, or its file is in use or damaged.
+        ValueError: the study has another question, or its file is in use or damaged.
     """
 
     def __init__(
@@ -64,20 +64,20 @@ class KeptStudy:
             raise
 
     def close(self) -> None:
-        """Let other drivers in."""
+        """Releases the study for other drivers."""
         if self._lock is not None:
             self._lock.release()
             self._lock = None
 
     def start_for(self, slot: int) -> Mapping[str, float] | None:
-        """λ of a warm start, to be evaluated as `slot`; None if there is none."""
+        """Returns λ of a warm start, to be evaluated as `slot`; None if there is none."""
         return patiently(lambda: start_for(self.study, slot)) if self._starts else None
 
     def store(self, asked: Asked, found: Evaluated) -> None:
-        """Put the value of a point into the study.
+        """Stores the value of a point in the study.
 
         Raises:
-            ValueError: another driver has taken the study over; it evaluates the point itself.
+            ValueError: another driver has taken over the study; it evaluates the point itself.
         """
         made, is_repeated = made_trial(asked, found, self._distributions), False
 
@@ -95,7 +95,7 @@ class KeptStudy:
         self.finished[asked.slot] = made
 
     def trial(self, slot: int) -> FrozenTrial:
-        """As it stands in the storage."""
+        """Returns the stored trial."""
         return patiently(self._by_slot)[slot]
 
     def _by_slot(self) -> dict[int, FrozenTrial]:
@@ -103,7 +103,7 @@ class KeptStudy:
         return {int(trial.user_attrs[SLOT]): trial for trial in reversed(trials) if is_searched(trial)}
 
     def _settle(self) -> None:
-        """Leave no trial unfinished: what somebody enqueued with Optuna becomes a warm start, the rest fails."""
+        """Ends all unfinished trials: those enqueued with Optuna become warm starts, the others fail."""
         for trial in self.study.get_trials(deepcopy=False, states=_OPEN):
             if trial.state is TrialState.WAITING:
                 enqueued = self.study.ask({**self._distributions})

@@ -1,4 +1,4 @@
-"""A point of a search, what its evaluation gave, and the Optuna trial that both make."""
+"""A point of a search, the result of its evaluation, and the Optuna trial made from both."""
 
 import math
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What came of a point."""
+    """The result of evaluating a point."""
 
     value: float
     """To minimise; NaN counts as infinity. Of a pruned training not used."""
@@ -42,7 +42,7 @@ class Evaluated:
 
 
 def made_trial(asked: Asked, found: Evaluated, distributions: Mapping[str, FloatDistribution]) -> FrozenTrial:
-    """The finished trial. A pruned one has the last reported loss as its value, as with Optuna, unless that is NaN."""
+    """Returns the finished trial. As in Optuna, the value of a pruned one is its last loss, unless that is NaN."""
     if found.pruned:
         last = found.reports[max(found.reports)] if found.reports else math.nan
         state, value = TrialState.PRUNED, None if math.isnan(last) else last
@@ -68,5 +68,5 @@ def is_searched(trial: FrozenTrial) -> bool:
 
 
 def epochs_of(trial: FrozenTrial) -> int:
-    """Epochs that a trial's objective reported."""
+    """Returns the number of epochs that the objective of a trial reported."""
     return trial.last_step or 0

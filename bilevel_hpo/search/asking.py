@@ -1,7 +1,7 @@
-"""Searches as plans, for whoever drives several of them on one pool: `bilevel_hpo.jobs.drive([asking.tpe(…), …], …)`.
+"""Searches as plans, to run several on one pool: `bilevel_hpo.jobs.drive([asking.tpe(…), …], …)`.
 
-Each asks for points, `Asked`, and takes an `Evaluated` for each. The functions of `bilevel_hpo.search` drive one of
-these with an objective; the arguments are theirs.
+Each plan asks for points, `Asked`, and takes an `Evaluated` for each. The functions of `bilevel_hpo.search` run one of
+these with an objective and explain the arguments.
 """
 
 import math
@@ -23,7 +23,7 @@ Bounds = Space | Mapping[str, tuple[float, float]]
 
 
 class Proposing(TypedDict, total=False):
-    """Options of searches that propose, explained at `bilevel_hpo.search.tpe`."""
+    """The options of searches with proposals, explained at `bilevel_hpo.search.tpe`."""
 
     trials: int | None
     epochs: int | None
@@ -40,7 +40,7 @@ def grid(
     about: Mapping[str, object] | None = None,
     parallel: int | None = None,
 ) -> Asking:
-    """Every point of `Space.points`, all at once or `parallel` at a time."""
+    """Plans every point of `Space.points`, all at once or `parallel` at a time."""
     made = as_space(space, grid=True)
     points = made.points()
     question: dict[str, object] = {"grid": {key: list(axis.values) for key, axis in made.axes.items()}}
@@ -50,17 +50,17 @@ def grid(
 
 
 def tpe(space: Bounds, storage: Storage = None, name: str = "tpe", **how: Unpack[Proposing]) -> Asking:
-    """Proposals of Optuna's tree-structured Parzen estimator."""
+    """Plans proposals of Optuna's tree-structured Parzen estimator."""
     return _proposals("tpe", lambda seed: TPESampler(seed=seed), space, storage, name, **how)
 
 
 def gp(space: Bounds, storage: Storage = None, name: str = "gp", **how: Unpack[Proposing]) -> Asking:
-    """Proposals of Optuna's Gaussian process."""
+    """Plans proposals of Optuna's Gaussian process."""
     return _proposals("gp", lambda seed: GPSampler(seed=seed), space, storage, name, **how)
 
 
 def random(space: Bounds, storage: Storage = None, name: str = "random", **how: Unpack[Proposing]) -> Asking:
-    """Points at random."""
+    """Plans random points."""
     return _proposals("random", lambda seed: RandomSampler(seed=seed), space, storage, name, **how)
 
 

@@ -1,7 +1,7 @@
 """Gradient descent on continuous hyperparameters λ, inside an ordinary Optuna study.
 
 The objective reports dL/dλ at the end of its training as a user attribute of the trial; the next
-trial is one step of Adam further. Needs optuna and numpy only, so that the folder can be used and
+trial is one step of Adam further. It needs only optuna and numpy, so that the folder can be used and
 published alone.
 """
 
@@ -19,41 +19,41 @@ from optuna.trial import FrozenTrial
 
 
 class HypergradientSampler(optuna.samplers.BaseSampler):
-    """(trials with their hypergradients) ↦ the last λ, one projected step of Adam further.
+    """Proposes the last λ moved by one projected step of Adam along the reported hypergradients.
 
     The objective calls ``trial.set_user_attr("hypergradient", {name: dL/dλ})`` with the gradient
     of the value it returns, one number per learned parameter, in the parameter's own unit. For
     distributions with ``log=True`` the step is taken in ln λ, by the chain rule.
 
     The sampler has no state of its own: a proposal is a function of the seed and of the trials
-    with lower numbers, so that studies are resumed exactly and workers need to share nothing but
+    with lower numbers, so that studies are resumed exactly and workers need to share only
     the storage. With u = λ, or ln λ, and the trials in the order of their numbers:
 
     - A complete trial with a hypergradient moves Adam's moments; the next proposal starts from the
-      last of them. Each parameter has moments of its own, so conditional parameters are fine.
+      last of them. Each parameter has its own moments, so conditional parameters are fine.
     - First trial: ``init``, or the middle of the bounds. ``study.enqueue_trial`` works as well.
-    - A trial that is still running since then is taken to report the last hypergradient again: the
+    - A trial that is still running since then is assumed to report the last hypergradient again: the
       proposal is one step further. Before there is any hypergradient, it is the start ± ``lr``.
     - Each trial since then that was pruned, or reported a hypergradient that cannot be used, or
       reported one and failed (its value was NaN), halves the step. Other failed trials, and
       complete ones without a hypergradient, are passed over.
 
-    When not to use it: without hypergradients it stands still (use TPE); with an inner training
-    that can change λ on its way, that is cheaper than one training per step.
+    When not to use it: without hypergradients it does not move (use TPE); with an inner training
+    that can change λ on its way, doing so is cheaper than one training per step.
 
     Args:
-        lr: Adam's learning rate: the length of a typical step, in units of λ, or of ln λ.
+        lr: Adam's learning rate, the length of a typical step in units of λ, or of ln λ.
         betas: Adam's decay rates.
         eps: Adam's ε.
-        init: the first λ by name; the middle of the bounds for names that are missing.
+        init: the first λ by name; by default the middle of the bounds.
         names: the learned parameters; by default every ``suggest_float`` without ``step``.
-        independent_sampler: for all other parameters; by default random by ``seed`` and the
+        independent_sampler: the sampler of all other parameters; by default random by ``seed`` and the
             trial's number.
-        seed: of the random numbers.
+        seed: the seed of the random numbers.
 
     Raises:
-        ValueError: an argument, or ``init`` outside of the bounds, a study with several
-            objectives, or a trial that ends with a hypergradient of wrong names or type.
+        ValueError: an argument is invalid, ``init`` lies outside the bounds, the study has several
+            objectives, or a trial ends with a hypergradient of wrong names or type.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class HypergradientSampler(optuna.samplers.BaseSampler):
         state: optuna.trial.TrialState,
         values: collections.abc.Sequence[float] | None,
     ) -> None:
-        """Check the hypergradient as soon as it is there; one that is not finite is a warning."""
+        """Check the hypergradient as soon as it is reported; warn if it is not finite."""
         if self._independent_sampler is not None:
             self._independent_sampler.after_trial(study, trial, state, values)
         if state != optuna.trial.TrialState.COMPLETE:
@@ -290,7 +290,7 @@ class _Adam:
         self._second = np.zeros(size)
 
     def update(self, gradient: np.ndarray, here: np.ndarray) -> None:
-        """Let the gradient ``[size]`` into the moments where ``here`` is true."""
+        """Update the moments with the gradient ``[size]`` where ``here`` is true."""
         beta1, beta2 = self._betas
         self.steps += here
         self._first[here] = (beta1 * self._first + (1 - beta1) * gradient)[here]
