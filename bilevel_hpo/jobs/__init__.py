@@ -1,4 +1,4 @@
-"""Many jobs on any executor: each gives exactly one result, whatever happens to the processes in between."""
+"""Run many jobs on any executor; each gives exactly one result, whatever happens to the processes in between."""
 
 from bilevel_hpo.jobs._drive import drive
 from bilevel_hpo.jobs._plan import Plan

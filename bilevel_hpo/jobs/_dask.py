@@ -27,13 +27,14 @@ _busy = Lock()
 
 
 class Dask(Workers[J, R]):
-    """A job whose worker dies is run again by Dask; one whose scheduler went is submitted again here.
+    """Runs jobs on Dask. If a worker dies, Dask repeats its job; if the scheduler is lost, jobs are submitted again
+    here.
 
-    The client finds a scheduler that comes back by itself. Dask's workers do not wait for it: they end when it does.
+    The client reconnects to a restarted scheduler by itself. Dask's workers do not wait for it: they end with it.
 
     Args:
-        function: job ↦ result.
-        on: the address of a scheduler, or a client, which tells the address and how to be let in.
+        function: the function from job to result.
+        on: the address of a scheduler, or a client, which holds the address and the credentials.
     """
 
     slots = 1000  # a cluster that adapts to its work must see the queue
@@ -53,7 +54,7 @@ class Dask(Workers[J, R]):
         self._jobs: dict[Future[R], tuple[J, int, int]] = {}
 
     def submit(self, job: J, place: int) -> Future[R]:
-        """Begin a job."""
+        """Begins a job."""
         future: Future[R] = Future()
         self._jobs[future] = job, place, self._schedulers
         key = f"bilevel-hpo-job-{uuid4().hex}"
@@ -63,13 +64,13 @@ class Dask(Workers[J, R]):
         return future
 
     def again(self, future: Future[R]) -> Future[R] | None:
-        """The next attempt if the scheduler went."""
+        """Returns the next attempt if the scheduler was lost."""
         job, place, scheduler = self._jobs.pop(future)
         error = future.exception()
         if isinstance(error, distributed.KilledWorker):
             raise WorkersLostError(
-                f"the worker died in each of {error.allowed_failures + 1} attempts at job {job!r}, perhaps for lack of memory. "
-                f"The last was {error.last_worker.address}"
+                f"the worker died in each of {error.allowed_failures + 1} attempts at job {job!r}, perhaps for "
+                f"lack of memory. The last was {error.last_worker.address}"
             ) from error
         if not isinstance(error, _LostError):
             return None
@@ -79,7 +80,7 @@ class Dask(Workers[J, R]):
         return self.submit(job, place)
 
     def close(self) -> None:
-        """Dask drops what is queued."""
+        """Closes the client; Dask drops queued jobs."""
         if self._client.status == "running":
             with suppress(OSError, ValueError):  # it goes in this moment, or is a new one
                 self._client.unregister_worker_plugin(self._plugin.name)
@@ -116,18 +117,18 @@ class _Function(distributed.WorkerPlugin):  # type: ignore[misc]
 
 
 class _LostError(Exception):
-    """There is no result, and it is not the job's fault."""
+    """Raised when a result is missing and the job is not the cause."""
 
 
 class _RemoteError(Exception):
-    """The cause of an error that comes from another machine: its traceback there."""
+    """The cause of an error from another machine: its traceback there."""
 
     def __str__(self) -> str:
         return f"\n{self.args[0]}"
 
 
 def _settle(future: Future[Any], remote: "distributed.Future[Any]") -> None:
-    """Copy the outcome, in the thread in which Dask calls back."""
+    """Copies the outcome, in the thread of Dask's callback."""
     if remote.status == "error":
         error = remote.exception()
         error.__cause__ = _RemoteError("".join(traceback.format_exception(type(error), error, remote.traceback())))
@@ -142,7 +143,7 @@ def _settle(future: Future[Any], remote: "distributed.Future[Any]") -> None:
 
 
 def _call(plugin: str, job: Any) -> Any:
-    """In a process of the cluster."""
+    """Runs a job in a process of the cluster."""
     if not _busy.acquire(blocking=False):
         raise RuntimeError(
             "two jobs run in one process, where they would share torch's random numbers: start Dask's workers with one "

@@ -1,4 +1,4 @@
-"""One driver for all plans: jobs go to the workers, results come back to the plans."""
+"""Drive plans: send their jobs to the workers and the results back to the plans."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -17,12 +17,12 @@ R = TypeVar("R")
 
 
 def drive(plans: Sequence[Plan[J, R]], workers: Workers[J, R], ended: Callable[[J], object] = lambda job: None) -> None:
-    """Work until no plan has a job left. An error in a job ends the run; results that are there are kept.
+    """Runs until no plan has a job left. An error in a job ends the run; earlier results are kept.
 
     Args:
-        plans: in the order of their importance: among jobs that wait, those of the first go first.
-        workers: of `bilevel_hpo.jobs.workers`.
-        ended: called after each job whose result its plan has taken.
+        plans: the plans by priority: among waiting jobs, those of the first plan go first.
+        workers: the workers made by `bilevel_hpo.jobs.workers`.
+        ended: a function called after each job whose result its plan has taken.
     """
     numbers = count()
     waiting: list[tuple[int, int, J]] = []  # a heap by place of the plan, then in the order of asking
@@ -52,12 +52,12 @@ def drive(plans: Sequence[Plan[J, R]], workers: Workers[J, R], ended: Callable[[
 
 
 def _taken(over: "SimpleQueue[Future[R]]") -> Iterator[Future[R]]:
-    """All that have ended; at least one is waited for."""
+    """Yields all finished jobs, after waiting for at least one."""
     yield over.get()
     while not over.empty():
         yield over.get()
 
 
 def _failed(future: Future[R]) -> bool:
-    """Sorts by whether there is a result, so that an error keeps no plan from the results that came with it."""
+    """Sort key: results before errors, so that plans receive all results that arrive with an error."""
     return future.cancelled() or future.exception() is not None

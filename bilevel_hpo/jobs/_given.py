@@ -1,4 +1,4 @@
-"""Any `concurrent.futures.Executor`: a pool of threads or processes, MPI, and whatever else has that interface."""
+"""Workers on any `concurrent.futures.Executor`: a pool of threads or processes, MPI, or others."""
 
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Executor, Future
@@ -14,9 +14,9 @@ R = TypeVar("R")
 
 
 class Given(Workers[J, R]):
-    """An executor that belongs to the user: it is not shut down, and keeps the number of threads of its processes.
+    """Runs jobs on an executor of the user, which is not shut down and keeps the number of threads of its processes.
 
-    The function travels with each job, since nothing else reaches every process of any executor.
+    The function is sent with each job, since nothing else reaches every process of any executor.
     """
 
     slots = 1000  # more than any executor runs at a time; the others queue there
@@ -27,7 +27,7 @@ class Given(Workers[J, R]):
         self._jobs: dict[Future[R], J] = {}
 
     def submit(self, job: J, place: int) -> Future[R]:
-        """Begin a job."""
+        """Begins a job."""
         try:
             future: Future[R] = self._executor.submit(call_shipped, self._shipped, job)
         except BrokenExecutor as error:
@@ -36,7 +36,7 @@ class Given(Workers[J, R]):
         return future
 
     def again(self, future: Future[R]) -> Future[R] | None:
-        """None; an executor that is broken, or was shut down, cannot be made anew without its owner."""
+        """Returns None; only its owner can replace an executor that is broken or was shut down."""
         job = self._jobs.pop(future)
         if future.cancelled():
             raise _lost(self._executor, job)
@@ -45,7 +45,7 @@ class Given(Workers[J, R]):
         return None
 
     def cancel(self) -> None:
-        """Begin no further job."""
+        """Begins no further job."""
         for future in self._jobs:
             future.cancel()
 

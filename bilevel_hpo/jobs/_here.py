@@ -1,4 +1,4 @@
-"""In this process, one job after the other."""
+"""Run jobs in this process, one after the other."""
 
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -13,7 +13,7 @@ R = TypeVar("R")
 
 
 class Here(Workers[J, R]):
-    """`submit` runs the job; an error, or Ctrl-C, comes out of it directly."""
+    """Runs each job in `submit`, which raises its error, or Ctrl-C, directly."""
 
     slots = 1
 
@@ -21,11 +21,11 @@ class Here(Workers[J, R]):
         self._function = function
 
     def submit(self, job: J, place: int) -> Future[R]:
-        """The future has its result."""
+        """Runs the job and returns a finished future."""
         future: Future[R] = Future()
         future.set_result(self._function(job))
         return future
 
     def again(self, future: Future[R]) -> Future[R] | None:
-        """None: were this process gone, nobody would ask."""
+        """Returns None: without this process nobody would ask."""
         return None

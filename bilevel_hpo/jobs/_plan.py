@@ -1,4 +1,4 @@
-"""What is to be done, as far as it is known yet."""
+"""The interface of a plan of jobs."""
 
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
@@ -10,14 +10,14 @@ R_contra = TypeVar("R_contra", contravariant=True)
 
 
 class Plan(Protocol[J, R_contra]):
-    """Jobs whose choice may depend on the results of earlier ones: a grid, a search, a single training.
+    """A plan of jobs, which may depend on the results of earlier ones: a grid, a search, a single training.
 
-    `drive` calls both methods in one thread. What a plan asks for must depend on the results alone, not on the order
-    in which they come: then a run on many machines ends with the numbers of a run on one.
+    `drive` calls both methods in one thread. The jobs of a plan must depend only on the results, not on the order
+    in which they arrive: then a run on many machines ends with the same numbers as a run on one.
     """
 
     def start(self) -> Sequence[J]:
-        """The jobs that can begin now; each is handed out once. None when all is done, or results are waited for."""
+        """Returns the jobs that can begin now, each once; none when all are done or while results are missing."""
 
     def finish(self, job: J, result: R_contra) -> None:
-        """A job has ended."""
+        """Takes the result of a finished job."""

@@ -1,4 +1,4 @@
-"""A pool of processes on this machine, each of which can be lost alone."""
+"""A pool of processes on this machine, in which each process can be lost without the others."""
 
 import logging
 from collections.abc import Callable
@@ -36,11 +36,11 @@ class _Attempt(Generic[J]):
 
 
 class Pool(Workers[J, R]):
-    """Processes of one thread each. If the system kills one, its job runs again in a new one; the others go on.
+    """A pool of processes with one thread each. If the system kills one, its job runs again in a new process.
 
     Args:
-        function: job ↦ result.
-        count: processes, which start when there are jobs for them.
+        function: the function from job to result.
+        count: the number of processes, which start when there are jobs for them.
     """
 
     def __init__(self, function: Callable[[J], R], count: int) -> None:
@@ -52,11 +52,11 @@ class Pool(Workers[J, R]):
         self._attempts: dict[Future[R], _Attempt[J]] = {}
 
     def submit(self, job: J, place: int) -> Future[R]:
-        """Begin a job in a process that has none."""
+        """Begins a job in a process that has none."""
         return self._begin(job, 1, self._free.pop() if self._free else self._new())
 
     def again(self, future: Future[R]) -> Future[R] | None:
-        """The next attempt if the process was killed."""
+        """Returns the next attempt if the process was killed."""
         attempt = self._attempts.pop(future)
         lost = future.exception()
         if not isinstance(lost, TerminatedWorkerError):
@@ -66,8 +66,8 @@ class Pool(Workers[J, R]):
         attempt.process.close(kill=True)
         if attempt.number == _ATTEMPTS:
             raise WorkersLostError(
-                f"its process was killed in each of {_ATTEMPTS} attempts at job {attempt.job!r}, perhaps for lack of memory. Fewer "
-                "processes at a time need less"
+                f"its process was killed in each of {_ATTEMPTS} attempts at job {attempt.job!r}, perhaps for lack of memory. "
+                "Fewer processes at a time need less"
             ) from lost
         _logger.warning(
             "A process was killed, perhaps for lack of memory. Attempt %d of %d at job %r",
@@ -78,7 +78,7 @@ class Pool(Workers[J, R]):
         return self._begin(attempt.job, attempt.number + 1, self._new())
 
     def close(self, *, kill: bool) -> None:
-        """End the processes; with `kill` in the midst of their jobs."""
+        """Ends the processes; with `kill` even during their jobs."""
         processes = self._free + [attempt.process for attempt in self._attempts.values()]
         with ThreadPoolExecutor(max(1, len(processes))) as threads:
             list(threads.map(lambda process: process.close(kill=kill), processes))
@@ -95,7 +95,7 @@ class Pool(Workers[J, R]):
 
 
 def _allow_files(wanted: int) -> None:
-    """Many systems let a program open 1,024 files, or 256, unless it asks for more."""
+    """Raises the limit of open files, which many systems set to 1,024 or 256."""
     if resource is None:
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

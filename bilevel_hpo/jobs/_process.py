@@ -27,7 +27,7 @@ class Process:
 
     Args:
         shipped: the function of its jobs.
-        parent: reads the end of the driver's life.
+        parent: the connection that closes when the driver dies.
     """
 
     def __init__(self, shipped: Shipped, parent: Connection) -> None:
@@ -37,16 +37,16 @@ class Process:
             self._kept = self._executor.submit(keep_in_one_thread, shipped)
 
     def submit(self, job: Any) -> Future[Any]:
-        """Begin a job."""
+        """Begins a job."""
         future: Future[Any] = self._executor.submit(call, self._key, job)
         return future
 
     def check(self) -> None:
-        """After a job: an error in unpickling the function goes before the job's own."""
+        """Checks after a job: an error in unpickling the function comes before the job's own."""
         self._kept.result()
 
     def close(self, *, kill: bool) -> None:
-        """End it; with `kill` in the midst of a job."""
+        """Ends it; with `kill` even during a job."""
         self._executor.shutdown(kill_workers=kill)
 
 
@@ -57,14 +57,14 @@ def _start(parent: Connection, shipped: Shipped) -> None:
 
 
 def _end_with_parent(parent: Connection) -> None:
-    """A killed driver must not leave processes behind that go on computing."""
+    """Ends this process when its driver dies, so that it does not go on computing."""
     parent.poll(None)
     os._exit(1)
 
 
 @contextmanager
 def _interrupts_wait() -> Iterator[None]:
-    """A process that starts inside never sees Ctrl-C, not even while it imports; this one sees it at the end."""
+    """Hides Ctrl-C from a process that starts inside; this process receives it at the end."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return

@@ -1,4 +1,4 @@
-"""What happens where a job runs: its function arrives as bytes, becomes a function once in each process, is called."""
+"""The worker side of a job: its function arrives as bytes, is unpickled once in each process, and is called."""
 
 import hashlib
 import logging
@@ -23,14 +23,14 @@ _lock = Lock()
 
 @dataclass(frozen=True)
 class Shipped:
-    """A function on its way; a process sees by the key whether it has it already."""
+    """A pickled function; its key tells a process whether it has the function already."""
 
     key: str
     pickled: bytes
 
 
 def ship(function: Callable[[Any], Any]) -> Shipped:
-    """The function with all that it refers to and that cannot be imported: closures, notebook cells, their data."""
+    """Pickles the function with everything it refers to that cannot be imported: closures, notebook cells, data."""
     try:
         pickled = cloudpickle.dumps(function)
     except Exception as error:
@@ -41,7 +41,7 @@ def ship(function: Callable[[Any], Any]) -> Shipped:
 
 
 def keep(shipped: Shipped) -> None:
-    """Have the function ready for `call`."""
+    """Keeps the function ready for `call`."""
     with _lock:
         if shipped.key not in _functions:
             function = _unpickled(shipped)
@@ -51,7 +51,7 @@ def keep(shipped: Shipped) -> None:
 
 
 def keep_in_one_thread(shipped: Shipped) -> None:
-    """The same in a process that shares its machine with others of its kind; Optuna keeps its news to itself there."""
+    """Like `keep`, for a process that shares its machine with others: one thread, and no log lines of Optuna."""
     torch.set_num_threads(1)
     keep(shipped)
     if "optuna" in sys.modules:
@@ -59,19 +59,19 @@ def keep_in_one_thread(shipped: Shipped) -> None:
 
 
 def arrive(shipped: Shipped) -> None:
-    """Have the function at hand, without unpickling it: an error in that is the first job's, not the process's."""
+    """Keeps the pickled function; an error in unpickling then belongs to the first job, not to the process."""
     _arrived[shipped.key] = shipped
 
 
 def call(key: str, job: Any) -> Any:
-    """The result of a job of a function that is kept, or has arrived."""
+    """Returns the result of a job, with a function that is kept or has arrived."""
     if key not in _functions and key in _arrived:
         keep_in_one_thread(_arrived[key])
     return _functions[key](job)
 
 
 def call_shipped(shipped: Shipped, job: Any) -> Any:
-    """The result of a job, wherever it is: the function comes along."""
+    """Returns the result of a job in any process; the function is an argument."""
     keep(shipped)
     return call(shipped.key, job)
 

@@ -1,4 +1,4 @@
-"""Where jobs run: in this process, in a pool of processes, on a Dask cluster, or on any executor."""
+"""Start workers: in this process, in a pool of processes, on a Dask cluster, or on any executor."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -26,27 +26,27 @@ On: TypeAlias = "int | str | Executor | Client | None"
 
 @contextmanager
 def workers(function: Callable[[J], R], on: On = None) -> Iterator[Workers[J, R]]:
-    """Workers for jobs of `function`, until the block ends; an error in the block begins no further job.
+    """Starts workers for jobs of `function` until the block ends; after an error in the block no further job begins.
 
     Args:
-        function: job ↦ result. It is sent to each process once, by cloudpickle, so that closures, functions of a
-            notebook and the data in them are welcome. In an executor of the user's it travels with each job.
-        on: None or 1: in this process, one after the other. n: a pool of so many processes of one thread each. A Dask
-            scheduler by its address ("tcp://…") or a `distributed.Client`. Any `concurrent.futures.Executor`; jobs in
-            threads share torch's random numbers, so they must draw none.
+        function: the function from job to result. It is sent to each process once, by cloudpickle, so closures,
+            functions of a notebook and the data in them work. In an executor of the user it is sent with each job.
+        on: where to run. None or 1: in this process, one job after the other; n: a pool of n processes with one
+            thread each; a Dask scheduler by its address ("tcp://…") or a `distributed.Client`; any
+            `concurrent.futures.Executor`. Jobs in threads share torch's random numbers, so they must not draw any.
 
     Raises:
         TypeError, ValueError: `on` is none of these.
         ImportError: Dask is not installed.
         OSError: there is no scheduler at the address.
-        WorkersLostError: from `drive`: what runs a job is gone, and trying again has not helped.
+        WorkersLostError: raised by `drive` if the worker of a job is lost and retries did not help.
     """
     with ExitStack() as stack:
         yield _entered(stack, function, on)
 
 
 def _entered(stack: ExitStack, function: Callable[[J], R], on: On) -> Workers[J, R]:
-    """Loky and Dask are imported by those who want them."""
+    """Returns the workers; Loky and Dask are imported only if they are used."""
     if on is None:
         return Here(function)
     if isinstance(on, Executor):

@@ -1,4 +1,4 @@
-"""What `drive` asks of those who do the jobs."""
+"""The interface of workers, as `drive` uses it."""
 
 from concurrent.futures import Future
 from typing import Generic, TypeVar
@@ -10,29 +10,29 @@ R = TypeVar("R")
 
 
 class WorkersLostError(RuntimeError):
-    """What ran a job is gone, and trying again has not helped; the message names the job and what may be the cause."""
+    """Raised when the worker of a job is lost and retries did not help; names the job and a likely cause."""
 
 
 class Workers(Generic[J, R]):
-    """Those who do the jobs of one function."""
+    """The workers that run the jobs of one function."""
 
     slots: int
     """Jobs that are handed over at a time; 1 where they run in this process."""
 
     def submit(self, job: J, place: int) -> Future[R]:
-        """Begin a job.
+        """Begins a job.
 
         Args:
-            job: what the function is called with.
-            place: of its plan. Where jobs queue, those of a lower place go first.
+            job: the argument of the function.
+            place: the place of its plan. Among queued jobs, those with a lower place go first.
         """
         raise NotImplementedError
 
     def again(self, future: Future[R]) -> Future[R] | None:
-        """To be asked about every future that has ended: the future of the next attempt, if what ran the job is gone;
+        """Called for every finished future; returns the future of the next attempt if the worker of the job was lost,
         otherwise None.
 
         Raises:
-            WorkersLostError: that has happened too often.
+            WorkersLostError: the worker was lost too often.
         """
         raise NotImplementedError

@@ -29,51 +29,52 @@ class BilevelCallback(Callback):
     Before every `outer_every`-th optimizer step of the Trainer it takes an outer step: λ moves along the hypergradient
     of the step that is about to be taken on that train batch. `training_step` then reads the new λ, for instance with
     `return train_loss(self, weights(), batch)`, where `train_loss` is the function given here. λ, the outer optimizer
-    and the history go into the Trainer's checkpoints and come back with `ckpt_path=...`; the resumed run equals an
-    uninterrupted one to the bit where nothing draws random numbers (the Trainer does not save the generators). Up to 50
+    and the history are saved in the Trainer's checkpoints and restored with `ckpt_path=...`; the resumed run equals an
+    uninterrupted one bit by bit if nothing draws random numbers (the Trainer does not save the generators). Up to 50
     λ are logged as `lambda/<label>`.
 
-    An outer step costs one plain step more than `BilevelLearner.step`. There, the gradient of the inner step serves the
-    hypergradient too; here, the Trainer computes that gradient inside its own loop, for the λ that has already moved,
-    so the callback runs forward and backward on the train batch once more.
+    An outer step costs one plain step more than `BilevelLearner.step`. There, the gradient of the inner step is used
+    for the hypergradient too; here, the Trainer computes that gradient inside its own loop, for the λ that has
+    already moved, so the callback runs forward and backward on the train batch once more.
 
     The Trainer's clipping (`gradient_clip_val`, `gradient_clip_algorithm`) is part of the differentiated step.
-    Modules that went through `torch.compile` are followed.
+    Modules compiled by `torch.compile` are supported.
 
-    Whether the Trainer takes the step that is differentiated is checked at the outer steps 1, 2, 4, 8, … (and in the
-    first step of a warm-up): the gradient that the optimizer uses must be ∂L_train/∂θ of `train_loss` at the present
-    λ, up to rounding. It is not where `training_step` never reads λ or returns another loss, or where a hook changes
+    At the outer steps 1, 2, 4, 8, … the callback checks that the Trainer takes the differentiated step (and in the
+    first step of a warm-up): the gradient that the optimizer uses must be ∂L_train/∂θ of `train_loss` at the current
+    λ, up to rounding. It is not if `training_step` never reads λ or returns another loss, or if a hook changes
     the gradient. A check costs one forward and one backward pass and draws no random numbers.
 
-    Do not use the callback where you can write the loop yourself or call `BilevelLearner.fit`: that is cheaper, and
-    knows gradient accumulation and estimators that look several steps ahead (here they see the one batch in every
+    Do not use the callback if you can write the loop yourself or call `BilevelLearner.fit`: that is cheaper, and
+    supports gradient accumulation and estimators that look several steps ahead (here they use one batch in every
     step).
 
     `weights` may be a submodule of the LightningModule; then `configure_optimizers` must leave them out. In
     DistributedDataParallel each rank draws from its own `val_batches`: give each its share.
 
     Args:
-        weights: as in `BilevelLearner`; moved to the device of the LightningModule.
+        weights: the λ module, as in `BilevelLearner`; moved to the device of the LightningModule.
         train_loss: (lightning_module, λ, batch) ↦ L_train, the scalar that `training_step` returns. It may log:
             only the call in `training_step` counts.
-        val_loss: (lightning_module, λ, batch) ↦ L_val, a scalar. Called with the module in eval mode.
-        val_batches: for the outer steps; anything that can be iterated again and again (a DataLoader, a list; not a
-            generator), repeated where it runs out. They go to the device by the LightningModule's own hooks. Where
-            they have a length, a resumed run goes on with the one that was next.
-        outer_every: n: every n-th optimizer step is preceded by an outer step.
-        warm_up: optimizer steps before the first outer step.
+        val_loss: (lightning_module, λ, batch) ↦ L_val, a scalar. It is called with the module in eval mode.
+        val_batches: the batches of the outer steps; anything that can be iterated repeatedly (a DataLoader, a list;
+            not a generator), repeated when exhausted. The LightningModule's own hooks move them to the device. If
+            they have a length, a resumed run continues with the next one.
+        outer_every: n; every n-th optimizer step is preceded by an outer step.
+        warm_up: the number of optimizer steps before the first outer step.
         hypergradient: the estimator, as in `BilevelLearner`, and so are the next five.
-        outer_optimizer: steps on `weights.parameters()`.
+        outer_optimizer: the optimizer of `weights.parameters()`.
         clip: the largest norm of the hypergradient.
-        active: which λ take part in an outer step.
-        lambda_terms: the terms of L_train that name λ.
-        max_skipped: stop after that many hypergradients in a row that are not finite.
-        check_step: whether to check the step as said above. Pass False where `training_step` is meant to differ from
-            `train_loss`, and the hypergradient of the latter is good enough.
+        active: the rule that selects the λ of an outer step.
+        lambda_terms: the terms of L_train that depend on λ.
+        max_skipped: the training stops after this many non-finite hypergradients in a row.
+        check_step: whether to check the step as described above. Pass False if `training_step` is meant to differ from
+            `train_loss`, and the hypergradient of the latter is accurate enough.
 
     Raises:
-        UnsupportedError: during `Trainer.fit`, where the step is another one (see above), and for what no estimator
-            follows: several optimizers, manual optimization, gradient accumulation, the gradient scaler of
+        UnsupportedError: during `Trainer.fit`, if the step is another one (see above), and for anything that no
+            estimator
+            supports: several optimizers, manual optimization, gradient accumulation, the gradient scaler of
             precision="16-mixed", an overridden `configure_gradient_clipping`, sharded parameters.
     """
 
@@ -122,29 +123,29 @@ class BilevelCallback(Callback):
 
     @property
     def estimator(self) -> Hypergradient:
-        """The estimator of dL_val/dλ, see `BilevelLearner`."""
+        """The estimator of dL_val/dλ (see `BilevelLearner`)."""
         return self.learner.estimator
 
     @property
     def history(self) -> pd.DataFrame:
-        """One row per outer step, see `BilevelLearner.history`."""
+        """One row per outer step (see `BilevelLearner.history`)."""
         return self.learner.history
 
     @property
     def trajectory(self) -> Lambda:
-        """λ at the start and after every epoch, see `BilevelLearner.trajectory`."""
+        """λ at the start and after every epoch (see `BilevelLearner.trajectory`)."""
         return self.learner.trajectory
 
     def signal(self, **options: Any) -> Signal:
-        """How far the hypergradients stand above the noise of the batches, see `bilevel_hpo.signal.signal`."""
+        """Tests whether the hypergradients exceed the noise of the batches (see `bilevel_hpo.signal.signal`)."""
         return signal(self.history, cast(nn.Module, self.weights), **options)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Of the Trainer: `stage` says what it is about to do."""
+        """Prepares a run of the Trainer (its hook); `stage` says which kind."""
         self._stage = stage
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Of the Trainer: makes the learner, and takes over what a checkpoint or an earlier `fit` left."""
+        """Makes the learner, and restores the state of a checkpoint or an earlier `fit` (a Trainer hook)."""
         state = self.state_dict()
         check(trainer, pl_module, self.weights)
         cast(nn.Module, self.weights).to(pl_module.device)
@@ -174,16 +175,16 @@ class BilevelCallback(Callback):
             self._check = StepCheck(problem, self.weights, pl_module, tolerance(trainer))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Of the Trainer: starts the clock."""
+        """Starts the clock (a Trainer hook)."""
         self.learner.clock.start()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Of the Trainer: notes the last λ, and stops the clock."""
+        """Records the last λ, and stops the clock (a Trainer hook)."""
         self.learner.follow(trainer.current_epoch, trainer.global_step)
         self.learner.clock.stop()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Of the Trainer: the outer step, where one is due."""
+        """Takes an outer step if one is due (a Trainer hook)."""
         check_accumulation(trainer)
         learner, step = self.learner, trainer.global_step
         learner.follow(trainer.current_epoch, step)  # at every batch: a resumed epoch has no on_train_epoch_start
@@ -207,22 +208,22 @@ class BilevelCallback(Callback):
             pl_module.log_dict({f"lambda/{n}": lambda_[i] for i, n in enumerate(learner.labels)}, on_step=True)
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
-        """Of the Trainer: a comparison that was due must have been made."""
+        """Checks that a due comparison was made (a Trainer hook)."""
         if self._check is not None:
             self._check.finish()
 
     def _compare(self, batch: Any) -> None:
-        """In the step to come, whether the Trainer's gradient is that of `train_loss`."""
+        """Arranges to check in the next step that the Trainer's gradient is that of `train_loss`."""
         if self._check is not None:
             start = [part[0].reshape(-1) for part in Structure.parts(self.learner.trajectory)]
             self._check.arm(batch, torch.cat(start))
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Of the Trainer: lets go of the validation batches."""
+        """Releases the validation batches (a Trainer hook)."""
         self._validation, self._check, self._stage = None, None, "fit"
 
     def state_dict(self) -> dict[str, Any]:
-        """λ, the outer optimizer, and what the learner has counted and noted."""
+        """Returns λ, the outer optimizer, and the counters and records of the learner."""
         if self._learner is None:
             return self._state
         return {
@@ -232,9 +233,9 @@ class BilevelCallback(Callback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from `state_dict`; what belongs to the learner waits until there is one.
+        """Continues from `state_dict`; the state of the learner waits until the learner exists.
 
-        Outside of `Trainer.fit` it takes λ only, as the Trainer then takes θ only.
+        Outside of `Trainer.fit` it restores only λ, as the Trainer then restores only θ.
         """
         if not state_dict:
             return

@@ -1,4 +1,4 @@
-"""The losses and batches of the callback, treated as the Trainer treats its own."""
+"""Treat the losses and batches of the callback as the Trainer treats its own."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ __all__ = ["clipping", "on_device", "within"]
 
 
 def clipping(trainer: Trainer) -> Clipping | None:
-    """What `gradient_clip_val` and `gradient_clip_algorithm` do; None where they do nothing."""
+    """Returns the clipping of `gradient_clip_val` and `gradient_clip_algorithm`; None without clipping."""
     value = trainer.gradient_clip_val
     if value is None or value <= 0:
         return None
@@ -23,10 +23,10 @@ def clipping(trainer: Trainer) -> Clipping | None:
 
 
 def within(trainer: Trainer, module: LightningModule, loss: Loss) -> Loss:
-    """`loss`, evaluated inside the Trainer's precision context, as `training_step` is; its gradients are not.
+    """Returns `loss`, evaluated in the Trainer's precision context like `training_step`; its gradients are not.
 
-    What `loss` logs is left out: `training_step` logs it. A LightningModule that went through `torch.compile` has its
-    methods back as they were written.
+    Logging in `loss` is ignored: `training_step` logs it. A LightningModule compiled by `torch.compile` gets
+    its original methods back.
     """
     context: Callable[[], AbstractContextManager[None]] = trainer.precision_plugin.forward_context
 
@@ -55,9 +55,9 @@ def _set_apart(module: LightningModule) -> Iterator[None]:
 
 
 def _nothing(*args: Any, **kwargs: Any) -> None:
-    """In place of `log` and `log_dict`."""
+    """Replaces `log` and `log_dict`."""
 
 
 def on_device(trainer: Trainer, batch: Any) -> Any:
-    """`batch` in the precision and on the device of the train batches."""
+    """Returns `batch` in the precision and on the device of the train batches."""
     return trainer.strategy.batch_to_device(trainer.precision_plugin.convert_input(batch))

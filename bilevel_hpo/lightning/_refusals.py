@@ -1,4 +1,4 @@
-"""What a Trainer may do and no estimator can follow."""
+"""Refuse features of a Trainer that no estimator supports."""
 
 from typing import cast
 
@@ -14,7 +14,7 @@ __all__ = ["check", "check_accumulation"]
 
 
 def check(trainer: Trainer, pl_module: LightningModule, weights: Weights) -> None:
-    """UnsupportedError for what the Trainer does and no estimator can follow."""
+    """Raises UnsupportedError for features of the Trainer that no estimator supports."""
     if len(trainer.optimizers) != 1:
         raise UnsupportedError(
             f"the LightningModule has {len(trainer.optimizers)} optimizers; BilevelCallback differentiates the step of "
@@ -52,7 +52,7 @@ def check(trainer: Trainer, pl_module: LightningModule, weights: Weights) -> Non
 
 
 def check_accumulation(trainer: Trainer) -> None:
-    """A scheduler of the Trainer may change it between epochs."""
+    """Refuses gradient accumulation, which a scheduler of the Trainer may change between epochs."""
     if trainer.accumulate_grad_batches != 1:
         raise UnsupportedError(
             f"accumulate_grad_batches={trainer.accumulate_grad_batches}: the callback sees one batch at a time and "

@@ -1,4 +1,4 @@
-"""Whether the Trainer takes the step that the hypergradient belongs to."""
+"""Check that the Trainer takes the step that the hypergradient belongs to."""
 
 import warnings
 from collections.abc import Iterable
@@ -24,19 +24,19 @@ DRAWS = 4
 
 
 class StepCheck:
-    """Compares the gradient that the optimizer uses with ∂L_train/∂θ of `train_loss` at the present λ.
+    """Compares the gradient that the optimizer uses with ∂L_train/∂θ of `train_loss` at the current λ.
 
     Both are taken at the same θ, on the same batch, with the same random numbers, after clipping. They are equal up to
     rounding if and only if the step that an estimator differentiates is the step that the Trainer takes. The comparison
     costs one forward and one backward pass.
 
-    Where the gradients differ, chance must be ruled out: `training_step` may draw its random numbers in another order.
-    A difference within three times the spread of `DRAWS` gradients of `train_loss` is only a reason for a warning, and
+    If the gradients differ, chance must be ruled out: `training_step` may draw its random numbers in another order.
+    A difference within three times the spread of `DRAWS` gradients of `train_loss` only gives a warning, and
     only where no gradient reached the parameters of `weights`.
 
     Args:
         problem: L_train as a function of θ and λ, evaluated as in the Trainer.
-        weights: its call gives λ.
+        weights: the module whose call returns λ.
         module: the LightningModule, for the advice in the messages.
         tolerance: the largest `distance` of two evaluations of one gradient.
     """
@@ -55,7 +55,7 @@ class StepCheck:
         self._warned = False
 
     def arm(self, batch: Any, start: Tensor) -> None:
-        """Compare in the step to come, which is on `batch`; `start` is λ `[N]` before the first outer step."""
+        """Schedules a comparison in the next step, on `batch`; `start` is λ `[N]` before the first outer step."""
         self._let_go()
         self._batch, self._start = batch, start.to(self._now())
         for p in self._raw():  # DistributedDataParallel may need the tensor
@@ -64,7 +64,7 @@ class StepCheck:
         self._handle = self._problem.optimizer.register_step_pre_hook(self._before_step)
 
     def finish(self) -> None:
-        """After the batch. Raises UnsupportedError if a comparison was due and the optimizer took no step."""
+        """Ends the batch; raises UnsupportedError if a comparison was due and the optimizer took no step."""
         if self._handle is not None:
             self._let_go()
             raise UnsupportedError(
@@ -82,7 +82,7 @@ class StepCheck:
         return list(cast(nn.Module, self._weights).parameters())
 
     def _before_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
-        """Of the optimizer: Lightning's closure runs `training_step`, `backward`, the hooks and the clipping."""
+        """Runs before the optimizer's step; the closure holds `training_step`, `backward`, hooks and clipping."""
         with RandomState() as random:
             loss, expected = self._gradient(self._now())
         closure = kwargs.get("closure")
@@ -98,7 +98,7 @@ class StepCheck:
         return args, {**kwargs, "closure": compared}
 
     def _gradient(self, lambda_: Tensor) -> tuple[Tensor, Params]:
-        """L_train, and ∂L_train/∂θ as the optimizer would get it."""
+        """Returns L_train, and ∂L_train/∂θ as the optimizer would receive it."""
         leaves = {name: p.requires_grad_() for name, p in self._problem.parameters().items()}
         with kept_attributes(self._problem.model), torch.enable_grad():
             loss = self._problem.train_loss(leaves, self._problem.buffers(), lambda_, self._batch)
@@ -117,7 +117,7 @@ class StepCheck:
         self._let_go()
 
     def _judge(self, far: float, seen: Params, expected: Params, random: RandomState, losses: str) -> None:
-        """What a difference means: an error, a warning, or chance."""
+        """Decides whether a difference is an error, a warning, or chance."""
         assert self._start is not None
         with RandomState():
             constants = {"as at the start": self._start, "1 throughout": torch.ones_like(self._start)}
@@ -161,12 +161,12 @@ _ADVICE = (
 
 
 def tolerance(trainer: Trainer) -> float:
-    """The largest `distance` of two evaluations of one gradient in the Trainer's precision."""
+    """Returns the largest `distance` between two evaluations of a gradient in the Trainer's precision."""
     return {"64-true": 1e-6, "32-true": 2e-3}.get(str(trainer.precision), 5e-2)
 
 
 def distance(one: Params, other: Params) -> float:
-    """‖a − b‖ / ‖b‖ over all parameters; what one of them lacks counts as 0."""
+    """Returns ‖a − b‖ / ‖b‖ over all parameters; missing entries count as 0."""
     apart = []
     for name in one | other:
         both = [gradients[name] for gradients in (one, other) if name in gradients]
@@ -181,7 +181,7 @@ def _length(gradients: Iterable[Tensor]) -> float:
 
 
 def _values(result: Any, loss: Tensor) -> str:
-    """Both losses, where the Trainer's is known."""
+    """Returns both losses as text, if the Trainer's is known."""
     if not isinstance(result, Tensor):
         return ""
     return f" (training_step returned {result.item():.7g}, train_loss gives {loss.item():.7g})"

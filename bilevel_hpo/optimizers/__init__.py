@@ -1,8 +1,8 @@
 """Differentiable steps of optimizers, equal to those of `torch.optim` to the last digits in mid-training.
 
 Each rule is one pure function (θ, g, state, group) ↦ (θ', state') for one parameter, with the operations of
-`torch.optim` in their order. `OneStep` pulls a vector back through it, `Unrolled` takes several steps with it. Where
-the derivative of an element-wise rule is known in closed form, the rule holds that too. `register` adds an optimizer.
+`torch.optim` in their order. `OneStep` pulls a vector back through it, `Unrolled` takes several steps with it. If
+an element-wise rule has a derivative in closed form, the rule includes it. `register` adds an optimizer.
 """
 
 from bilevel_hpo.optimizers._registry import leaves_steps_out, register, rule_for, supported, unwrapped

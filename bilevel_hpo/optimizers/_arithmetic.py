@@ -1,4 +1,4 @@
-"""What several rules share. A learning rate or weight decay that requires a gradient stays in the graph."""
+"""Operations that several rules share. A learning rate or weight decay that requires a gradient stays in the graph."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ Number = Any
 
 
 def number(value: float | Tensor) -> Number:
-    """`value` as a float; as it is, if it is a tensor that requires a gradient."""
+    """Returns `value` as a float; unchanged if it is a tensor that requires a gradient."""
     return value.item() if isinstance(value, Tensor) and not value.requires_grad else value
 
 
@@ -29,7 +29,7 @@ def plus_ratio(p: Tensor, a: Tensor, b: Tensor, factor: Number) -> Tensor:
 
 
 def decayed(p: Tensor, g: Tensor, group: Group) -> tuple[Tensor, Tensor]:
-    """θ and g after maximize and weight decay, decoupled (of θ) or not (in g)."""
+    """Returns θ and g after maximize and weight decay, decoupled (of θ) or not (in g)."""
     g = -g if group["maximize"] else g
     decay = number(group["weight_decay"])
     if not isinstance(decay, Tensor) and decay == 0:
@@ -40,7 +40,7 @@ def decayed(p: Tensor, g: Tensor, group: Group) -> tuple[Tensor, Tensor]:
 
 
 def average(state: State, key: str, like: Tensor) -> Tensor:
-    """A running average; zeros before its first gradient."""
+    """Returns a running average; zeros before the first gradient."""
     held = state.get(key)
     return torch.zeros_like(like) if held is None else held
 

@@ -1,4 +1,4 @@
-"""Rules that look at a parameter as a whole: every element of θ' depends on all elements of g."""
+"""Rules for whole parameters: every element of θ' depends on all elements of g."""
 
 import torch
 from torch import Tensor

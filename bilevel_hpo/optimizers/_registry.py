@@ -1,4 +1,4 @@
-"""Which rule belongs to which optimizer."""
+"""The registry of update rules by optimizer class."""
 
 import inspect
 from typing import Any
@@ -48,25 +48,25 @@ def register(
 ) -> None:
     """Makes the step of optimizer `cls`, and of subclasses that do not change it, differentiable.
 
-    Replaces the rule that `cls` had. docs/optimizers.md has a complete example and its test.
+    An existing rule of `cls` is replaced. docs/optimizers.md has a complete example and its test.
 
     Args:
         cls: a subclass of `torch.optim.Optimizer`.
         update: the step of one parameter as a pure function (θ, g, state, group) ↦ (θ', state'), or another class of
-            optimizer that steps as `cls` does. θ, g and θ' are tensors of one shape and dtype; `state` is
-            `optimizer.state[p]` (empty before the first step) without entries that are None, `state'` what the step
-            leaves there; `group` is the entry of `optimizer.param_groups` that holds the parameter. The function must
-            be made of operations that torch differentiates, out of place where they touch its arguments, and return
-            what `cls.step` computes, to rounding.
-        elementwise: each element of θ' depends on the same element of θ, g and state only. Then θ, g and state come
-            as vectors, joined of several parameters or cut from one. Otherwise `update` is called once a parameter,
-            with its shape, and a derivative costs another call and its backward pass.
-        scalars: entries of the state that are one number per parameter, such as a count of steps. They come as the
-            optimizer holds them. All others are tensors, which come in the dtype of θ; they must have the shape of
+            optimizer that steps like `cls`. θ, g and θ' are tensors of one shape and dtype; `state` is
+            `optimizer.state[p]` (empty before the first step) without entries that are None, `state'` the state after
+            the step; `group` is the entry of `optimizer.param_groups` that holds the parameter. The function must
+            consist of operations that torch differentiates, must not change its arguments in place, and must return
+            what `cls.step` computes, up to rounding.
+        elementwise: whether each element of θ' depends only on the same element of θ, g and state. Then θ, g and
+            state are passed as vectors, joined from several parameters or cut from one. Otherwise `update` is called
+            once per parameter, with its shape, and a derivative costs another call with a backward pass.
+        scalars: the entries of the state that are one number per parameter, such as a count of steps. They are passed
+            as the optimizer holds them. All others are tensors, passed in the dtype of θ; they must have the shape of
             θ if `elementwise`.
 
     Raises:
-        TypeError: `cls` is no class of optimizers, or `update` is neither a function nor such a class.
+        TypeError: `cls` is not an optimizer class, or `update` is neither a function nor such a class.
         UnsupportedError: `update` is a class without a rule.
     """
     if not (isinstance(cls, type) and issubclass(cls, Optimizer)):
@@ -83,29 +83,29 @@ def register(
 
 
 def supported() -> list[str]:
-    """Names of the optimizers whose step can be differentiated."""
+    """Returns the names of the optimizers whose step can be differentiated."""
     return [cls.__name__ for cls in _RULES]
 
 
 def unwrapped(optimizer: Optimizer) -> Optimizer:
-    """The optimizer that steps, inside wrappers of accelerate and Lightning."""
+    """Returns the optimizer inside wrappers of accelerate and Lightning."""
     while any(base.__name__ in _WRAPPERS for base in type(optimizer).__mro__):
         optimizer = optimizer.optimizer  # type: ignore[attr-defined]
     return optimizer
 
 
 def leaves_steps_out(optimizer: Optimizer) -> bool:
-    """Whether accelerate's wrapper would not step now: inside of `accelerator.accumulate`, before the last batch."""
+    """Whether accelerate's wrapper would skip the step now: in `accelerator.accumulate`, before the last batch."""
     state = getattr(optimizer, "gradient_state", None)
     return not getattr(state, "sync_gradients", True)
 
 
 def rule_for(optimizer: Optimizer) -> Rule:
-    """The rule of `optimizer`, of the optimizer in a wrapper, or of the class that it steps as.
+    """Returns the rule of `optimizer`, of the optimizer in a wrapper, or of the class that it steps like.
 
     Raises:
-        UnsupportedError: with the name of the optimizer, where there is no rule, where a subclass has a `step` of its
-            own, or where step hooks are registered (but for that of `step_count`).
+        UnsupportedError: the message names the optimizer; there is no rule, a subclass has a `step` of its
+            own, or step hooks are registered (except that of `step_count`).
     """
     optimizer = unwrapped(optimizer)
     name = type(optimizer).__name__
@@ -140,7 +140,7 @@ _WITHOUT_SLOPE: dict[type[Optimizer], str] = {
 
 
 def _named(cls: type[Optimizer]) -> str:
-    """With its module where it shares its name with an optimizer that is known."""
+    """Returns the class name, with its module if a known optimizer has the same name."""
     if cls.__name__ not in supported():
         return cls.__name__
     return f"{cls.__module__}.{cls.__name__} (which is not {cls.__name__} of torch.optim)"
@@ -154,7 +154,7 @@ def _advice() -> str:
 
 
 def _function(cls: type[Optimizer], name: str) -> Any:
-    """The method as it was written, without the profiler that torch puts around `step` of a class."""
+    """Returns the original method, without the profiler that torch wraps around `step`."""
     found = inspect.getattr_static(cls, name, None)
     while getattr(found, "__code__", None) is _PROFILER:
         found = found.__wrapped__

@@ -1,4 +1,4 @@
-"""What a rule is: the step of an optimizer as a pure function of one parameter."""
+"""An update rule: the step of an optimizer as a pure function of one parameter."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ SlopeFunction = Callable[[Tensor, Tensor, State, Group], tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class Rule:
-    """How one optimizer moves one parameter."""
+    """The rule by which an optimizer updates one parameter."""
 
     update: UpdateFunction
     elementwise: bool = True

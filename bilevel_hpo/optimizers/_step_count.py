@@ -1,4 +1,4 @@
-"""How many steps an optimizer has taken, from a hook that changes nothing."""
+"""Count the steps of an optimizer with a hook that changes nothing."""
 
 from typing import Any
 
@@ -14,17 +14,17 @@ class StepCount:
         self.steps = 0
 
     def __call__(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
-        """After a step."""
+        """Counts a step."""
         self.steps += 1
 
 
 def step_count(optimizer: torch.optim.Optimizer) -> StepCount | None:
-    """The counter of `optimizer`, put there by the first call; None for an optimizer that knows no hooks.
+    """Returns the counter of `optimizer`, added by the first call; None for an optimizer without hooks.
 
-    A tensor's version does not show a step: the fused steps of torch leave it as it was.
+    A tensor's version does not show a step: torch's fused steps do not change it.
 
     Args:
-        optimizer: the one that steps, without wrappers.
+        optimizer: the optimizer without wrappers.
     """
     hooks = getattr(optimizer, "_optimizer_step_post_hooks", None)
     if hooks is None:  # `Optimizer.__init__` was not called

@@ -1,6 +1,6 @@
-"""Figures of λ: each is a pure function that returns the facts, and one that draws them with plotly.
+"""Figures of λ: each has a pure function that returns the facts, and one that draws them with plotly.
 
-Names come from data and are drawn as they are: plotly's pseudo-HTML in them is escaped.
+Names come from data and are drawn unchanged: plotly's pseudo-HTML in them is escaped.
 """
 
 from bilevel_hpo.plots._convergence import ConvergenceFacts, Curve, convergence, convergence_facts

@@ -1,4 +1,4 @@
-"""Figure 3 of the paper: validation over training, mean ± std over seeds, beside the best so far of searches."""
+"""Figure 3 of the paper: validation loss over training, mean ± std over seeds, with the best values of searches."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -21,7 +21,7 @@ _FAR = 5
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """One method; arrays `[E]`, in the order of the epochs."""
+    """The curve of one method; arrays `[E]`, in the order of the epochs."""
 
     x: NDArray[np.float64]
     """Epoch, or the mean over seeds of the seconds since the start."""
@@ -42,7 +42,7 @@ class ConvergenceFacts:
     """Best value so far of each search, by its name; it changes at `x` and stays until the next `x`."""
 
     def to_frame(self) -> pd.DataFrame:
-        """A row per method or search and x: kind (training or search), method, epoch or seconds, mean, std, seeds."""
+        """Returns a row per method or search and x: kind, method, epoch or seconds, mean, std, seeds."""
         found = [("training", self.curves), ("search", self.searches)]
         tables = [
             pd.DataFrame({"kind": kind, "method": name, self.x: c.x, "mean": c.mean, "std": c.std, "seeds": c.seeds})
@@ -55,7 +55,7 @@ class ConvergenceFacts:
 def convergence_facts(
     history: Runs, *, x: Axis = "epoch", searches: pd.DataFrame | None = None, maximize: bool = False
 ) -> ConvergenceFacts:
-    """What `convergence` draws; its arguments and errors are the same."""
+    """Returns what `convergence` draws; the arguments and errors are the same."""
     if searches is not None and x != "seconds":
         raise ValueError(f"x must be 'seconds' with searches, which have no epochs; got {x!r}")
     if x not in ("epoch", "seconds"):
@@ -84,9 +84,9 @@ def convergence_facts(
 
 
 def _best_so_far(searches: pd.DataFrame, maximize: bool) -> dict[str, Curve]:
-    """Mean and std over the seeds of the best value found by each moment, from when every seed has one.
+    """Returns mean and std over the seeds of the best value up to each moment, from when every seed has one.
 
-    A search that has ended keeps what it found, so it stays in the mean of those that go on.
+    A finished search keeps its best value and stays in the mean.
     """
     missing = [name for name in ("method", "seed", "seconds", "val") if name not in searches.columns]
     if missing:
@@ -124,23 +124,23 @@ def convergence(
     searches: pd.DataFrame | None = None,
     maximize: bool = False,
 ) -> go.Figure:
-    """Validation curve, a line for the mean over seeds and a band for ± one standard deviation.
+    """Draws validation curves: a line for the mean over seeds and a band for ± one standard deviation.
 
     Args:
-        history: a learner, its `epochs` or its `history` (the mean over the outer steps of an epoch); a list of such,
+        history: a learner, its `epochs` or its `history` (the mean over the outer steps of an epoch); a list of these,
             one per seed; or a dict of methods, each with one or a list. Or a table with one row per (method, seed,
             epoch) and the columns method, seed, epoch, val and, for `x="seconds"`, seconds since the start of that
-            training. Of a learner, `val_loss` is drawn, in the epochs that have one: see `Epoch.val_loss` for what it
-            is, and compare trainings only where it was taken in the same way (`fit(validate=True)`).
-        x: over epochs, or over seconds: then an epoch stands at the mean of its seconds over the seeds.
-        label: title of the vertical axis.
-        searches: over seconds only, one row per trial in the order they ran, with the columns method, seed, seconds
-            (of that trial alone) and val; drawn as steps of the best value so far over the time of all trials so far.
-            A seed's trials count as run one after the other. Where a search
-            takes over five times as long as the trainings, the seconds are on a logarithmic axis.
+            training. For a learner, `val_loss` is drawn in the epochs that have one: see `Epoch.val_loss` for what it
+            is, and compare trainings only if it was measured in the same way (`fit(validate=True)`).
+        x: "epoch" or "seconds"; with seconds an epoch is placed at the mean of its seconds over the seeds.
+        label: the title of the vertical axis.
+        searches: a table for `x="seconds"` only, one row per trial in the order they ran, with the columns method,
+            seed, seconds (of that trial alone) and val; drawn as steps of the best value so far over the time of all
+            trials so far. The trials of a seed count as if they ran one after the other. If a search
+            takes over five times as long as the trainings, the axis of seconds is logarithmic.
 
     Raises:
-        TypeError: a training that is neither a learner nor a frame.
+        TypeError: a training is neither a learner nor a frame.
         ValueError: a column is missing, there is no row or no validation loss, an epoch comes twice, a search is given
             over epochs, a trial took less than no time, or a search has no finite value.
     """

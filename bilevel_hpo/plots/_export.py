@@ -1,4 +1,4 @@
-"""A figure as files: a page that needs nothing else, pictures, and the numbers."""
+"""Write a figure to files: a self-contained page, images, and the numbers."""
 
 import importlib.util
 from collections.abc import Sequence
@@ -40,14 +40,14 @@ style-src 'unsafe-inline'; img-src data: blob:; form-action 'none'; base-uri 'no
 
 
 class ExportError(RuntimeError):
-    """A picture cannot be made here; the message says what to install."""
+    """Raised if an image cannot be made; the message says what to install."""
 
 
 class Tabular(Protocol):
-    """Facts of a figure."""
+    """The interface of the facts of a figure."""
 
     def to_frame(self) -> pd.DataFrame:
-        """What the figure shows, as one table."""
+        """Returns the data of the figure as one table."""
         ...
 
 
@@ -57,22 +57,22 @@ def export(
     path: str | Path,
     formats: Sequence[Format] = ("html", "csv"),
 ) -> tuple[Path, ...]:
-    """Write `figure`, and the table of what it shows, to `path` + "." + format.
+    """Writes `figure`, and the table of its data, to `path` + "." + format.
 
-    The page holds plotly.js itself (about 5 MB) and may not load anything; it follows the reader's dark or light.
-    Pictures are white where the figure is transparent.
+    The page contains plotly.js (about 5 MB) and may not load anything; it follows the reader's dark or light mode.
+    Images are white where the figure is transparent.
 
     Args:
-        figure: what one of the functions here returned.
-        facts: the facts behind it, or a table of your own; written as CSV.
-        path: folder and name, without an ending; the folder is made.
-        formats: of html, csv, png, svg and json (plotly's own). png and svg need kaleido and Chrome or Chromium.
+        figure: a figure returned by one of the functions here.
+        facts: the facts of the figure, or a table of your own; written as CSV.
+        path: the folder and name without an ending; the folder is made if missing.
+        formats: any of html, csv, png, svg and json (plotly's own). png and svg need kaleido and Chrome or Chromium.
 
     Returns:
         The files, in the order of `formats`.
 
     Raises:
-        ValueError: an unknown format.
+        ValueError: a format is unknown.
         ExportError: kaleido or a browser is missing; formats before that one are written.
     """
     unknown = [each for each in formats if each not in _FORMATS]

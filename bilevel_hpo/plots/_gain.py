@@ -1,4 +1,4 @@
-"""Does λ say what a source is worth? λ against the gain measured by leaving the source out."""
+"""Does λ reflect the value of a source? λ against the gain measured by leaving the source out."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -33,16 +33,16 @@ class GainFacts:
 
     @property
     def n(self) -> int:
-        """Number of pairs."""
+        """The number of pairs."""
         return len(self.table)
 
     def to_frame(self) -> pd.DataFrame:
-        """The pairs drawn."""
+        """Returns the pairs drawn."""
         return self.table
 
 
 def gain_facts(table: pd.DataFrame, *, ratios: Matrix | None = None, resamples: int = 2000, seed: int = 0) -> GainFacts:
-    """What `gain` draws; its arguments and errors are the same."""
+    """Returns what `gain` draws; the arguments and errors are the same."""
     wanted = ["source", "target", "lambda", "gain"]
     if ratios is not None:
         table = _with_lambda(table, matrix(ratios))
@@ -84,19 +84,19 @@ def gain_facts(table: pd.DataFrame, *, ratios: Matrix | None = None, resamples: 
 def gain(
     table: pd.DataFrame, *, ratios: Matrix | None = None, unit: str = "", resamples: int = 2000, seed: int = 0
 ) -> go.Figure:
-    """Scatter of the gain of each source for each target over λ, with the rank correlation in the title.
+    """Draws the gain of each source for each target over λ, with the rank correlation in the title.
 
     The gain is the target's RMSE trained without the source minus its RMSE trained with it: above 0 the source helped.
-    The interval is a bootstrap over pairs, which it takes for independent; pairs share sources and targets, so it is
+    The interval is a bootstrap over pairs, which it treats as independent; pairs share sources and targets, so it is
     somewhat too narrow.
 
     Args:
         table: one row per (source, target), with the columns source, target, lambda, gain, and optionally lambda_std
             and gain_std, drawn as error bars. Rows where λ or gain is not finite are left out; the title counts them.
-        ratios: a learner, or what else `ratio_heatmap` takes: λ of each pair is read from it, and `table` has none.
-        unit: of the gain.
-        resamples: of the bootstrap and of the permutation test.
-        seed: of both.
+        ratios: a learner, or any other input of `ratio_heatmap`: λ of each pair is read from it, and `table` has none.
+        unit: the unit of the gain.
+        resamples: the number of resamples of the bootstrap and of the permutation test.
+        seed: the seed of both.
 
     Raises:
         ValueError: a column is missing, `ratios` lack a name or λ comes twice, a pair comes twice, fewer than three
@@ -133,7 +133,7 @@ def gain(
 
 
 def _with_lambda(table: pd.DataFrame, ratios: pd.DataFrame) -> pd.DataFrame:
-    """`table` with λ of its pairs from `ratios` `[targets, sources]`."""
+    """Returns `table` with λ of its pairs from `ratios` `[targets, sources]`."""
     missing = [name for name in ("source", "target", "gain") if name not in table.columns]
     if missing:
         raise ValueError(f"table lacks the columns {missing}; it has {list(table.columns)}")
@@ -166,7 +166,7 @@ def _with_std(row: dict[Any, Any], name: str) -> str:
 def _spearman(
     x: NDArray[np.float64], y: NDArray[np.float64], times: NDArray[np.int64] | NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """ρ of the pairs (x, y) `[n]` in samples that hold them `times` `[R, n]` each: `[R]`, NaN where one is constant."""
+    """Returns ρ `[R]` of pairs (x, y) `[n]` in samples with `times` `[R, n]` copies each; NaN if one is constant."""
     a, b = _ranks(x, times), _ranks(y, times)
     total = times.sum(axis=1, keepdims=True)
     a, b = (each - (times * each).sum(axis=1, keepdims=True) / total for each in (a, b))
@@ -175,7 +175,7 @@ def _spearman(
 
 
 def _ranks(values: NDArray[np.float64], times: NDArray[np.int64] | NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rank of each value `[n]` in each sample, `[R, n]`, half a place too low; ties share their mean rank."""
+    """Returns the rank of each value `[n]` in each sample, `[R, n]`, minus one half; ties share their mean rank."""
     order = np.argsort(values, kind="stable")
     _, starts, tie = np.unique(values[order], return_index=True, return_inverse=True)
     together = np.add.reduceat(times[:, order], starts, axis=1)

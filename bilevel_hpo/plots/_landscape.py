@@ -1,4 +1,4 @@
-"""Figure 1 of the paper: the objective over two or three λ, the best point, and the way of the learned λ."""
+"""Figure 1 of the paper: the objective over two or three λ, the best point, and the path of the learned λ."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -28,19 +28,19 @@ def landscape(
     *,
     params: Sequence[str] | None = None,
 ) -> go.Figure:
-    """Scatter of the complete trials over three λ (or two), colour = objective, star = best, diamond = learned λ.
+    """Draws the complete trials over two or three λ: colour = objective, star = best, diamond = learned λ.
 
     Args:
         study: an Optuna study with one objective, or facts from `LandscapeFacts.from_frame`. Only complete trials
-            count; trials that `search.record` put in are learned λ and drawn as diamonds.
-        learned: a learner, or its `trajectory` or `history`: the way of its λ, drawn as a line with its start and
+            count; trials stored by `search.record` are learned λ and drawn as diamonds.
+        learned: a learner, or its `trajectory` or `history`: the path of its λ, drawn as a line with its start and
             arrows. Or λ by name, a point; or a DataFrame, array `[steps, P]` or list of such points in the order of
-            training, a way as well. Or a list of any of these ways, one per seed. Names are those of the parameters.
-        params: the names to draw. May be left out if the study has two or three numeric parameters.
+            training, also a path. Or a list of such paths, one per seed. The names are those of the parameters.
+        params: the names to draw; optional if the study has two or three numeric parameters.
 
     Raises:
-        TypeError: a study that is none.
-        ValueError: no complete trial; other than two or three parameters and no `params`; learned λ that lacks a
+        TypeError: `study` is not a study.
+        ValueError: there is no complete trial; there are not two or three parameters and no `params`; learned λ lacks a
             name or has another shape.
     """
     facts = drawn_facts(study, learned, params)
@@ -80,7 +80,7 @@ def landscape(
 
 
 def learned_colour(facts: LandscapeFacts, name: str) -> str:
-    """Of the trajectories called `name`."""
+    """Returns the colour of the trajectories called `name`."""
     return _LEARNED[list(dict.fromkeys(facts.names)).index(name) % len(_LEARNED)]
 
 
@@ -103,7 +103,7 @@ def _points(facts: LandscapeFacts, kind: str, symbol: str, *, flat: bool) -> lis
 def _trajectory(
     facts: LandscapeFacts, name: str, path: NDArray[np.float64], colour: str, *, first: bool, flat: bool
 ) -> list[Any]:
-    """The way as a line with arrows, an open circle at its start, a diamond at its end, which the legend shows."""
+    """Draws a path as a line with arrows, an open circle at its start and a diamond at its end (in the legend)."""
     legend, full = as_label(name), as_hover(name)
     shared: dict[str, Any] = {"flat": flat, "hoverinfo": "text", "name": legend, "legendgroup": legend}
     traces = []
@@ -137,7 +137,7 @@ def _trajectory(
 def _cones(
     facts: LandscapeFacts, path: NDArray[np.float64], heads: NDArray[np.int64], colour: str, group: str
 ) -> go.Cone:
-    """Arrow heads of one length, that of 0.06 of the cube's edge; plotly stretches them with the axes."""
+    """Draws arrow heads of one length, 0.06 of the cube's edge; plotly stretches them with the axes."""
     shown = np.concatenate([facts.points, *facts.trajectories])
     extent = np.ptp(shown, axis=0)
     extent[extent == 0] = 1
@@ -167,7 +167,7 @@ def _group(name: str) -> dict[str, Any]:
 
 
 def _key(name: str, marker: Mapping[str, Any]) -> go.Scatter:
-    """Stands for a group in the legend, where WebGL traces have neither a star nor one colour."""
+    """Adds the legend entry of a group, since WebGL traces there have neither a star nor one colour."""
     return go.Scatter(x=[None], y=[None], mode="markers", marker=marker, **_group(name) | {"showlegend": True})
 
 
@@ -178,7 +178,7 @@ def _scatter(points: NDArray[np.float64], *, flat: bool, **style: Any) -> Any:
 
 
 def measured(facts: LandscapeFacts, rows: NDArray[Any]) -> list[str]:
-    """What follows the value of a point on hover: ± its std, how many evaluations, seconds of each."""
+    """Returns the hover text after the value of a point: ± its std, the number of evaluations, seconds of each."""
     texts = []
     for std, count, seconds in zip(facts.std[rows], facts.counts[rows], facts.seconds[rows], strict=True):
         spread = "" if np.isnan(std) else f" ± {std:.3g} (n = {count})"
@@ -187,7 +187,7 @@ def measured(facts: LandscapeFacts, rows: NDArray[Any]) -> list[str]:
 
 
 def _hover(params: Sequence[str], what: str, *, flat: bool) -> str:
-    """Template with λ by name; `what` is its first line."""
+    """Returns a hover template with λ by name; `what` is its first line."""
     axes = zip(params, "xy" if flat else "xyz", strict=True)
     return "<br>".join([what, *(f"λ {as_hover(name)} = %{{{axis}:.3g}}" for name, axis in axes)])
 
@@ -197,7 +197,7 @@ def _named(params: Sequence[str], point: NDArray[np.float64]) -> str:
 
 
 def colorbar(facts: LandscapeFacts) -> dict[str, Any]:
-    """The scale of the objective, to the right of the figure."""
+    """Returns the colour bar of the objective, to the right of the figure."""
     return {
         "title": {"text": as_label(facts.objective, 40), "side": "right"},
         "thickness": 12,

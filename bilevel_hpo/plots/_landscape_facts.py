@@ -1,4 +1,4 @@
-"""What the figures of the search landscape show: points, their values, the best, and where λ went."""
+"""The data of the landscape figures: points, their values, the best, and the path of λ."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ Learned = Lambdas | Mapping[str, float] | Sequence[Any] | None
 
 @dataclass(frozen=True, eq=False)
 class LandscapeFacts:
-    """Everything that `landscape` draws, and what `slices` cuts.
+    """Everything that `landscape` draws and `slices` cuts.
 
     The λ drawn are `params`, P of them; N points; trajectories of any length.
     """
@@ -55,11 +55,11 @@ class LandscapeFacts:
 
     @property
     def optimum(self) -> int:
-        """Index of the best point of all."""
+        """The index of the best point of all."""
         return max(self.best.values(), key=lambda row: self.values[row] if self.maximize else -self.values[row])
 
     def to_frame(self) -> pd.DataFrame:
-        """A row per point and per step of a trajectory: what, group, step, λ:<name>, objective, std, n, seconds."""
+        """Returns a row per point and trajectory step: what, group, step, λ:<name>, objective, std, n, seconds."""
         points = pd.DataFrame(self.points, columns=[f"λ:{name}" for name in self.params])
         points = points.assign(objective=self.values, std=self.std, n=self.counts, seconds=self.seconds)
         points.insert(0, "what", ["best" if row in self.best.values() else "point" for row in range(len(self.values))])
@@ -86,18 +86,19 @@ class LandscapeFacts:
         maximize: bool = False,
         objective: str | None = None,
     ) -> "LandscapeFacts":
-        """Facts from a table with one row per complete trial; equal λ of one group become one point, mean ± std.
+        """Makes facts from a table with one row per complete trial; equal λ of a group become one point, mean ± std.
 
         Args:
-            trials: columns `params`, `value` and, if named, `group`. Rows with a value that is not finite are left out.
+            trials: a table with the columns `params`, `value` and optionally `group`. Rows with a non-finite value
+                are left out.
             params: the columns to draw, at least two; `landscape` draws two or three, `slices` up to six.
-            value: the objective's column.
-            group: a column that tells kinds of trials apart, each of which has its own best point.
+            value: the column of the objective.
+            group: a column with the kind of each trial; each kind has its own best point.
             seconds: a column with the seconds that each trial took.
             learned: as in `landscape`.
-            names: one for each trajectory in `learned`, for instance its method; "learned λ" if left out.
-            maximize: larger values are better.
-            objective: the colour bar's title; the column's name if left out.
+            names: one name for each trajectory in `learned`, for instance its method; by default "learned λ".
+            maximize: whether larger values are better.
+            objective: the title of the colour bar; by default the name of the column.
 
         Raises:
             ValueError: a column is missing, no trial is finite, or `params` are not different names.
@@ -120,7 +121,7 @@ class LandscapeFacts:
 
 
 def drawn_facts(study: optuna.Study | LandscapeFacts, learned: object, params: Sequence[str] | None) -> LandscapeFacts:
-    """`landscape_facts` of a study, or facts as they are."""
+    """Returns `landscape_facts` of a study; facts are returned unchanged."""
     if not isinstance(study, LandscapeFacts):
         return landscape_facts(study, learned, params=params)
     if learned is not None or params is not None:
@@ -131,7 +132,7 @@ def drawn_facts(study: optuna.Study | LandscapeFacts, learned: object, params: S
 def landscape_facts(
     study: optuna.Study, learned: object = None, *, params: Sequence[str] | None = None
 ) -> LandscapeFacts:
-    """What `landscape` draws for a study; its arguments and errors are the same."""
+    """Returns what `landscape` draws for a study; the arguments and errors are the same."""
     if not isinstance(study, optuna.Study):
         raise TypeError(
             f"study must be an Optuna study or LandscapeFacts; got a {type(study).__name__} (pass a learner as "
@@ -171,7 +172,7 @@ def _facts(
     maximize: bool,
     objective: str,
 ) -> LandscapeFacts:
-    """Merge equal points of one kind, find the best of each kind."""
+    """Merges equal points of one kind and finds the best of each kind."""
     found: dict[tuple[str, tuple[float, ...]], list[int]] = {}
     for row, (kind, point) in enumerate(zip(kinds, points, strict=True)):
         if np.isfinite(point).all() and np.isfinite(values[row]):
@@ -204,7 +205,7 @@ def _facts(
 
 
 def _seconds(trial: FrozenTrial) -> float:
-    """NaN for a trial that was added by hand: Optuna writes both of its times when it is added."""
+    """Returns the seconds of a trial; NaN if it was added by hand, since Optuna then sets both of its times."""
     taken = trial.duration
     return taken.total_seconds() if taken else np.nan
 
@@ -237,7 +238,7 @@ def _is_number(value: object) -> bool:
 
 
 def _trajectories(learned: object, names: tuple[str, ...]) -> tuple[NDArray[np.float64], ...]:
-    """One path, several, or none: a list is several if its elements are paths themselves."""
+    """Returns the paths in `learned`: one, several, or none; a list is several if its elements are paths."""
     learned = _plain(learned)
     if learned is None:
         return ()
@@ -252,7 +253,7 @@ def _trajectories(learned: object, names: tuple[str, ...]) -> tuple[NDArray[np.f
 
 
 def _plain(learned: object) -> object:
-    """A learner, its tensors and its frames as tables and arrays; anything else as it is."""
+    """Converts a learner, its tensors and its frames to tables and arrays; anything else is unchanged."""
     if isinstance(learned, Tensor):
         values = array(learned)
         return values if values.ndim < 2 else values.reshape(len(values), -1)
@@ -269,7 +270,7 @@ def _is_path(item: object) -> bool:
 
 
 def _path(learned: Any, names: tuple[str, ...]) -> NDArray[np.float64]:
-    """`[steps, P]` of one trajectory, from any of the forms that `landscape` takes."""
+    """Returns one trajectory `[steps, P]` from any of the forms that `landscape` takes."""
     if isinstance(learned, pd.DataFrame):
         _has(learned.columns, names)
         path = learned[list(names)].to_numpy(dtype=np.float64)

@@ -1,4 +1,4 @@
-"""Names come from data: they are drawn letter by letter, shortened on axes, whole on hover."""
+"""Names from data: drawn literally, shortened on axes, in full on hover."""
 
 import html
 import textwrap
@@ -9,23 +9,23 @@ _HOVER_WIDTH = 60
 
 
 def as_text(name: object) -> str:
-    """`name` so that plotly shows it letter by letter: `<b>` and `&amp;` in it are text, not markup."""
+    """Returns `name` so that plotly shows it literally: `<b>` and `&amp;` in it are text, not markup."""
     return html.escape(str(name), quote=False)
 
 
 def as_label(name: object, length: int = 30) -> str:
-    """`name` for axes and legends: as `as_text`, above `length` characters with the middle left out."""
+    """Returns `name` for axes and legends: like `as_text`, without the middle above `length` characters."""
     return as_text(_shortened(str(name), length))
 
 
 def as_hover(name: object) -> str:
-    """`name` in full for hover texts and templates: in lines of 60 characters, and no `%{…}` in it is filled in."""
+    """Returns `name` in full for hover texts and templates, in lines of 60 characters, with `%{…}` as text."""
     lines = textwrap.wrap(str(name), _HOVER_WIDTH) or [""]
     return "<br>".join(as_text(line).replace("{", "&#123;") for line in lines)
 
 
 def as_scene_text(name: object, length: int = 28) -> str:
-    """`name` for axis titles of 3-D scenes, which know tags but no entities, and cut long titles off anywhere."""
+    """Returns `name` for axis titles of 3-D scenes, which read tags but no entities, and cut long titles."""
     return _shortened(str(name), length).replace("<", "<\u2060")  # an invisible joiner: no longer a tag
 
 

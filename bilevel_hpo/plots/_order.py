@@ -1,4 +1,4 @@
-"""An order of tasks in which those that teach each other stand together."""
+"""An order of tasks that places those that teach each other side by side."""
 
 import numpy as np
 import pandas as pd
@@ -7,16 +7,16 @@ __all__ = ["cluster_order"]
 
 
 def cluster_order(frame: pd.DataFrame) -> tuple[str, ...]:
-    """Names of `frame` so that tasks with large λ between them, in either direction, are neighbours.
+    """Orders the names of `frame` so that tasks with large λ between them, in either direction, are neighbours.
 
     Average linkage on the distance max − (λ_{s→t} + λ_{t→s}) / 2, then the order of the leaves that keeps neighbours
-    closest (Bar-Joseph et al., 2001). NaN counts as 0, the diagonal not at all. One frame has one order.
+    closest (Bar-Joseph et al., 2001). NaN counts as 0, and the diagonal is ignored. One frame has one order.
 
     Args:
-        frame: index = targets, columns = sources, the same names, each once, in any order.
+        frame: a table with targets as index and sources as columns: the same names, each once, in any order.
 
     Raises:
-        ValueError: other names in the index than in the columns.
+        ValueError: the index and the columns have different names.
     """
     from scipy.cluster.hierarchy import leaves_list, linkage, optimal_leaf_ordering  # noqa: PLC0415  0.3 s
     from scipy.spatial.distance import squareform  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""Predicted against measured values of one task: points, or their density where there are many."""
+"""Predicted against measured values of one task: points, or their density if there are many."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ _DENSITY = [[0.0, "#4a7fb5"], [0.5, "#9a9a86"], [1.0, "#f0c04a"]]  # a lone poin
 
 @dataclass(frozen=True, eq=False)
 class ParityFacts:
-    """Everything that `parity` draws; n values."""
+    """Everything that `parity` draws, for n values."""
 
     measured: NDArray[np.float64]
     """`[n]`, in `unit`."""
@@ -43,11 +43,11 @@ class ParityFacts:
 
     @property
     def n(self) -> int:
-        """Number of pairs drawn."""
+        """The number of pairs drawn."""
         return len(self.measured)
 
     def to_frame(self) -> pd.DataFrame:
-        """measured, predicted and, if given, name: every point, also where the figure shows bins."""
+        """Returns measured, predicted and, if given, name of every point, even if the figure shows bins."""
         table = pd.DataFrame({"measured": self.measured, "predicted": self.predicted})
         return table if self.names is None else table.assign(name=list(self.names))
 
@@ -55,7 +55,7 @@ class ParityFacts:
 def parity_facts(
     measured: ArrayLike, predicted: ArrayLike, *, task: str = "", unit: str = "", names: Sequence[str] | None = None
 ) -> ParityFacts:
-    """What `parity` draws; its arguments and errors are the same."""
+    """Returns what `parity` draws; the arguments and errors are the same."""
     y, fitted = array(measured), array(predicted)
     if y.ndim != 1 or y.shape != fitted.shape:
         raise ValueError(
@@ -91,21 +91,21 @@ def parity_facts(
 def parity(
     measured: ArrayLike, predicted: ArrayLike, *, task: str = "", unit: str = "", names: Sequence[str] | None = None
 ) -> go.Figure:
-    """Scatter of predicted over measured values with the line where both are equal; RMSE and R² in the title.
+    """Draws predicted over measured values with the line of equality; RMSE and R² are in the title.
 
-    Above 1,000 points their number in 60 × 60 bins is drawn instead, on a logarithmic scale of colours; a bin without
+    Above 1,000 points it draws their number in 60 × 60 bins instead, on a logarithmic colour scale; a bin without
     a point has no colour.
 
     Args:
-        measured: `[n]`, a tensor or whatever NumPy reads; pairs in which one value is not finite are left out, and
-            the title says how many.
-        predicted: `[n]`.
-        task: its name, for the title.
-        unit: of both, for the axes and the RMSE.
-        names: of the points, `[n]`, for instance SMILES; shown on hover where points are drawn.
+        measured: the measured values `[n]`, a tensor or anything NumPy reads; pairs with a non-finite value are left
+            out, and the title says how many.
+        predicted: the predicted values `[n]`.
+        task: the name of the task, for the title.
+        unit: the unit of both, for the axes and the RMSE.
+        names: the names `[n]` of the points, for instance SMILES; shown on hover if points are drawn.
 
     Raises:
-        ValueError: other shapes, or no finite pair.
+        ValueError: the shapes are wrong, or no pair is finite.
     """
     facts = parity_facts(measured, predicted, task=task, unit=unit, names=names)
     low = float(min(facts.measured.min(), facts.predicted.min()))

@@ -1,4 +1,4 @@
-"""Long ways of λ, drawn with few points and a few arrows."""
+"""Draw long paths of λ with few points and a few arrows."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,14 +9,14 @@ _ARROWS = 3
 
 
 def thinned(path: NDArray[np.float64], limit: int = 200) -> NDArray[np.int32]:
-    """Steps of `path` `[steps, P]` to draw: all, or above `limit` so many spread evenly, first and last among them."""
+    """Returns the steps of `path` `[steps, P]` to draw: all, or `limit` steps spread evenly, with first and last."""
     return np.unique(np.linspace(0, len(path) - 1, min(len(path), limit)).round().astype(np.int32))
 
 
 def arrow_steps(path: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Up to three steps of `path` `[steps, P]`, evenly along its length, each λ measured in its own extent.
+    """Returns up to three steps of `path` `[steps, P]`, evenly along its length, each λ relative to its own range.
 
-    A way that stays where it is has none.
+    A path that does not move has none.
     """
     extent = np.ptp(path, axis=0)
     moved = np.linalg.norm(np.diff(path, axis=0) / np.where(extent > 0, extent, 1), axis=1)

@@ -1,4 +1,4 @@
-"""λ as a matrix: how much each source may teach each target, how sure that is, and how one-sided."""
+"""λ as a matrix: how much each source may teach each target, its spread, and its asymmetry."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -42,7 +42,7 @@ class RatioHeatmapFacts:
     """Numbers in the cells; off above 12 targets or sources."""
 
     def to_frame(self) -> pd.DataFrame:
-        """A row per cell drawn: target, source, lambda, then std and asymmetry where they are known."""
+        """Returns a row per cell drawn: target, source, lambda, then std and asymmetry if known."""
         shape = self.values.shape
         table = pd.DataFrame(
             {
@@ -67,7 +67,7 @@ def ratio_heatmap_facts(
     show: Show = "ratio",
     order: Order = "given",
 ) -> RatioHeatmapFacts:
-    """What `ratio_heatmap` draws; its arguments and errors are the same."""
+    """Returns what `ratio_heatmap` draws; the arguments and errors are the same."""
     if show not in _TITLES:
         raise ValueError(f"show must be one of {list(_TITLES)}; got {show!r}")
     if order not in ("given", "cluster"):
@@ -119,22 +119,23 @@ def ratio_heatmap(
     show: Show = "ratio",
     order: Order = "given",
 ) -> go.Figure:
-    """Heat map of λ; the targets are rows from top to bottom, the sources columns.
+    """Draws a heat map of λ, with targets as rows from top to bottom and sources as columns.
 
     Args:
-        frame: a learner with `TransferRatios`, these themselves, or a learner's `trajectory` of them, whose last λ is
-            drawn (without names). Or a table, index = targets, columns = sources; NaN = no such λ.
-        std: spread of each λ, for instance over seeds; shown on hover.
-        diagonal: draw a task as its own source.
-        high: upper end of the colours, to compare several maps; the greatest value drawn if left out.
-        show: the colours are λ, its std, or its asymmetry λ_{s→t} − λ_{t→s}: red where the row's task learns more from
-            the column's than it teaches it.
-        order: of rows and columns, as given or by `cluster_order(frame)`; the same for all three maps of one frame.
+        frame: a learner with `TransferRatios`, the `TransferRatios`, or a learner's `trajectory` of them, whose last
+            λ is drawn (without names). Or a table with targets as index and sources as columns; NaN means no such λ.
+        std: the spread of each λ, for instance over seeds; shown on hover.
+        diagonal: whether to draw a task as its own source.
+        high: the upper end of the colour scale, to compare several maps; by default the largest value drawn.
+        show: whether colours show λ, its std, or its asymmetry λ_{s→t} − λ_{t→s}: red if the row's task learns more
+            from the column's than it teaches it.
+        order: the order of rows and columns, as given or by `cluster_order(frame)`; the same for all three maps of a
+            frame.
 
     Raises:
-        TypeError: a `frame` without λ.
-        ValueError: λ that is no matrix, an empty frame, a name that comes twice, a `std` of another shape or none to
-            show, or other targets than sources where the order or the asymmetry needs the same.
+        TypeError: `frame` has no λ.
+        ValueError: λ is not a matrix, the frame is empty, a name occurs twice, `std` has another shape or is missing to
+            show, or targets and sources differ although the order or the asymmetry needs the same.
     """
     facts = ratio_heatmap_facts(frame, std, diagonal=diagonal, high=high, show=show, order=order)
     rows, columns = range(len(facts.targets)), range(len(facts.sources))
@@ -179,7 +180,7 @@ def _checked(frame: pd.DataFrame, std: pd.DataFrame | None) -> None:
 
 
 def _ticks(names: tuple[str, ...]) -> dict[str, Any]:
-    """Positions are numbers and the names only tick labels: a task called "1" or "2024-01-01" keeps its place."""
+    """Returns an axis with numbers as positions and names only as tick labels, so a task called "1" keeps its place."""
     return {
         "tickmode": "array",
         "tickvals": [*range(len(names))],

@@ -1,4 +1,4 @@
-"""What the matrix of slices shows: which trials lie in each cut through the optimum, and what lies between them."""
+"""The data of the matrix of slices: the trials in each cut through the optimum, and the values between them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ class SliceFacts:
     """By the pair of λ (first < second) that vary."""
 
     def to_frame(self) -> pd.DataFrame:
-        """The points of every cut: `cut` names the λ that vary; then the columns of the landscape's table."""
+        """Returns the points of every cut: `cut` names the λ that vary; then the columns of the landscape's table."""
         table, names = self.landscape.to_frame(), self.landscape.params
         cuts = {names[i]: rows for i, rows in enumerate(self.lines)}
         cuts |= {f"{names[i]} × {names[j]}": plane.rows for (i, j), plane in self.planes.items()}
@@ -63,7 +63,7 @@ def slice_facts(
     params: Sequence[str] | None = None,
     width: float = 0.05,
 ) -> SliceFacts:
-    """What `slices` draws; its arguments and errors are the same."""
+    """Returns what `slices` draws; the arguments and errors are the same."""
     if not 0 <= width <= 1:
         raise ValueError(f"width must be a share of the range of each λ, from 0 to 1; got {width}")
     facts = drawn_facts(study, learned, params)
@@ -88,10 +88,11 @@ def slice_facts(
 
 
 def _interpolated(at: NDArray[np.float64], values: NDArray[np.float64]) -> tuple[NDArray[np.float32], float]:
-    """Linear between the points `at` `[n, 2]` of the unit square; NaN outside their hull and far from all of them.
+    """Interpolates linearly between the points `at` `[n, 2]` of the unit square; NaN outside their hull or far from
+    all.
 
-    Far is beyond three quarters of the usual distance between neighbours, which closes the cells of a grid, and never
-    beyond a quarter of the range.
+    Far means beyond three quarters of the usual distance between neighbours, which closes the cells of a grid, and at
+    most a quarter of the range.
     """
     from scipy.interpolate import LinearNDInterpolator  # noqa: PLC0415  half a second that nobody else need wait for
     from scipy.spatial import QhullError, cKDTree  # noqa: PLC0415

@@ -29,20 +29,21 @@ def slices(
     params: Sequence[str] | None = None,
     width: float = 0.05,
 ) -> go.Figure:
-    """Matrix of cuts through the best point, with one axis per λ: zooming one panel zooms its row and column.
+    """Draws a matrix of cuts through the best point, with one axis per λ: zooming one panel zooms its row and column.
 
-    On the diagonal the objective over one λ, below it over two. Trials of the cut, those whose other λ are near those
-    of the best point, are large and coloured; the other trials are grey. Between the trials of a cut the objective is
-    interpolated linearly, dotted on the diagonal and contours below it; where no trial is near there is no colour.
+    The diagonal shows the objective over one λ, the panels below over two. Trials of the cut, whose other λ are near
+    those of the best point, are large and coloured; the other trials are grey. Between the trials of a cut the
+    objective is interpolated linearly, dotted on the diagonal and contours below it; there is no colour without a
+    trial nearby.
 
     Args:
         study: an Optuna study with one objective, or facts from `LandscapeFacts.from_frame`.
-        learned: as in `landscape`; a diamond at its end and a line along its way.
-        params: the names to draw, 2 to 6; all numeric parameters if left out.
-        width: how far the other λ of a trial may be from the best point's, as a share of each λ's range.
+        learned: as in `landscape`; drawn as a diamond at its end and a line along its path.
+        params: the 2 to 6 names to draw; by default all numeric parameters.
+        width: the largest distance of the other λ of a trial from the best point, as a share of the range of each λ.
 
     Raises:
-        ValueError: as for `landscape`; fewer than two or more than six λ; a width outside [0, 1].
+        ValueError: as for `landscape`; there are fewer than two or more than six λ; width lies outside [0, 1].
     """
     facts = slice_facts(study, learned, params=params, width=width)
     P = len(facts.landscape.params)
@@ -97,7 +98,7 @@ def _ends_of_scale(land: LandscapeFacts) -> tuple[float, float]:
 
 
 def _elsewhere(x: NDArray[np.float64], y: NDArray[np.float64], cut: NDArray[np.int64], *, first: bool) -> go.Scatter:
-    """Trials outside the cut, so that nobody takes the cut for all that was tried."""
+    """Draws the trials outside the cut, to show that the cut is only a part of all trials."""
     out = np.setdiff1d(np.arange(len(x)), cut)
     marker = {"color": GREY, "size": 3, "opacity": 0.45}
     legend = {"name": "trials elsewhere", "legendgroup": "elsewhere", "showlegend": first and bool(len(out))}
@@ -127,7 +128,7 @@ def _star(land: LandscapeFacts, x: float, y: float, *, first: bool) -> go.Scatte
 
 
 def _ends(land: LandscapeFacts, i: int) -> list[Any]:
-    """The learned λ on the diagonal: an upright line, since its objective need not be that of the trials."""
+    """Draws the learned λ on the diagonal as a vertical line, since its objective may differ from the trials'."""
     low, high = float(land.values.min()), float(land.values.max())
     traces = []
     for index, (name, path) in enumerate(zip(land.names, land.trajectories, strict=True)):
@@ -156,7 +157,7 @@ def _ways(land: LandscapeFacts, i: int, j: int) -> list[Any]:
 
 
 def _link(figure: go.Figure, land: LandscapeFacts) -> None:
-    """One range per λ, in its column and in its row; one range of the objective along the diagonal."""
+    """Links the axes: one range per λ in its column and its row, one range of the objective along the diagonal."""
     P = len(land.params)
     length = max(8, 60 // P)
     figure.update_xaxes(nticks=5)
@@ -179,7 +180,7 @@ def _link(figure: go.Figure, land: LandscapeFacts) -> None:
 
 
 def _say(figure: go.Figure, facts: SliceFacts) -> None:
-    """What is measured and what is not, in the empty half of the matrix."""
+    """Explains in the empty half of the matrix what is measured and what is not."""
     reaches = [plane.reach for plane in facts.planes.values() if plane.reach]
     lines = [
         "large dots: trials within",

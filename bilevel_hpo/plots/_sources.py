@@ -1,4 +1,4 @@
-"""What the figures read from a learner, from its `history`, `epochs` and `trajectory`, and from its `weights`."""
+"""Read the data of figures from a learner: its `history`, `epochs`, `trajectory` and `weights`."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
@@ -28,16 +28,16 @@ _EPOCHS = {"epoch", "train_loss", "outer_steps"}
 
 
 def array(values: object) -> NDArray[np.float64]:
-    """Numbers as NumPy has them, from any device and with or without a graph."""
+    """Converts a tensor to NumPy, from any device and with or without a graph."""
     return np.asarray(values.detach().double().cpu().numpy() if isinstance(values, Tensor) else values, dtype=float)
 
 
 def lambda_path(given: object) -> pd.DataFrame:
-    """λ over a training: a row per moment, a column per λ; the name of the index says what counts the rows.
+    """Returns λ over a training: a row per moment, a column per λ; the name of the index is the unit of the rows.
 
     Raises:
-        TypeError: neither a learner nor one of its frames, tensors or tables.
-        ValueError: a frame of the learner without λ in it.
+        TypeError: the argument is neither a learner nor one of its frames, tensors or tables.
+        ValueError: a frame of the learner has no λ.
     """
     if isinstance(given, BilevelLearner):
         return pd.DataFrame(_columns(given.trajectory).to_numpy(), columns=given.labels).rename_axis("epoch")
@@ -52,10 +52,10 @@ def lambda_path(given: object) -> pd.DataFrame:
 
 
 def matrix(given: object) -> pd.DataFrame:
-    """λ of all pairs: index = targets, columns = sources.
+    """Returns λ of all pairs, with targets as index and sources as columns.
 
     Raises:
-        TypeError: what came has no λ.
+        TypeError: the argument has no λ.
         ValueError: it has λ, but not as a matrix.
     """
     if isinstance(given, pd.DataFrame):
@@ -92,8 +92,8 @@ def validation_table(given: object, name: str = "learned λ") -> pd.DataFrame:
     returned as it is.
 
     Raises:
-        TypeError: neither a learner nor one of its frames, nor lists of them.
-        ValueError: no validation loss in one of them, or none of them.
+        TypeError: the argument is neither a learner nor one of its frames, nor lists of them.
+        ValueError: one of them has no validation loss, or the list is empty.
     """
     if isinstance(given, pd.DataFrame) and "val_loss" not in given.columns:
         return given
@@ -109,7 +109,7 @@ def validation_table(given: object, name: str = "learned λ") -> pd.DataFrame:
 
 
 def _validation(run: object) -> pd.DataFrame:
-    """epoch, seconds and val of one training, where val is known."""
+    """Returns epoch, seconds and val of one training, where val is known."""
     frame = run.epochs if isinstance(run, BilevelLearner) else run
     if not isinstance(frame, pd.DataFrame):
         raise TypeError(
@@ -132,7 +132,7 @@ def _validation(run: object) -> pd.DataFrame:
 
 
 def _of_frame(frame: pd.DataFrame) -> pd.DataFrame:
-    """λ in a DataFrame: those of `history`, or all of it if it is none of the learner's."""
+    """Returns λ in a DataFrame: those of `history`, or all columns if the frame is not one of the learner's."""
     found = [name for name in frame.columns if str(name).startswith(_LAMBDA)]
     if found:
         path = frame[found].rename(columns=lambda name: str(name).removeprefix(_LAMBDA))
@@ -149,7 +149,7 @@ def _of_frame(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _columns(trajectory: Any) -> pd.DataFrame:
-    """A trajectory `[steps, *shape]` as a column per λ, named by its place; of several λ, by their names too."""
+    """Returns a trajectory `[steps, *shape]` as a column per λ, named by position, and for several λ also by name."""
     if isinstance(trajectory, Tensor | np.ndarray):
         values = array(trajectory)
         if not values.ndim:
@@ -171,6 +171,6 @@ def _is_list(given: object) -> bool:
 
 
 def _some(frame: pd.DataFrame) -> list[str]:
-    """The first of the columns."""
+    """Returns the names of the first columns."""
     names = [str(name) for name in frame.columns]
     return names if len(names) <= 8 else [*names[:8], "…"]

@@ -1,4 +1,4 @@
-"""One template for every figure: transparent, in greys and hues that can be read on white and on black."""
+"""The template of every figure: transparent, in greys and hues that are readable on white and on black."""
 
 import plotly.graph_objects as go
 
@@ -51,6 +51,6 @@ TEMPLATE: go.layout.Template = go.layout.Template(
 
 
 def translucent(colour: str, alpha: float) -> str:
-    """`#rrggbb` with an opacity, as plotly's `rgba(…)`."""
+    """Returns `#rrggbb` with an opacity, as plotly's `rgba(…)`."""
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     return f"rgba({red}, {green}, {blue}, {alpha:g})"

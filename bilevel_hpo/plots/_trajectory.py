@@ -33,13 +33,13 @@ class TrajectoryFacts:
     """What is counted: "epoch" or "outer step"."""
 
     def to_frame(self) -> pd.DataFrame:
-        """A row per epoch or outer step; a column per λ, or per quantile, as drawn."""
+        """Returns a row per epoch or outer step, and a column per λ, or per quantile, as drawn."""
         columns = self.lines or {f"quantile {p:g}": values for p, values in self.quantiles.items()}
         return pd.DataFrame({self.x: self.epochs} | columns)
 
 
 def trajectory_facts(history: Lambdas) -> TrajectoryFacts:
-    """What `trajectory` draws; its argument and errors are the same."""
+    """Returns what `trajectory` draws; the argument and errors are the same."""
     path = lambda_path(history)
     if path.empty:
         raise ValueError(f"history must have a row per epoch and a column per λ; got shape {path.shape}")
@@ -58,16 +58,17 @@ def trajectory_facts(history: Lambdas) -> TrajectoryFacts:
 
 
 def trajectory(history: Lambdas) -> go.Figure:
-    """λ over epochs, or over outer steps.
+    """Draws λ over epochs, or over outer steps.
 
     Args:
-        history: a learner; its `trajectory` (λ is then named by its place); its `history`, where the figure goes over
-            outer steps; or a table with index = epoch (0 = before training) and columns = names of λ. Above 12 λ the
+        history: a learner; its `trajectory` (λ is then named by position); its `history`, for a figure over
+            outer steps; or a table with epochs as index (0 is before training) and names of λ as columns. Above 12 λ
+            the
             figure shows the median and three ribbons instead: all λ, the middle 80 % and the middle 50 %.
 
     Raises:
-        TypeError: something else.
-        ValueError: no row or column, a name that comes twice, or a frame of the learner without λ (`epochs`).
+        TypeError: the argument is something else.
+        ValueError: there is no row or column, a name occurs twice, or the frame has no λ (`epochs`).
     """
     facts = trajectory_facts(history)
     figure = go.Figure(layout={"template": TEMPLATE, "xaxis_title_text": facts.x, "yaxis_title_text": "λ"})

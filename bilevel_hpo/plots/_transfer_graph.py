@@ -23,7 +23,7 @@ _GAP = 0.035
 
 @dataclass(frozen=True, eq=False)
 class TransferGraphFacts:
-    """Everything that `transfer_graph` draws; T tasks."""
+    """Everything that `transfer_graph` draws, for T tasks."""
 
     tasks: tuple[str, ...]
     """In their order around the circle."""
@@ -35,14 +35,14 @@ class TransferGraphFacts:
     """λ > 0 that there are, those not drawn included."""
 
     def to_frame(self) -> pd.DataFrame:
-        """The edges drawn, the strongest first."""
+        """Returns the edges drawn, the strongest first."""
         return self.edges.iloc[::-1].reset_index(drop=True)
 
 
 def transfer_graph_facts(
     frame: Matrix, std: pd.DataFrame | None = None, *, top: int | None = None, threshold: float | None = None
 ) -> TransferGraphFacts:
-    """What `transfer_graph` draws; its arguments and errors are the same."""
+    """Returns what `transfer_graph` draws; the arguments and errors are the same."""
     if top is not None and threshold is not None:
         raise ValueError(f"only one of top and threshold may be given; got top={top}, threshold={threshold}")
     if top is not None and top < 1:
@@ -65,20 +65,20 @@ def transfer_graph_facts(
 def transfer_graph(
     frame: Matrix, std: pd.DataFrame | None = None, *, top: int | None = None, threshold: float | None = None
 ) -> go.Figure:
-    """Directed graph of the strongest λ: arrows from source to target, wide and dark where λ is large.
+    """Draws a directed graph of the strongest λ: arrows from source to target, wide and dark for large λ.
 
-    The tasks stand on a circle in the order of `cluster_order`, so that most arrows are short; an arrow bends to its
-    left, so that the two directions of a pair can be told apart.
+    The tasks are on a circle in the order of `cluster_order`, so that most arrows are short; an arrow bends to its
+    left, so that the two directions of a pair are distinct.
 
     Args:
         frame: as in `ratio_heatmap`, with the same names as targets and sources; NaN and λ ≤ 0 are no edges, nor is
             the diagonal.
-        std: spread of each λ, shown on hover.
-        top: number of edges; two per task if neither it nor `threshold` is given.
-        threshold: the edges with λ at or above it.
+        std: the spread of each λ, shown on hover.
+        top: the number of edges; two per task if neither it nor `threshold` is given.
+        threshold: the smallest λ of an edge.
 
     Raises:
-        ValueError: both `top` and `threshold`, other targets than sources, or as for `ratio_heatmap`.
+        ValueError: both `top` and `threshold` are given, targets and sources differ, or as for `ratio_heatmap`.
     """
     facts = transfer_graph_facts(frame, std, top=top, threshold=threshold)
     figure = go.Figure(layout={"template": TEMPLATE, "showlegend": False})
@@ -145,7 +145,7 @@ def _nodes(facts: TransferGraphFacts) -> go.Scatter:
 
 
 def _name(task: str, x: float, y: float, *, many: bool) -> dict[str, Any]:
-    """Beside its node; with many tasks along the radius, where names do not run into each other."""
+    """Places a name beside its node; with many tasks along the radius, so that names do not overlap."""
     text = as_label(task, 14)
     label = {"text": text, "x": x, "y": y, "showarrow": False, "hovertext": as_hover(task)}
     if not many:

@@ -1,4 +1,4 @@
-"""Is there anything to learn? How far the hypergradients of a training stand above the noise of its batches."""
+"""Test whether there is anything to learn: whether the hypergradients of a training exceed the noise of its batches."""
 
 from bilevel_hpo.signal._conclusion import conclusion
 from bilevel_hpo.signal._raw_gradient import raw_gradient

@@ -1,4 +1,4 @@
-"""What follows from the verdicts of one training or of several, in a sentence."""
+"""The conclusion from the verdicts of one or several trainings, in a sentence."""
 
 from collections.abc import Sequence
 
@@ -10,11 +10,11 @@ _SHOWN = 6
 
 
 def conclusion(told: Sequence[str], anything: bool, effective_steps: float | None) -> str:
-    """One or two sentences.
+    """Returns one or two sentences.
 
     Args:
-        told: the λ that can be told from chance, each as it is to be shown, the surest first.
-        anything: there is something to learn, if only of all λ together.
+        told: the λ that can be told from chance, each as it is to be shown, the most certain first.
+        anything: whether there is something to learn, for single λ or for all together.
         effective_steps: independent outer steps of the training, of the one with most where there are several; None
             where that is not known.
     """

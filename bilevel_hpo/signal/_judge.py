@@ -16,7 +16,7 @@ MIN_START = 20
 
 @dataclass(frozen=True)
 class Judged:
-    """What was found."""
+    """The result of the tests."""
 
     table: pd.DataFrame
     """A row per column: `steps`, `mean`, `standard_error`, `n_effective`, `t` of the start that says most, and `p`."""
@@ -45,12 +45,12 @@ class _Start:
 def judged(x: Array, cluster: NDArray[np.int64] | None) -> Judged:
     """Tests that the mean of `x` `[n, N]` is 0 over all n steps, over the first half, quarter, eighth, …
 
-    Where λ has been learned, its gradient is 0 in the mean from then on: the start of the training says what was there
+    Once λ has been learned, its mean gradient is 0 from then on: the start of the training shows what there was
     to learn. The p of the starts are combined by Simes' rule. For all columns together there are two p: of the rotation
-    test, which sees many small means, and Bonferroni's, which sees a few large ones; combined in the same way.
+    test, which detects many small means, and Bonferroni's, which detects a few large ones, combined in the same way.
 
     Args:
-        x: no column is 0 throughout.
+        x: the series; no column is 0 throughout.
         cluster: the validation batch of each step; the differences between them count as noise.
     """
     lengths = [len(x)]

@@ -1,4 +1,4 @@
-"""From the hypergradient in λ to the gradient that moves λ: the chain rule of a constraint, at each λ of a training."""
+"""The chain rule of a constraint at each λ of a training: from the hypergradient in λ to the gradient in raw."""
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ __all__ = ["bounds", "knows", "raw_gradient"]
 
 
 def knows(weights: nn.Module) -> bool:
-    """`raw_gradient` goes through `weights`: a `WeightsDict` of such, or `raw` and `constraint` as in `LossWeights`."""
+    """Whether `raw_gradient` supports `weights`: a `WeightsDict`, or `raw` and `constraint` as in `LossWeights`."""
     if isinstance(weights, WeightsDict):
         return all(knows(module) for module in weights.values())
     raw = getattr(weights, "raw", None)
@@ -18,9 +18,9 @@ def knows(weights: nn.Module) -> bool:
 
 
 def raw_gradient(weights: nn.Module, lambda_: Tensor, g: Tensor) -> Tensor:
-    """(λ, dL/dλ) ↦ dL/d raw, row by row: vector-Jacobian products of `weights` at earlier values of λ.
+    """Maps (λ, dL/dλ) to dL/d raw, row by row: vector-Jacobian products of `weights` at earlier values of λ.
 
-    Under `Budget(total)` it is λ_k (g_k − Σ_j λ_j g_j / total): what all λ of a budget have in common falls away,
+    Under `Budget(total)` it is λ_k (g_k − Σ_j λ_j g_j / total): the common part of all λ of a budget is removed,
     because the budget forbids that move.
 
     Args:
@@ -30,11 +30,11 @@ def raw_gradient(weights: nn.Module, lambda_: Tensor, g: Tensor) -> Tensor:
         g: rows of dL/dλ `[n, N]`.
 
     Returns:
-        `[n, N]` in float64. An entry that is not learned is 0; under `symmetric=True` the pair's sum stands at the
+        `[n, N]` in float64. An entry that is not learned is 0; with `symmetric=True` the pair's sum is at the
         upper one.
 
     Raises:
-        TypeError: `weights` is of another kind.
+        TypeError: `weights` has another type.
         ValueError: λ has another number of entries, or lies outside the constraint.
     """
     if not knows(weights):
@@ -53,7 +53,7 @@ def raw_gradient(weights: nn.Module, lambda_: Tensor, g: Tensor) -> Tensor:
 
 
 def bounds(weights: nn.Module) -> tuple[Tensor, Tensor]:
-    """The lowest and highest value of each λ, `[N]` each; −∞ and ∞ where the constraint has no `low` and `high`."""
+    """Returns the lowest and highest value of each λ `[N]`; −∞ and ∞ if the constraint has no `low` and `high`."""
     modules = list(weights.values()) if isinstance(weights, WeightsDict) else [weights]
     ends = []
     for end, nothing in (("low", -torch.inf), ("high", torch.inf)):
@@ -70,7 +70,7 @@ def _raw(module: nn.Module) -> nn.Parameter:
 
 
 def _of_module(module: nn.Module, lambda_: Tensor, g: Tensor) -> Tensor:
-    """`raw_gradient` of one module, `[n, N]`."""
+    """Returns `raw_gradient` of one module, `[n, N]`."""
     shape = _raw(module).shape
     rows = []
     for point, slope in zip(lambda_, g, strict=True):
@@ -81,7 +81,7 @@ def _of_module(module: nn.Module, lambda_: Tensor, g: Tensor) -> Tensor:
 
 
 def _inverse(module: nn.Module, lambda_: Tensor) -> Tensor:
-    """The raw values behind one λ, in float64."""
+    """Returns the raw values of one λ, in float64."""
     constraint = module.constraint
     assert isinstance(constraint, Constraint)
     if isinstance(module, TransferRatios) and module.diagonal == "fixed":  # a constant that no constraint applies to

@@ -1,4 +1,4 @@
-"""What the hypergradients of one training say, as a record."""
+"""The record of the test on the hypergradients of one training."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -12,7 +12,7 @@ __all__ = ["Signal"]
 
 @dataclass(frozen=True, eq=False)
 class Signal:
-    """What can be told from chance in a training's hypergradients; `str(...)` says it in words."""
+    """The result of testing the hypergradients of a training against chance; `str(...)` gives it in words."""
 
     table: pd.DataFrame
     """One row per λ, indexed by its label:
@@ -58,18 +58,18 @@ class Signal:
 
     @property
     def labels(self) -> list[str]:
-        """The λ that can be told from chance, the surest first."""
+        """The λ that can be told from chance, the most certain first."""
         return [str(label) for label in self.table[self.table["told"]].sort_values("p", kind="stable").index]
 
     @property
     def anything(self) -> bool:
-        """There is something to learn: a λ can be told from chance, or all together can."""
+        """Whether there is something to learn: a λ, or all together, can be told from chance."""
         return self.told > 0 or self.p <= self.level
 
     @property
     def conclusion(self) -> str:
-        """What follows, in a sentence or two: which λ can be told from chance, or whether constant λ would do as well.
-        The second is not said of fewer than 8 independent outer steps."""
+        """The conclusion in one or two sentences: which λ can be told from chance, or whether constant λ would do as
+        well. The latter needs at least 8 independent outer steps."""
         if self.tested == 0:
             return f"No λ had a gradient in {self.steps} outer steps: the validation loss does not feel them."
         means = self.table["mean"]
@@ -77,7 +77,7 @@ class Signal:
         return conclusion(told, self.anything, self.effective_steps)
 
     def __str__(self) -> str:
-        """Three to six lines."""
+        """Returns three to six lines."""
         if self.tested == 0:
             return self.conclusion
         name = {"holm": "Holm", "bh": "Benjamini-Hochberg"}[self.correction]

@@ -1,4 +1,4 @@
-"""From the history of a training to a `Signal`."""
+"""Make a `Signal` from the history of a training."""
 
 from collections.abc import Callable
 from functools import partial
@@ -33,32 +33,33 @@ def signal(
     window: tuple[float, float] = (0.0, 1.0),
     validation_batches: int | None = None,
 ) -> Signal:
-    """How far the hypergradients of a training stand above the noise of its batches, for each λ and for all together.
+    """Tests whether the hypergradients of a training exceed the noise of its batches, for each λ and for all together.
 
-    Null hypothesis of a λ: the mean of its gradient is 0 over the outer steps looked at, over their first half, first
-    quarter, and so on down to 20 (where λ has been learned, the mean is 0 from then on). The gradient is the one that
-    moves λ: dL_val/dλ behind the chain rule of its constraint. Under a `Budget` that is how much more useful a loss is
-    than the others are. Under a free λ (`Positive`, `Box`) it is also whether a longer inner step would help, which is
-    not usefulness: a verdict is about usefulness under a `Budget` only.
+    Null hypothesis of a λ: the mean of its gradient is 0 over the outer steps in the window, over their first half,
+    first quarter, and so on down to 20 (where λ has been learned, the mean is 0 from then on). The gradient is the
+    one that
+    moves λ: dL_val/dλ after the chain rule of its constraint. Under a `Budget` that is how much more useful a loss is
+    than the others. For a free λ (`Positive`, `Box`) it is also whether a longer inner step would help, which is
+    not usefulness: a verdict is about usefulness only under a `Budget`.
 
-    The standard error counts dependence between the outer steps, and a drift of the mean
+    The standard error includes dependence between the outer steps, and a drift of the mean
     (`_statistics.coefficients`: equal-weighted cosine, Student's t with about n^(2/3)/2 degrees of freedom). All λ
     together are judged by a rotation test, for any number of λ, and by the smallest p. What the whole and its starts
-    say is combined by Simes' rule. Do not use it to rank λ: a small p is a sure sign, not a large effect. Noise that
-    stays for a tenth of the training or longer looks like a mean (docs/signal.md has the measured false alarms).
+    say is combined by Simes' rule. Do not use it to rank λ: a small p means a certain sign, not a large effect. Noise
+    that lasts for a tenth of the training or longer looks like a mean (docs/signal.md has the measured false alarms).
 
     Args:
         history: `learner.history`: columns `lambda:<label>`, `g:<label>`, `outer_step` and `skipped`, a row per outer
             step.
-        weights: the learner's λ, for the chain rule and the bounds of its constraint: `LossWeights`, `TransferRatios`,
-            `WeightsDict`, or a module with `raw` and `constraint` like them. For other modules, and when left out, g is
-            looked at in λ itself.
-        chain: (λ `[n, N]`, g `[n, N]`) ↦ the gradient that moves λ, `[n, N]`, for a module of your own; instead of the
-            chain rule of `weights`.
-        level: of the verdicts, between 0 and 1.
+        weights: the λ module of the learner, for the chain rule and the bounds of its constraint: `LossWeights`,
+            `TransferRatios`, `WeightsDict`, or a module with `raw` and `constraint` like them. For other modules, and
+            by default, g is tested in λ itself.
+        chain: for a module of your own, a function from (λ `[n, N]`, g `[n, N]`) to the gradient that moves λ, `[n,
+            N]`; it replaces the chain rule of `weights`.
+        level: the significance level of the verdicts, between 0 and 1.
         correction: "holm" (the chance of any false alarm among all λ) or "bh" (the share of false alarms among those
             told).
-        window: the part of the training to look at, as shares of the history: (0.5, 1.0) is its second half.
+        window: the part of the training to use, as shares of the history: (0.5, 1.0) is its second half.
         validation_batches: the number V of different validation batches, if the outer steps go through the same V
             in turn, as under `fit` with a list or a loader that does not shuffle. Then the noise of the validation set
             counts too: the means of the V batches are compared, and the larger p of both tests is given. Without it,
@@ -68,8 +69,8 @@ def signal(
         The record; `print` it.
 
     Raises:
-        ValueError: an argument is out of its range; the frame has no λ, or lacks the g of a λ; fewer than `MIN_STEPS`
-            rows in the window are finite; `chain` gave another shape or values that are not finite.
+        ValueError: an argument is out of range; the frame has no λ, or lacks the g of a λ; fewer than `MIN_STEPS`
+            rows in the window are finite; `chain` returned another shape or non-finite values.
     """
     _check(level, correction, window, validation_batches)
     labels = _labels(history)
@@ -115,7 +116,7 @@ def signal(
 
 
 def _table(tested: list[str], found: Judged | None, labels: list[str], steps: int) -> pd.DataFrame:
-    """What was found for the λ tested, and zeros for the others."""
+    """Returns the results for the λ tested, and zeros for the others."""
     index = pd.Index(labels, name="lambda")
     nothing = {"steps": steps, "mean": 0.0, "standard_error": 0.0, "n_effective": float(steps), "t": 0.0, "p": 1.0}
     table = pd.DataFrame(nothing, index=index)
@@ -125,7 +126,7 @@ def _table(tested: list[str], found: Judged | None, labels: list[str], steps: in
 
 
 def _moved(chain: Callable[[Tensor, Tensor], Tensor], lambda_: Array, g: Array) -> Array:
-    """The gradient behind the chain rule, `[n, N]` in float64."""
+    """Returns the gradient after the chain rule, `[n, N]` in float64."""
     moved = chain(torch.from_numpy(lambda_), torch.from_numpy(g)).detach()
     if moved.shape != g.shape:
         raise ValueError(f"chain gave shape {tuple(moved.shape)}; it must be that of λ and g, {g.shape}")
@@ -137,7 +138,7 @@ def _moved(chain: Callable[[Tensor, Tensor], Tensor], lambda_: Array, g: Array) 
 
 
 def _at_bound(weights: nn.Module | None, lambda_: Array, mean: Array) -> NDArray[np.bool_]:
-    """λ `[N]` lies at a bound, and descent along `mean` would leave it."""
+    """Whether λ `[N]` lies at a bound that descent along `mean` would cross."""
     if weights is None:
         return np.zeros(len(mean), dtype=bool)
     low, high = (end.numpy().astype(lambda_.dtype) for end in bounds(weights))
@@ -145,7 +146,7 @@ def _at_bound(weights: nn.Module | None, lambda_: Array, mean: Array) -> NDArray
 
 
 def _labels(history: pd.DataFrame) -> list[str]:
-    """The labels of the λ in a frame of `learner.history`."""
+    """Returns the labels of the λ in a frame of `learner.history`."""
     labels = [str(c).removeprefix("lambda:") for c in history.columns if str(c).startswith("lambda:")]
     missing = [label for label in labels if f"g:{label}" not in history.columns]
     if not labels:
@@ -159,7 +160,7 @@ def _labels(history: pd.DataFrame) -> list[str]:
 
 
 def _floats(frame: pd.DataFrame) -> Array:
-    """The values `[n, N]` in the dtype of the training, float32 or float64."""
+    """Returns the values `[n, N]` in the dtype of the training, float32 or float64."""
     values = frame.to_numpy(copy=True)
     return values if values.dtype in (np.float32, np.float64) else values.astype(np.float64)
 

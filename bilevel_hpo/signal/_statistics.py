@@ -9,7 +9,7 @@ Array = NDArray[np.float64]
 
 
 def coefficients(x: Array) -> Array:
-    """The mean of n steps and as many low-frequency coefficients as are needed to judge it.
+    """Returns the mean of n steps and the low-frequency coefficients that are needed to test it.
 
     Rows 0 … ν of the cosine transform of `x` along the steps: row 0 is √n times the mean, row j is
     √(2/n) Σ_i x_i cos(πj(i + ½)/n), and ν = max(3, ⌊n^(2/3) / 2⌋). If the mean of `x` is 0, all rows have (nearly) the
@@ -51,8 +51,8 @@ def contrasts(x: Array, cluster: NDArray[np.int64]) -> Array:
 
 
 def student(rows: Array) -> tuple[Array, Array]:
-    """Row 0 against the root mean square of the others: t and its two-sided p, with as many degrees of freedom as they
-    are, `[N]` each; t = ±∞ where the others are 0, and 0 where row 0 is."""
+    """Tests row 0 against the root mean square of the others: t and its two-sided p, `[N]` each, with one degree of
+    freedom per other row; t = ±∞ where the others are 0, and 0 where row 0 is."""
     from scipy import special  # noqa: PLC0415  a gradient needs no p-value
 
     noise = np.sqrt(np.square(rows[1:]).mean(0))
@@ -62,7 +62,7 @@ def student(rows: Array) -> tuple[Array, Array]:
 
 
 def rotation_p(rows: Array) -> float:
-    """p of "row 0 is a row like the others", all N columns together.
+    """Returns p of "row 0 is a row like the others", for all N columns together.
 
     The statistic is Σ_k rows[0, k]² / Σ_j rows[j, k]². Rows that are independent Gaussian vectors of one distribution,
     with any covariance between the N columns, keep their distribution when they are rotated among themselves; p is the
@@ -90,14 +90,14 @@ def rotation_p(rows: Array) -> float:
 
 
 def simes(p: Array) -> Array:
-    """One p for each column of `p` `[m, N]`: m tests of one hypothesis, min_i m·p_(i)/i over the sorted p (Simes,
-    Biometrika 1986); holds its level for independent and for positively dependent tests."""
+    """Returns one p for each column of `p` `[m, N]`, m tests of one hypothesis: min_i m·p_(i)/i over the sorted p
+    (Simes, Biometrika 1986); it keeps its level for independent and for positively dependent tests."""
     m = len(p)
     return np.asarray((np.sort(p, 0) * (m / np.arange(1, m + 1))[:, None]).min(0))
 
 
 def adjusted(p: Array, correction: str) -> Array:
-    """p `[N]` corrected for N tests.
+    """Returns p `[N]` corrected for N tests.
 
     "holm": the chance of one false alarm or more among all N stays below the level, however the tests depend (Holm,
     1979). "bh": the expected share of false alarms among those told stays below the level, for independent tests

@@ -1,4 +1,4 @@
-"""What is kept of a `Signal` in the record of a run."""
+"""The part of a `Signal` that the record of a run keeps."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ __all__ = ["Verdict"]
 
 @dataclass(frozen=True)
 class Verdict:
-    """What `learner.signal()` says of one training; plain numbers and names."""
+    """The result of `learner.signal()` for one training, as plain numbers and names."""
 
     told: int
     """λ that can be told from chance."""
@@ -26,5 +26,5 @@ class Verdict:
 
     @property
     def anything(self) -> bool:
-        """A λ can be told from chance, or all together can."""
+        """Whether a λ, or all together, can be told from chance."""
         return self.told > 0 or self.p <= self.level
