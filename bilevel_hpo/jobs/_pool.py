@@ -66,8 +66,8 @@ class Pool(Workers[J, R]):
         attempt.process.close(kill=True)
         if attempt.number == _ATTEMPTS:
             raise WorkersLostError(
-                f"its process was killed in each of {_ATTEMPTS} attempts at job {attempt.job!r}, perhaps for lack of memory. "
-                "Fewer processes at a time need less"
+                f"its process was killed in each of {_ATTEMPTS} attempts at job {attempt.job!r}, perhaps "
+                "for lack of memory. Fewer processes at a time need less"
             ) from lost
         _logger.warning(
             "A process was killed, perhaps for lack of memory. Attempt %d of %d at job %r",
