@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import brentq
 
-from gate_model.data.chemicals import library as tables
+from gate_model.data.chemicals import library
 from gate_model.data.chemicals.choice import choose
 from gate_model.data.chemicals.declarations import DECLARATIONS
 from gate_model.data.chemicals.sources import T_REFERENCE, Column, Correlation, Derived, Solved, Source, inputs
@@ -42,8 +42,8 @@ class _Builder:
     """Quantities by molecule, each computed once and when it is first needed."""
 
     def __init__(self, names: Sequence[str]) -> None:
-        index = tables.identifiers()
-        self._table = cache(tables.table)
+        index = library.identifiers()
+        self._table = cache(library.table)
         cas = sorted(set().union(*(self._candidates(name) for name in _closure(names))) & set(index))
         smiles = [organic(index[number].smiles or "") for number in cas]
         structure = pd.Series(smiles, index=cas, dtype=object)
@@ -63,7 +63,7 @@ class _Builder:
         found: set[int] = set()
         for source in DECLARATIONS[name].sources:
             if isinstance(source, Column):
-                found |= set(tables.numbers(self._table(source.table)[source.column]).dropna().index)
+                found |= set(library.numbers(self._table(source.table)[source.column]).dropna().index)
             elif isinstance(source, Correlation):
                 own = [column for column in source.coefficients if not column.startswith("@")]
                 found |= set(self._table(source.table)[own].dropna(how="all").index)
@@ -113,9 +113,9 @@ class _Builder:
 
     def _column(self, source: Column) -> "pd.Series[float]":
         frame = self._table(source.table)
-        values = tables.numbers(frame[source.column]) * source.scale
+        values = library.numbers(frame[source.column]) * source.scale
         if source.temperature:
-            values = values[~((tables.numbers(frame[source.temperature]) - T_REFERENCE).abs() > _NEAR_K)]
+            values = values[~((library.numbers(frame[source.temperature]) - T_REFERENCE).abs() > _NEAR_K)]
         return values
 
     def _correlation(self, source: Correlation) -> "pd.Series[float]":
@@ -131,7 +131,7 @@ class _Builder:
         frame = frame[frame.index.isin(self._smiles.index)]
 
         def column(name: str) -> "pd.Series[float]":
-            return self._quantity(name[1:], frame.index) if name.startswith("@") else tables.numbers(frame[name])
+            return self._quantity(name[1:], frame.index) if name.startswith("@") else library.numbers(frame[name])
 
         low, high = source.range
         bounds = {"low": column(low) if low else -np.inf, "high": column(high) if high else np.inf}
@@ -181,7 +181,7 @@ class _Builder:
         """Without values that are not above the melting point, and without those of suspect sources that lie far below
         another source, or far below Joback's estimate where they stand alone.
         """
-        joback = tables.numbers(self._table("miscdata.joback_predictions")["Tb"])
+        joback = library.numbers(self._table("miscdata.joback_predictions")["Tb"])
         joback = joback[joback.index.isin(self._smiles.index) & (joback < 900)]
         estimate = joback.groupby(self._smiles.reindex(joback.index)).first().reindex(frame.index)
         melting = self.labels("MP")["value"].reindex(frame.index)
