@@ -26,7 +26,7 @@ class Constraint(nn.Module, ABC):
     """
 
     couples: bool = False
-    """The λ of one row (the last axis) depend on each other. `TransferRatios` then learns the direct path (the
+    """Whether the λ of one row (the last axis) depend on each other. `TransferRatios` then learns the direct path (the
     diagonal) with the rest of its row, and refuses diagonal="fixed" and symmetric=True.
     """
 

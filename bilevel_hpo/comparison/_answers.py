@@ -19,10 +19,10 @@ from bilevel_hpo.jobs import On, drive, workers
 __all__ = ["Answers", "Progress", "run_methods"]
 
 Answers = dict[tuple[str, int], Answer]
-"""By method and seed, in the order of methods, then seeds."""
+"""Answers by method and seed, in the order of methods, then seeds."""
 
 Progress = Callable[[int, int], object]
-"""Called with the trainings that are done, and those that there are in all."""
+"""A function called with the numbers of finished and of all trainings."""
 
 
 class _Kept:

@@ -26,14 +26,14 @@ class Axes:
     low: float = 0.0
     high: float = 1.0
     values: tuple[float, ...] = ()
-    """Of a grid, instead of low and high."""
+    """The values of a grid, instead of low and high."""
     log: bool = False
     symmetric: bool = False
-    """Of transfer ratios: λ_{s→t} = λ_{t→s}."""
+    """Whether transfer ratios have λ_{s→t} = λ_{t→s}."""
     shared: bool = False
-    """One value for all λ."""
+    """Whether all λ share one value."""
     groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """Name -> names that share one value."""
+    """For each group its name and the names that share one value."""
 
     def space(self, weights: nn.Module, seed: int = 0) -> Space:
         """Returns the search space of `weights`."""

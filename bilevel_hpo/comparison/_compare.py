@@ -32,7 +32,7 @@ from bilevel_hpo.weights import LossWeights, TransferRatios
 __all__ = ["Comparison", "compare", "default_methods", "equal"]
 
 _MOST_POINTS = 81
-"""Of a grid that is searched by default."""
+"""The largest grid that is searched by default."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ class Comparison:
 
     folder: Path
     answers: Answers
-    """By method and seed."""
+    """The answers by method and seed."""
     table: pd.DataFrame
-    """A row per method, best first: its score on the test data, mean and standard deviation over the seeds, and what it
+    """A row per method, best first: its score on the test data, mean and standard deviation over the seeds, and its
     cost."""
 
     @property

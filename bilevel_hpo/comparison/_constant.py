@@ -16,9 +16,9 @@ class Constant:
     """Trains once with a given λ. No constraint applies: λ is used as given."""
 
     value: float | Mapping[str, float] | Sequence[float]
-    """One number for every λ; by label, the others as they begin; or one for each."""
+    """One number for all λ, numbers by label (the others keep their start), or one number for each."""
     name: str = ""
-    """`constant=<value>` when left out, where the value is one number."""
+    """The name; by default `constant=<value>` if the value is one number."""
     title: str = ""
 
     group: ClassVar[str] = "constant"
@@ -45,7 +45,7 @@ class Frozen:
     path to it?"""
 
     of: str = "learned"
-    """Name of that method; its training is counted."""
+    """The name of the other method, whose training is counted."""
     name: str = ""
     title: str = ""
 

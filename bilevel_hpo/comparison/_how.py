@@ -11,7 +11,7 @@ from bilevel_hpo.search import Asking, Space, asking
 __all__ = ["Grid", "How", "Proposals"]
 
 MOST_POINTS = 10_000
-"""Of a grid."""
+"""The largest number of points of a grid."""
 
 
 class How(Protocol):
@@ -51,7 +51,7 @@ class Proposals:
     trials: int | None
     parallel: int
     epochs: int | None = None
-    """Begin no training after so many epochs of all together."""
+    """No training begins after this total number of epochs."""
     """Proposals that are made at once; further ones when all of these have their scores."""
 
     def asking(self, space: Space, storage: str | Path, name: str, about: Mapping[str, Any], seed: int) -> Asking:

@@ -16,15 +16,15 @@ class Job:
     method: str
     seed: int
     number: int
-    """Of the training among those of its method and seed; a search trains its winner again, last."""
+    """The number of the training among those of its method and seed; a search trains its winner again, last."""
     lambda_: tuple[float, ...] | None
-    """Constant λ, all entries in their order `[N]`; None where the method learns it."""
+    """The constant λ, all entries in order `[N]`; None if the method learns it."""
     test: bool
     """Whether to compute the scores on the test data."""
     options: Mapping[str, float] = field(default_factory=dict)
-    """What else its method tells the training."""
+    """Further values that the method passes to the training."""
     before: tuple[FrozenTrial, ...] = ()
-    """For the pruner of a search: the trials that ended before."""
+    """The trials that ended before, for the pruner of a search."""
 
     @property
     def name(self) -> str:
@@ -37,35 +37,35 @@ class Trained:
     """The numbers of one training; NaN for a missing one."""
 
     selection: dict[str, float]
-    """By task; empty if the training failed."""
+    """The scores on the selection data, by task; empty if the training failed."""
     test: dict[str, float] = field(default_factory=dict)
     """The scores on the test data, by task; empty if they were not computed."""
     seconds: float = 0.0
-    """Of training, without evaluation; where no learner was used, of everything."""
+    """The seconds of training, without evaluation; the total seconds if no learner was used."""
     cpu_seconds: float = 0.0
     """Processor seconds of everything; `compare` measures them."""
     epochs: int = 0
-    """0 where no learner was used."""
+    """The number of epochs; 0 if no learner was used."""
     training_runs: int = 1
-    """Models that were trained."""
+    """The number of trained models."""
     lambda_: list[float] = field(default_factory=list)
-    """λ at the end, all entries in their order `[N]`; empty where the training has none."""
+    """λ at the end, all entries in order `[N]`; empty if the training has none."""
     trajectory: list[list[float]] = field(default_factory=list)
     """λ at the start and after every epoch `[epochs + 1, N]`, or at the start and the end `[2, N]`; empty where λ is
     constant."""
     curve: list[dict[str, float]] = field(default_factory=list)
-    """A row per epoch: epoch, seconds, train_loss, selection, and what an adapter adds."""
+    """A row per epoch: epoch, seconds, train_loss, selection, and columns of an adapter."""
     outer_steps: list[dict[str, Any]] = field(default_factory=list)
     """A row per outer step: the scalars of `learner.history`."""
     signal: dict[str, Any] | None = None
     """A `Verdict`: whether there was anything to learn."""
     extra: Mapping[str, Any] = field(default_factory=dict)
-    """Of `Scores.extra`."""
+    """The result of `Scores.extra`."""
     failure: str = ""
-    """Why there are no scores: the training diverged."""
+    """The reason for missing scores: the training diverged."""
     pruned: bool = False
-    """A pruner ended the training."""
+    """Whether a pruner ended the training."""
     reports: dict[int, float] = field(default_factory=dict)
-    """What it told `Run.report`: epoch -> loss."""
+    """The losses passed to `Run.report`, by epoch."""
     marks: dict[str, Any] = field(default_factory=dict)
-    """What the pruner noted."""
+    """The attributes that the pruner has set."""

@@ -23,14 +23,14 @@ class Learned:
     title: str = "learned in one training"
     hypergradient: Hypergradient = field(default_factory=OneStep)
     outer_lr: float = 0.02
-    """Of Adam, on the raw parameters of λ."""
+    """The learning rate of Adam on the raw parameters of λ."""
     outer_every: int | Literal["epoch"] = 8
-    """As of `BilevelLearner.fit`."""
+    """The schedule of outer steps, as in `BilevelLearner.fit`."""
     warm_up: float = 0.25
-    """Share of all inner steps before the first outer step: until then hypergradients say what is good for the next
-    steps, and not for the end."""
+    """The share of all inner steps before the first outer step: until then hypergradients show what is good for the
+    next steps, and not for the end."""
     weights: nn.Module | None = None
-    """λ under another constraint, or from another start, than the comparison's; of the same shape."""
+    """λ with another constraint or start than in the comparison, of the same shape."""
     learner: Mapping[str, Any] = field(default_factory=dict)
     """Further arguments of `BilevelLearner`, such as `clip`."""
 

@@ -31,9 +31,9 @@ class Searched:
     how: How
     axes: Over
     population: int = 1
-    """Points that are trained in one, where the comparison has a function for that (`together`)."""
+    """The number of points trained in one call, if the comparison has a function for that (`together`)."""
     pruner: BasePruner | None = None
-    """Of Optuna: ends trainings that `Run.report` shows to be hopeless."""
+    """A pruner of Optuna, which ends unpromising trainings by their `Run.report`."""
 
     group: ClassVar[str] = "search"
 

@@ -14,7 +14,7 @@ from bilevel_hpo.jobs import Plan
 __all__ = ["Answer", "Bundle", "Method", "MethodPlan", "Setting", "Trial"]
 
 Bundle = tuple[Job, ...]
-"""Trainings that are done as one; mostly a single one."""
+"""Trainings that run as one job; usually a single one."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Trial:
     params: Mapping[str, float]
     """λ by axis."""
     selection: float
-    """Mean over the tasks; NaN if the training failed."""
+    """The mean selection score over the tasks; NaN if the training failed."""
     seconds: float
 
 
@@ -33,15 +33,15 @@ class Answer:
     """The result of a method for one seed, and its cost."""
 
     trained: Trained
-    """With the scores on the test data."""
+    """The training with the scores on the test data."""
     training_runs: int
     seconds: float
     cpu_seconds: float
     epochs: int
     trials: Sequence["Trial"] = ()
-    """Of a search, in its order."""
+    """The trials of a search, in order."""
     note: str = ""
-    """What else is to be said."""
+    """A further remark for the report."""
 
     def after(self, other: "Answer") -> "Answer":
         """Returns this answer with the cost of another that it needed."""
@@ -58,9 +58,9 @@ class MethodPlan(Plan[Bundle, list[Trained]], Protocol):
     """The trainings of one method and seed."""
 
     answer: Answer | None
-    """Once all have ended."""
+    """The answer, once all trainings have ended."""
     remembers_trials: bool
-    """It keeps the scores of trainings without test scores itself, as a search does in its study."""
+    """Whether it stores the scores of trainings without test scores itself, as a search does in its study."""
 
 
 @dataclass(frozen=True)
@@ -68,16 +68,16 @@ class Setting:
     """The settings of one comparison."""
 
     weights: nn.Module
-    """λ as it begins; never changed."""
+    """λ at the start; never changed."""
     metric: Metric
     folder: Path
-    """For what must be there after an interruption."""
+    """The folder of everything that must survive an interruption."""
     storage: str | None
-    """Where searches keep their studies; a journal in `folder` when None."""
+    """Where searches keep their studies; with None, in a journal in `folder`."""
     about: Mapping[str, Any]
-    """What else decides the scores, JSON."""
+    """JSON with whatever else determines the scores."""
     answers: dict[tuple[str, int], Answer] = field(default_factory=dict)
-    """By method and seed, as they come."""
+    """The answers so far, by method and seed."""
 
 
 class Method(Protocol):

@@ -20,7 +20,7 @@ class Single:
     title: str = ""
     group: str = "own"
     as_long_as: str = ""
-    """Name of a method whose seconds, with the same seed, the training is told: `run.options["seconds"]`."""
+    """The name of a method whose seconds with the same seed the training receives as `run.options["seconds"]`."""
 
     def trainings(self, setting: Setting) -> int:
         """One."""

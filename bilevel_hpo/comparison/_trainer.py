@@ -25,11 +25,11 @@ from bilevel_hpo.search import Reports
 __all__ = ["Together", "Trainer", "Training"]
 
 Training = Callable[[Run], Scores | Trained]
-"""The user's training function: one seed and one way of choosing λ ↦ how good it is. One that keeps records of its own
+"""The user's training function: from a seed and a way of choosing λ to scores. A function with its own records
 returns them as `Trained`."""
 
 Together = Callable[[Sequence[Run]], Sequence[Scores | Trained]]
-"""The same for several runs of one seed that differ in their constant λ only, in one training."""
+"""The same for several runs of one seed that differ only in their constant λ, in one training."""
 
 
 @dataclass(frozen=True)

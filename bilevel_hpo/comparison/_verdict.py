@@ -9,7 +9,7 @@ from bilevel_hpo.signal import MIN_STEPS, Signal, Verdict
 __all__ = ["OUTER_STEP_COLUMNS", "outer_steps_of", "verdict_of"]
 
 OUTER_STEP_COLUMNS = tuple(OuterStep.__annotations__)
-"""Of `outer_steps.csv`, behind method and seed: the scalars of `learner.history`."""
+"""The columns of `outer_steps.csv` after method and seed: the scalars of `learner.history`."""
 
 
 def outer_steps_of(learner: BilevelLearner) -> list[dict[str, Any]]:

@@ -18,10 +18,10 @@ class Hypergradient(ABC):
     """
 
     steps: int = 1
-    """Inner steps looked ahead: that many train batches are used at once."""
+    """The number of inner steps that it looks ahead, and of train batches that it uses at once."""
 
     references: tuple[str, ...] = ()
-    """Where the method comes from, as BibTeX entries; `learner.citation()` prints them."""
+    """The BibTeX entries of the method's sources; `learner.citation()` prints them."""
 
     @abstractmethod
     def __call__(self, problem: BilevelProblem, lambda_: Tensor, train_batch: Any, val_batch: Any) -> Tensor:

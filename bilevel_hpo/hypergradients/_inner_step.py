@@ -30,7 +30,7 @@ class InnerStep:
     """g as the optimizer receives it, and the derivative of the clipping."""
     update: Update
     lambda_gradient: Tensor | None
-    """∂L_train(θ, λ)/∂λ on this rank, `[N]`; None where L_train does not name λ."""
+    """∂L_train(θ, λ)/∂λ on this rank, `[N]`; None if L_train does not depend on λ."""
     buffers_before: Params
     random: RandomState
     """The random generators as they were before the step."""

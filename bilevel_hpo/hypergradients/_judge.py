@@ -13,8 +13,8 @@ from bilevel_hpo.problem import BilevelProblem, Params
 __all__ = ["judged"]
 
 SHIFTS = (1e-1, 1e-2, 1e-3, 1e-5, 1e-7)
-"""Lengths of the shift of λ relative to that of λ. Long ones lose no digits, and are exact where λ weighs losses;
-during short ones hardly ever a ReLU changes sides. What agrees with one of them is right."""
+"""Lengths of the shift of λ relative to that of λ. Long shifts lose no digits, and are exact if λ weighs losses;
+with short ones a ReLU hardly ever changes sides. A result that agrees with one of them is right."""
 
 
 def judged(problem: BilevelProblem, step: InnerStep, u: Params, candidates: Iterable[Cross], tolerance: float) -> Cross:

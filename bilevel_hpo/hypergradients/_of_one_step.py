@@ -22,16 +22,16 @@ from bilevel_hpo.problem import BilevelProblem, Certificate, Params
 __all__ = ["MARGIN", "OfOneStep"]
 
 MARGIN = 300.0
-"""A result below float64 is believed where the difference is that much smaller than the tolerance. A difference by
-rounding is one draw of a random number, which is small by chance one time in so many."""
+"""A result below float64 is accepted if the difference is this much smaller than the tolerance. A difference by
+rounding is one draw of a random number, which is small by chance one time in this many."""
 
 
 class _Direction(NamedTuple):
     u: Params
     explicit: Tensor | None
-    """What of the hypergradient does not need L_train, `[N]` on this rank."""
+    """The part of the hypergradient that does not need L_train, `[N]` on this rank."""
     known: Tensor | None
-    """g·u; None where it is not asked for."""
+    """g·u; None if it is not needed."""
 
 
 class OfOneStep(Hypergradient):

@@ -21,7 +21,7 @@ J = TypeVar("J")
 R = TypeVar("R")
 
 On: TypeAlias = "int | str | Executor | Client | None"
-"""Where jobs run, see `workers`."""
+"""Where jobs run (see `workers`)."""
 
 
 @contextmanager

@@ -17,7 +17,7 @@ class Workers(Generic[J, R]):
     """The workers that run the jobs of one function."""
 
     slots: int
-    """Jobs that are handed over at a time; 1 where they run in this process."""
+    """The number of jobs accepted at a time; 1 if they run in this process."""
 
     def submit(self, job: J, place: int) -> Future[R]:
         """Begins a job.

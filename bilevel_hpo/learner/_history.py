@@ -13,7 +13,7 @@ from torch import Tensor
 __all__ = ["Epoch", "History", "OuterStep"]
 
 VALUES = 4_000_000
-"""Numbers kept of λ and g together: 32 MB in float64."""
+"""The largest number of values of λ and g kept: 32 MB in float64."""
 ROWS = 10_000
 
 
@@ -24,20 +24,20 @@ class Epoch:
     epoch: int
     """1 for the first."""
     train_loss: float
-    """Mean of L_train over the epoch's inner steps, each before its step."""
+    """The mean of L_train over the inner steps of the epoch, each before its step."""
     outer_steps: int
-    """Outer steps taken in this epoch."""
+    """The number of outer steps taken in this epoch."""
     skipped: int
-    """Outer steps left out because the hypergradient, a loss or the new λ was not finite."""
+    """The number of outer steps skipped because the hypergradient, a loss or the new λ was not finite."""
     seconds: float
-    """Since the first epoch began, pauses between runs left out."""
+    """The seconds since the first epoch began, without pauses between runs."""
     val_loss: float = math.nan
-    """Mean of L_val over the epoch's outer steps, skipped ones left out: each on its own batch and at the θ where the
-    estimator evaluates it, most often that after the inner step. NaN where there was no outer step. Under
-    fit(validate=True), and with a `ReduceLROnPlateau`: over all validation batches, at the θ and λ of the epoch's
-    end."""
+    """The mean of L_val over the outer steps of the epoch without skipped ones: each on its own batch and at the θ
+    where the estimator evaluates it, usually that after the inner step. NaN if there was no outer step. With
+    fit(validate=True), and with a `ReduceLROnPlateau`, the mean over all validation batches, at the θ and λ of the
+    epoch's end."""
     stopped: bool = False
-    """`learner.stop()` was called in one of its steps: the epoch may be short."""
+    """Whether `learner.stop()` was called in one of its steps, so that the epoch may be short."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,11 @@ class OuterStep:
     """The scalars in one row of `learner.history`."""
 
     outer_step: int
-    """1 for the first; those that were skipped are counted."""
+    """The number of the outer step, 1 for the first; skipped ones are counted."""
     epoch: int
-    """The epoch it fell into, 1 for the first."""
+    """The number of its epoch, 1 for the first."""
     inner_step: int
-    """Inner steps taken before it, the one it shares its gradient with included."""
+    """The number of inner steps before it, including the one that shares its gradient."""
     train_loss: float
     """L_train on its train batch at θ; NaN for an estimator that does not evaluate it."""
     val_loss: float
@@ -57,17 +57,17 @@ class OuterStep:
     g_norm: float
     """‖g‖ before clipping."""
     certificate: float
-    """Estimated error of g relative to ‖g‖ by rounding; NaN for an estimator without a check."""
+    """The estimated rounding error of g relative to ‖g‖; NaN for an estimator without a check."""
     computed_in: str
     """The precision in which g was computed: "float32", or "float64" where float32 was not enough."""
     certified: bool
-    """False where the estimator has a check and g did not pass it, not even in float64."""
+    """False if the estimator has a check and g did not pass it, even in float64."""
     skipped: bool
-    """g, a loss or the new λ was not finite, and λ did not move."""
+    """Whether g, a loss or the new λ was not finite, so that λ did not move."""
     seconds: float
-    """Training time so far."""
+    """The training time so far."""
     outer_seconds: float
-    """Time of the hypergradient and the step on λ; with a shared gradient, of the inner step too."""
+    """The time of the hypergradient and the step on λ; with a shared gradient, also of the inner step."""
 
 
 class History:

@@ -110,7 +110,7 @@ class BilevelLearner(Record):
     last_loss: Tensor | None = None
     """L_train of the last inner step of `fit`, before it; None before the first."""
     stopping: bool | None = None
-    """`stop` was called in the `fit` that is running; None where none is."""
+    """Whether `stop` was called in the running `fit`; None if none is running."""
 
     @property
     def active(self) -> Lambda:

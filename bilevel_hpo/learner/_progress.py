@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 __all__ = ["Display"]
 
 FEW = 4
-"""Up to so many λ are shown one by one."""
+"""The largest number of λ that are shown one by one."""
 SECONDS = 0.5
-"""Between two drawings; the losses are read from the device only for these."""
+"""The seconds between two updates; the losses are read from the device only for these."""
 
 
 class Display:

@@ -27,12 +27,12 @@ class Rule:
 
     update: UpdateFunction
     elementwise: bool = True
-    """Each element of θ' and of the state depends on the same element of θ, g and the state only."""
+    """Whether each element of θ' and of the state depends only on the same element of θ, g and the state."""
     scalars: tuple[str, ...] = ("step",)
     """Entries of the state that are one number per parameter; all others have the parameter's shape, if `elementwise`.
     """
     linear: bool = False
-    """∂θ'/∂g is the same number for all elements, whatever θ and g are."""
+    """Whether ∂θ'/∂g is the same number for all elements, for any θ and g."""
     slope: SlopeFunction | None = None
-    """The step and ∂θ'/∂g in closed form, where it is known: faster than automatic differentiation, and without its
+    """The step and ∂θ'/∂g in closed form, if known: faster than automatic differentiation, and without its
     cancellation."""

@@ -19,7 +19,7 @@ from bilevel_hpo.plots._sources import Lambdas, array, lambda_path
 __all__ = ["LandscapeFacts", "Learned", "drawn_facts", "landscape_facts"]
 
 Learned = Lambdas | Mapping[str, float] | Sequence[Any] | None
-"""Learned λ: the way of a learner, a point, or several ways."""
+"""Learned λ: the path of a learner, a point, or several paths."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +33,7 @@ class LandscapeFacts:
     points: NDArray[np.float64]
     """λ of each point, `[N, P]`."""
     values: NDArray[np.float64]
-    """Objective at each point, `[N]`; the mean where a point was evaluated several times."""
+    """Objective at each point, `[N]`; the mean if a point was evaluated several times."""
     std: NDArray[np.float64]
     """Sample standard deviation (ddof = 1) of those evaluations, `[N]`; NaN where there was one."""
     counts: NDArray[np.int64]
@@ -41,17 +41,17 @@ class LandscapeFacts:
     seconds: NDArray[np.float64]
     """Seconds of one evaluation, `[N]`, the mean of those known; NaN where none is."""
     groups: tuple[str, ...]
-    """What each point came from, `[N]`, such as "grid" or "tpe"; one name for a study."""
+    """The origin of each point, `[N]`, such as "grid" or "tpe"; one name for a study."""
     best: Mapping[str, int]
     """Index of the best point of each group."""
     trajectories: tuple[NDArray[np.float64], ...]
     """Learned λ, one `[steps, P]` each, first to last; a single step is a point."""
     names: tuple[str, ...]
-    """Of the trajectories; those of one name share a colour."""
+    """Names of the trajectories; those with one name share a colour."""
     objective: str = "objective"
-    """What the colour means."""
+    """The meaning of the colour."""
     maximize: bool = False
-    """Larger values are better."""
+    """Whether larger values are better."""
 
     @property
     def optimum(self) -> int:

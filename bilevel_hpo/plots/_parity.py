@@ -27,9 +27,9 @@ class ParityFacts:
     """`[n]`, in `unit`."""
     predicted: NDArray[np.float64]
     names: tuple[str, ...] | None
-    """Of the points, if given."""
+    """Names of the points, if given."""
     rmse: float
-    """In `unit`."""
+    """The root mean square error, in `unit`."""
     r2: float
     """Coefficient of determination, 1 − Σ(y − ŷ)² / Σ(y − ȳ)²; NaN if all measured values are the same."""
     left_out: int
@@ -37,7 +37,7 @@ class ParityFacts:
     edges: NDArray[np.float64] | None
     """Above 1,000 points: the edges of 60 bins, the same for both axes."""
     counts: NDArray[np.int64] | None
-    """Then: how many points in each bin, `[60, 60]`, rows: predicted."""
+    """Above 1,000 points: the number of points in each bin, `[60, 60]`, rows: predicted."""
     task: str
     unit: str
 

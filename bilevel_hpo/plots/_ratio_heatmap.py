@@ -29,15 +29,15 @@ class RatioHeatmapFacts:
     targets: tuple[str, ...]
     sources: tuple[str, ...]
     ratios: NDArray[np.float64]
-    """λ_{s→t}, `[targets, sources]`; NaN = no such λ."""
+    """λ_{s→t}, `[targets, sources]`; NaN means no such λ."""
     std: NDArray[np.float64] | None
-    """Its spread, the same shape, if given."""
+    """The spread of λ in the same shape, if given."""
     values: NDArray[np.float64]
-    """What the colours show, the same shape: λ, its std or λ_{s→t} − λ_{t→s}; NaN = nothing drawn there."""
+    """The values of the colours in the same shape: λ, its std or λ_{s→t} − λ_{t→s}; NaN is not drawn."""
     show: Show
     low: float
     high: float
-    """Range of the colours: from the least value or 0 to the greatest; even about 0 for the asymmetry."""
+    """The range of the colours: from the smallest value or 0 to the largest; symmetric about 0 for the asymmetry."""
     with_text: bool
     """Numbers in the cells; off above 12 targets or sources."""
 

@@ -31,7 +31,7 @@ class Plane:
     z: NDArray[np.float32]
     """Objective by linear interpolation between the points, `[33, 33]` (rows: y); NaN where no point is near."""
     reach: float
-    """How far from a point there is a colour, as a share of the range of each λ."""
+    """The largest distance from a point with a colour, as a share of the range of each λ."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -31,7 +31,7 @@ from bilevel_hpo.problem._structure import Lambda, Structure
 __all__ = ["BilevelProblem", "Loss", "Params"]
 
 Loss = Callable[[Any, Any, Any], Tensor]
-"""(model, λ, batch) ↦ scalar loss; λ in the shapes that `weights()` gives."""
+"""(model, λ, batch) ↦ scalar loss; λ has the shapes that `weights()` returns."""
 
 Params = dict[str, Tensor]
 """Name in the model -> tensor."""
