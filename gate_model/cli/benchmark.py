@@ -1,15 +1,13 @@
 """`gate benchmark`: learned λ and its rivals on the same splits and seeds."""
+# ruff: noqa: PLC0415  What trains is imported by the command, so that its help is quick.
 
 from dataclasses import asdict, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 
-from bilevel_hpo.comparison import run_methods
-from bilevel_hpo.run_folder import locked, open_folder
 from gate_model.cli._console import console
 from gate_model.cli._options import (
     DEFAULT,
@@ -20,17 +18,7 @@ from gate_model.cli._options import (
     Reader,
     SeedsOption,
 )
-from gate_model.cli._progress import progress_bar
 from gate_model.cli._records import with_records
-from gate_model.cli._report import report_shown
-from gate_model.cli._run import command_typed, prepare_shown, single_threads
-from gate_model.cli._table import load_shown
-from gate_model.data.splits import SPLIT_METHOD
-from gate_model.experiments.leaderboard._outside import imported
-from gate_model.experiments.leaderboard.board import rows_of, write_board
-from gate_model.experiments.leaderboard.table import ENTRIES, entries_of, methods_of
-from gate_model.experiments.leaderboard.trainings import BenchmarkTrainings
-from gate_model.experiments.record import setting_of, write_run
 from gate_model.training.settings import settings_for
 
 __all__ = ["app", "benchmark"]
@@ -47,7 +35,13 @@ class SplitKind(StrEnum):
     random = "random"
 
 
-_SPLITS = {SplitKind.scaffold: SPLIT_METHOD, SplitKind.random: "random; one split per seed"}
+def _list_methods(asked: bool) -> None:
+    if asked:
+        from gate_model.experiments.leaderboard.table import ENTRIES
+
+        for entry in ENTRIES.values():
+            typer.echo(f"{entry.name:20} {entry.title}")
+        raise typer.Exit
 
 
 @app.command()
@@ -56,7 +50,15 @@ def benchmark(
     out: OutOption,
     data: DataOptions,
     jobs: JobOptions,
-    methods: Annotated[str, typer.Option(help=f"Comma-separated, or 'all'. Known: {', '.join(ENTRIES)}.")] = _DEFAULT,
+    methods: Annotated[
+        str, typer.Option(help="Names separated by commas, or 'all'. --list-methods shows them.")
+    ] = _DEFAULT,
+    list_methods: Annotated[
+        bool,
+        typer.Option(
+            "--list-methods", is_eager=True, callback=_list_methods, help="Show all methods, and run nothing."
+        ),
+    ] = False,
     seeds: SeedsOption = 5,
     seed: Annotated[int, typer.Option(help="The first one.")] = 0,
     split: Annotated[SplitKind, typer.Option(help="Of the molecules.")] = SplitKind.scaffold,
@@ -71,6 +73,21 @@ def benchmark(
     ] = False,
 ) -> None:
     """Learned λ and what one could do instead, side by side: the leaderboard."""
+    import numpy as np
+
+    from bilevel_hpo.comparison import run_methods
+    from bilevel_hpo.run_folder import locked, open_folder
+    from gate_model.cli._progress import progress_bar
+    from gate_model.cli._report import report_shown
+    from gate_model.cli._run import command_typed, prepare_shown, single_threads
+    from gate_model.cli._table import load_shown
+    from gate_model.data.splits import SPLIT_METHOD
+    from gate_model.experiments.leaderboard._outside import imported
+    from gate_model.experiments.leaderboard.board import rows_of, write_board
+    from gate_model.experiments.leaderboard.table import ENTRIES, entries_of, methods_of
+    from gate_model.experiments.leaderboard.trainings import BenchmarkTrainings
+    from gate_model.experiments.record import setting_of, write_run
+
     names = list(ENTRIES) if methods == "all" else [name.strip() for name in methods.split(",")]
     if methods == "all" and python is None:
         names = [name for name in names if not name.startswith("chemprop")]
@@ -108,9 +125,8 @@ def benchmark(
         },
         "sizes": next(iter(datasets.values())).split.sizes(),
     }
-    write_run(
-        out, "leaderboard", datasets, rows, answers, setting, command=command_typed(), split=_SPLITS[split], more=facts
-    )
+    words = SPLIT_METHOD if split is SplitKind.scaffold else "random; one split per seed"
+    write_run(out, "leaderboard", datasets, rows, answers, setting, command=command_typed(), split=words, more=facts)
     write_board(out, rows_of(names, answers), facts)
     console.print((out / "leaderboard.md").read_text(encoding="utf-8"), markup=False, highlight=False, soft_wrap=True)
     report_shown(out)

@@ -1,18 +1,14 @@
 """`gate experiment`: Figure 1 of the paper, repeated."""
+# ruff: noqa: PLC0415  What trains is imported by the command, so that its help is quick.
 
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from bilevel_hpo.run_folder import locked, open_folder
 from gate_model.cli._console import console
 from gate_model.cli._moved import add_moved
 from gate_model.cli._options import CORES, DEFAULT, DaskOption, EpochsOption, OutOption, ResumeOption, WorkersOption
-from gate_model.cli._progress import progress_bar
-from gate_model.cli._run import command_typed, prepare_shown
-from gate_model.data.chemicals.table import load_chemicals
-from gate_model.experiments.figure_1 import GRIDS, TASKS, figure_1
 from gate_model.training.settings import Settings
 
 __all__ = ["app"]
@@ -43,6 +39,12 @@ def figure_1_command(
     resume: ResumeOption = False,
 ) -> None:
     """RMSE over symmetric λ of DS, HV and BP: the paper's 125 points, 125 from 0 to 3, and learned λ among them."""
+    from bilevel_hpo.run_folder import locked, open_folder
+    from gate_model.cli._progress import progress_bar
+    from gate_model.cli._run import command_typed, prepare_shown
+    from gate_model.data.chemicals.table import load_chemicals
+    from gate_model.experiments.figure_1 import GRIDS, TASKS, figure_1
+
     table = load_chemicals(list(TASKS)).with_at_least(at_least)
     settings = Settings(epochs=epochs)
     grids = {name: list(values) for name, values in GRIDS.items()}

@@ -14,6 +14,7 @@ from typer.testing import Result as CliResult
 
 from bilevel_hpo.comparison import Trained, read_trained
 from gate_model.cli.app import app
+from gate_model.experiments.leaderboard.table import ENTRIES
 from tests.gate_model.make_messy import write
 
 
@@ -62,3 +63,9 @@ def test_the_command_goes_on_with_the_jobs_that_are_missing_and_writes_the_table
         ((*common, "--methods", "lightgbm"), "lightgbm is not installed"),
     ]:
         assert message in str(gate(*options).exception)
+
+
+def test_the_methods_are_listed_without_a_run() -> None:
+    shown = CliRunner().invoke(app, ["benchmark", "--list-methods"])
+    assert shown.exit_code == 0
+    assert [line.split()[0] for line in shown.stdout.splitlines()] == list(ENTRIES)

@@ -45,6 +45,9 @@ def loaded(code: str) -> list[str]:
         ("report",),
         ("data",),
         ("data", "describe"),
+        ("benchmark",),
+        ("experiment",),
+        ("experiment", "figure-1"),
     ],
     ids=" ".join,
 )
