@@ -1,6 +1,6 @@
 """One self-contained HTML page from the files of a run folder, for any model and any metric.
 
-`write_report(folder)` writes it; `report_facts(folder)` are the numbers behind it. An adapter adds sections of its own,
+`write_report(folder)` writes it; `report_facts(folder)` returns its numbers. An adapter adds sections of its own,
 made of the records here and read with the same checks.
 """
 

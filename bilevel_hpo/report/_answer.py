@@ -1,4 +1,4 @@
-"""The result in plain words, no better than the numbers allow."""
+"""The result in plain words, with no more certainty than the numbers allow."""
 
 from dataclasses import dataclass
 
@@ -30,7 +30,7 @@ _NAMED = 3
 
 @dataclass(frozen=True)
 class Answer:
-    """What the page says first."""
+    """The first statement of the page."""
 
     headline: str
     summary: str
@@ -47,7 +47,7 @@ class Answer:
 
 
 def answer(facts: ReportFacts) -> Answer:
-    """Which method has the best mean score on the test data, by how much, how sure, and at which cost."""
+    """Returns which method has the best mean score on the test data, by how much, with which certainty and cost."""
     best, learned = facts.best, facts.best_learned
     behind = learned if learned is not best else None
     return Answer(
@@ -84,7 +84,7 @@ def _headline(facts: ReportFacts, best: MethodFacts) -> str:
 
 
 def _named(facts: ReportFacts, doubtful: list[MethodFacts], rivals: int) -> str:
-    """The first is the control, if it is among them."""
+    """Returns the named rivals; the first is the control, if it is among them."""
     control = facts.control is not None and doubtful[0] is facts.control
     names = [label(method.name) for method in doubtful]
     if control:
@@ -111,7 +111,7 @@ def _summary(facts: ReportFacts, best: MethodFacts) -> str:
 
 
 def _differences(facts: ReportFacts, subject: MethodFacts) -> list[tuple[MethodFacts, Paired]]:
-    """`subject` against each other method, the control first."""
+    """Compares `subject` with each other method, the control first."""
     control = [] if facts.control is None else [facts.control.name]
     first = [*control, *(name for name in _FIRST if name not in control)]
     others = [other for other in facts.methods if other is not subject]

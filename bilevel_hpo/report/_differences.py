@@ -1,4 +1,4 @@
-"""The methods against the control: over all tasks with an interval, and task by task."""
+"""Compare the methods with the control: over all tasks with an interval, and task by task."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ _CROWDED = 12
 
 @dataclass(frozen=True, eq=False)
 class DifferenceFacts:
-    """M methods against one reference; differences in per cent of its score, or of scores that have no ratio."""
+    """M methods compared with one reference; differences in per cent of its score, or in scores without a ratio."""
 
     reference: str
     """Label of the method that the others are compared with."""
@@ -46,25 +46,25 @@ class DifferenceFacts:
 
     @property
     def column(self) -> str:
-        """What a difference is called in tables."""
+        """The name of a difference in tables."""
         return "difference_percent" if self.percent else "difference"
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per method: method, reference, difference or difference_percent, low, high."""
+        """Returns one row per method: method, reference, difference or difference_percent, low, high."""
         columns = {self.column: self.mean, "low": self.low, "high": self.high}
         return pd.DataFrame({"method": self.methods, "reference": self.reference} | columns)
 
     def tasks_frame(self) -> pd.DataFrame:
-        """One row per task, a column per method: the difference."""
+        """Returns the differences, with a row per task and a column per method."""
         return pd.DataFrame(self.by_task.T, index=pd.Index(self.tasks, name="task"), columns=list(self.methods))
 
     def said(self, value: float) -> str:
-        """A difference on hover."""
+        """Returns the hover text of a difference."""
         return f"{value:+.2f} %" if self.percent else f"{value:+.4g}"
 
 
 def difference_facts(facts: ReportFacts) -> DifferenceFacts | None:
-    """Against the control; None if none was run, or nothing beside it."""
+    """Returns the differences to the control; None without a control or another method."""
     reference, found = facts.control, list[tuple[MethodFacts, Paired]]()
     for method in facts.methods:
         if reference is not None and method is not reference:
@@ -91,7 +91,7 @@ def difference_facts(facts: ReportFacts) -> DifferenceFacts | None:
 
 
 def against_control(facts: ReportFacts) -> Iterator[PageFigure]:
-    """All methods against the control, over all tasks."""
+    """Draws all methods against the control, over all tasks."""
     found = difference_facts(facts)
     if found is None:
         return
@@ -109,7 +109,7 @@ def against_control(facts: ReportFacts) -> Iterator[PageFigure]:
 
 
 def task_by_task(facts: ReportFacts) -> Iterator[PageFigure]:
-    """The same for each task; nothing for one."""
+    """Draws the same for each task; nothing for a single task."""
     found = difference_facts(facts)
     if found is None or len(found.tasks) < 2:
         return
@@ -130,7 +130,7 @@ def task_by_task(facts: ReportFacts) -> Iterator[PageFigure]:
 
 
 def _methods(facts: ReportFacts, found: DifferenceFacts) -> go.Figure:
-    """A row for each method: mean, interval, and a tick for each seed."""
+    """Draws a row for each method: mean, interval, and a tick for each seed."""
     figure = _figure()
     rows = list(range(len(found.methods)))
     ticks = [(row, seeds) for row, seeds in enumerate(found.by_seed) if len(seeds) > 1]
@@ -163,7 +163,7 @@ def _methods(facts: ReportFacts, found: DifferenceFacts) -> go.Figure:
 
 
 def _tasks(facts: ReportFacts, found: DifferenceFacts) -> go.Figure:
-    """A row for each task, a mark for each method; the legend turns methods off and on."""
+    """Draws a row for each task and a mark for each method; the legend turns methods off and on."""
     figure = _figure()
     rows = np.arange(len(found.tasks))
     for index, (name, values) in enumerate(zip(found.methods, found.by_task, strict=True)):

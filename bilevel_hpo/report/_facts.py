@@ -1,4 +1,4 @@
-"""What a run has shown, in numbers; nothing of HTML."""
+"""The results of a run in numbers, without HTML."""
 
 import re
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ _CONTROLS = ("lambda=0", "lambda=1")
 
 @dataclass(frozen=True)
 class Metric:
-    """What the scores are."""
+    """The metric: name and direction of the scores."""
 
     name: str
     higher_is_better: bool
@@ -36,11 +36,11 @@ class Metric:
 
     @property
     def best(self) -> str:
-        """lowest or highest."""
+        """The word for the best: lowest or highest."""
         return "highest" if self.higher_is_better else "lowest"
 
     def loss(self, score: float) -> float:
-        """A number of which the least is the best; infinite for NaN."""
+        """Returns a number to minimise; infinite for NaN."""
         return np.inf if np.isnan(score) else -score if self.higher_is_better else score
 
 
@@ -69,25 +69,25 @@ class MethodFacts:
 
     @cached_property
     def by_seed(self) -> Array:
-        """Mean over the tasks, `[S]`."""
+        """The mean over the tasks, `[S]`."""
         return mean_over_tasks(self.test)
 
     @property
     def score(self) -> float:
-        """Mean over tasks, then over seeds; NaN if every seed failed."""
+        """The mean over tasks, then over seeds; NaN if every seed failed."""
         known = self.by_seed[np.isfinite(self.by_seed)]
         return float(known.mean()) if len(known) else float("nan")
 
     @property
     def std(self) -> float:
-        """Spread over the seeds of the mean over tasks."""
+        """The spread over the seeds of the mean over tasks."""
         known = self.by_seed[np.isfinite(self.by_seed)]
         return float(known.std(ddof=1)) if len(known) > 1 else float("nan")
 
 
 @dataclass(frozen=True, eq=False)
 class ReportFacts:
-    """Everything that the page says and draws."""
+    """Everything that the page states and draws."""
 
     folder: Path
     kind: str
@@ -110,11 +110,11 @@ class ReportFacts:
     files: RunFiles
 
     def method(self, name: str) -> MethodFacts | None:
-        """The method called `name`, if it was run."""
+        """Returns the method called `name`, if it was run."""
         return next((method for method in self.methods if method.name == name), None)
 
     def id_of(self, method: MethodFacts) -> str:
-        """Its name for figures' ids; its place where the name has characters that an id must not have."""
+        """Returns its name for the ids of figures, or its place if the name has characters not allowed in an id."""
         return method.name if re.fullmatch(r"[\w.=+-]+", method.name) else f"method-{self.methods.index(method)}"
 
     @cached_property
@@ -140,17 +140,17 @@ class ReportFacts:
 
     @cached_property
     def scale(self) -> Scale:
-        """On which all methods are compared."""
+        """The scale on which all methods are compared."""
         return scale_of(*(method.test for method in self.methods), higher_is_better=self.metric.higher_is_better)
 
     @cached_property
     def digits(self) -> str:
-        """Format of a score: four digits, counted from the largest."""
+        """The format of a score: four digits, counted from the largest."""
         known = np.concatenate([np.abs(method.test[np.isfinite(method.test)]) for method in self.methods])
         return decimals(float(known.max(initial=0.0)), 4)
 
     def difference(self, method: MethodFacts, other: MethodFacts) -> Paired | None:
-        """`method` against `other` on the seeds that both have; None if they share no score."""
+        """Compares `method` with `other` on their common seeds; None if they share no score."""
         shared = [seed for seed in method.seeds if seed in other.seeds]
         mine = method.test[[method.seeds.index(seed) for seed in shared]]
         theirs = other.test[[other.seeds.index(seed) for seed in shared]]
@@ -166,10 +166,10 @@ class ReportFacts:
 
 
 def report_facts(folder: Path | str) -> ReportFacts:
-    """The facts of a run folder.
+    """Returns the facts of a run folder.
 
     Raises:
-        ReportError: a file is missing or damaged; the message names it and what is wanted.
+        ReportError: a file is missing or damaged; the message names it and what it must be.
     """
     folder = Path(folder)
     files = read_run(folder)
@@ -198,7 +198,7 @@ def report_facts(folder: Path | str) -> ReportFacts:
 
 
 def decimals(largest: float, digits: int) -> str:
-    """A format that shows `digits` digits of a number of that size, from 0.1 to 1 as many behind the point."""
+    """Returns a format with `digits` significant digits for numbers of this size; from 0.1 to 1 as many decimals."""
     if not largest or not np.isfinite(largest):
         return f".{digits}f"
     before = int(np.floor(np.log10(largest))) + 1
@@ -248,7 +248,7 @@ def _method(found: dict[str, Any], tasks: tuple[str, ...], where: str) -> Method
 
 
 def per_task(found: Mapping[str, Any], key: str, tasks: tuple[str, ...], seeds: int, where: str) -> Array:
-    """`found[key]`, a list of one number per seed for each task, as `[S, T]`."""
+    """Returns `found[key]`, a list of one number per seed for each task, as `[S, T]`."""
     if not seeds:
         return np.empty((0, len(tasks)))
     missing = [task for task in tasks if task not in found[key]]

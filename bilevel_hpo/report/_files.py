@@ -1,4 +1,4 @@
-"""Reading a run folder: everything is checked here, so that the rest of the report can trust it."""
+"""Read a run folder; everything is checked here, so that the rest of the report can trust it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ __all__ = ["ReportError", "RunFiles", "check", "numbers", "read_results", "read_
 
 
 class ReportError(RunError):
-    """A file of the run folder that is missing or damaged; the message names it and what is wanted."""
+    """Raised for a missing or damaged file of the run folder; the message names it and what it must be."""
 
 
 @dataclass(frozen=True, eq=False)
 class RunFiles:
-    """The contents of a run folder, checked. A table that the run has no use for is None."""
+    """The checked contents of a run folder. A table that this kind of run does not have is None."""
 
     results: dict[str, Any]
     history: pd.DataFrame | None
@@ -57,7 +57,7 @@ _TRAINED = ("comparison", "training")
 
 
 def read_run(folder: Path) -> RunFiles:
-    """The files of `folder`; ReportError if one is missing or damaged."""
+    """Reads the files of `folder`; raises ReportError if one is missing or damaged."""
     results = read_results(folder / "results.json")
     search, trained = results.get("search"), results["kind"] in _TRAINED
     learned = [method for method in results["methods"] if method["group"] == "learned" and method.get("lambda")]
@@ -84,7 +84,7 @@ def read_run(folder: Path) -> RunFiles:
 
 
 def read_results(path: Path) -> dict[str, Any]:
-    """`results.json`, its top level and that of each method checked."""
+    """Reads `results.json`, and checks its top level and that of each method."""
     try:
         results = read_json(path)
     except (RunError, OSError) as error:
@@ -144,7 +144,7 @@ def _check_optional(results: dict[str, Any], path: str) -> None:
 
 
 def check(found: Mapping[str, Any], wanted: Mapping[str, type | tuple[type, ...]], where: str) -> None:
-    """ReportError naming `where` if a key of `wanted` is missing, or its value of another type."""
+    """Raises ReportError naming `where` if a key of `wanted` is missing, or its value has another type."""
     for key, kind in wanted.items():
         if key not in found:
             raise ReportError(f"{where} lacks {key!r}; it has {sorted(found)}")
@@ -154,7 +154,7 @@ def check(found: Mapping[str, Any], wanted: Mapping[str, type | tuple[type, ...]
 
 
 def numbers(values: Any, shape: tuple[int, ...], where: str) -> NDArray[np.float64]:
-    """`values` as an array of `shape`, null = NaN; ReportError naming `where` otherwise."""
+    """Returns `values` as an array of `shape`, with NaN for null; raises ReportError naming `where` otherwise."""
     try:
         array = np.array(values, dtype=np.float64)
     except (TypeError, ValueError):
@@ -165,10 +165,10 @@ def numbers(values: Any, shape: tuple[int, ...], where: str) -> NDArray[np.float
 
 
 def read_table(path: Path, text: Sequence[str], numeric: Sequence[str]) -> pd.DataFrame:
-    """The named columns; text stays text, so that a task called NA or 1 keeps its name.
+    """Reads the named columns; text stays text, so that a task called NA or 1 keeps its name.
 
     Raises:
-        ReportError: the file is missing or damaged, a column is missing, or a cell holds no number; it names all three.
+        ReportError: the file is missing or damaged, a column is missing, or a cell is not a number; it names all three.
     """
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""λ of a method as its record has it: a matrix of targets × sources, or one number for each label."""
+"""λ of a method in its record: a matrix of targets × sources, or one number for each label."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class LambdaFacts:
-    """S seeds, N numbers."""
+    """λ of one method, for S seeds and N numbers."""
 
     names: tuple[str, ...]
     """Of the λ, `[N]`; of a matrix "source → target", without those from a task to itself."""
@@ -33,46 +33,46 @@ class LambdaFacts:
 
     @cached_property
     def mean(self) -> Array:
-        """Over the seeds, `[N]`."""
+        """The mean over the seeds, `[N]`."""
         return np.asarray(self.values.mean(axis=0))
 
     @cached_property
     def std(self) -> Array:
-        """Over the seeds, ddof = 1, `[N]`; NaN for one seed."""
+        """The standard deviation over the seeds, ddof = 1, `[N]`; NaN for one seed."""
         return sample_std(self.values)
 
     @property
     def square(self) -> bool:
-        """A matrix whose targets are its sources."""
+        """Whether it is a matrix whose targets are its sources."""
         return bool(self.targets) and self.targets == self.sources
 
     @property
     def symmetric(self) -> bool:
-        """A matrix that has the same λ in both directions, in every seed."""
+        """Whether it is a matrix with the same λ in both directions, in every seed."""
         return self.square and self.matrix is not None and np.allclose(self.matrix, self.matrix.transpose(0, 2, 1))
 
     @property
     def tied(self) -> bool:
-        """All λ are the same number."""
+        """Whether all λ are the same number."""
         return len(self.names) > 1 and bool((np.ptp(self.values, axis=1) == 0).all())
 
     def mean_frame(self) -> pd.DataFrame:
-        """A matrix averaged over the seeds, index = targets, columns = sources."""
+        """Returns the matrix averaged over the seeds, with targets as index and sources as columns."""
         assert self.matrix is not None
         return pd.DataFrame(self.matrix.mean(axis=0), index=list(self.targets), columns=list(self.sources))
 
     def std_frame(self) -> pd.DataFrame | None:
-        """Its standard deviation over the seeds; None for one seed."""
+        """Returns its standard deviation over the seeds; None for one seed."""
         if self.matrix is None or len(self.matrix) < 2:
             return None
         return pd.DataFrame(sample_std(self.matrix), index=list(self.targets), columns=list(self.sources))
 
 
 def lambda_facts(found: Any, seeds: int, where: str) -> LambdaFacts | None:
-    """From a method's `lambda`; None where it has none.
+    """Reads λ from a method's `lambda`; None if it has none.
 
     Raises:
-        ReportError: neither a matrix nor a vector, a name that comes twice, or numbers of another shape.
+        ReportError: it is neither a matrix nor a vector, a name occurs twice, or the numbers have another shape.
     """
     if found is None:
         return None
@@ -102,5 +102,5 @@ def _names(found: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
 
 
 def sample_std(values: Array) -> Array:
-    """Over the first axis, ddof = 1; NaN where it has one entry."""
+    """Returns the standard deviation over the first axis, ddof = 1; NaN if it has one entry."""
     return np.asarray(values.std(axis=0, ddof=1)) if len(values) > 1 else np.full(values.shape[1:], np.nan)

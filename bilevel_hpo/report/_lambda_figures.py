@@ -1,4 +1,4 @@
-"""The figures of λ: what each method chose, and the way of the learned ones."""
+"""The figures of λ: the choice of each method, and the path of learned λ."""
 
 from collections.abc import Iterator
 
@@ -18,7 +18,7 @@ _LINES = 12
 
 
 def lambda_figures(facts: ReportFacts, method: MethodFacts) -> Iterator[PageFigure]:
-    """λ of one method."""
+    """Draws λ of one method."""
     lambda_ = method.lambda_
     if lambda_ is None or not chose(facts, method):
         return
@@ -30,7 +30,7 @@ def lambda_figures(facts: ReportFacts, method: MethodFacts) -> Iterator[PageFigu
 
 
 def other_lambda(facts: ReportFacts, without: MethodFacts) -> Iterator[PageFigure]:
-    """λ of the other methods that chose it; matrices all on one scale."""
+    """Draws λ of the other methods that chose it, with all matrices on one scale."""
     others = [(method, method.lambda_) for method in facts.methods if method is not without and chose(facts, method)]
     high = max((float(found.mean.max()) for _, found in others if found and found.matrix is not None), default=0.0)
     for method, found in others:
@@ -42,7 +42,7 @@ def other_lambda(facts: ReportFacts, without: MethodFacts) -> Iterator[PageFigur
 
 
 def trajectory(facts: ReportFacts, method: MethodFacts, title: str) -> Iterator[PageFigure]:
-    """λ of a learned method over the epochs, mean over the seeds; nothing for another."""
+    """Draws λ of a learned method over the epochs, as the mean over the seeds; nothing for another method."""
     rows = histories(facts, method)
     if method.group != "learned" or rows.empty:
         return
@@ -64,7 +64,7 @@ def trajectory(facts: ReportFacts, method: MethodFacts, title: str) -> Iterator[
 
 
 def histories(facts: ReportFacts, method: MethodFacts) -> pd.DataFrame:
-    """seed, epoch, name, lambda of a method; a λ of a matrix is called "source → target". Empty without a history."""
+    """Returns seed, epoch, name ("source → target" for a matrix), lambda of a method; empty without a history."""
     matrix, vector = facts.files.ratios_history, facts.files.weights_history
     if matrix is not None and (rows := matrix[matrix["method"] == method.name]).size:
         rows = rows[rows["source"] != rows["target"]]

@@ -1,4 +1,4 @@
-"""The λ of a method in words: all of them when there are few, else where most of them lie, and which stand out."""
+"""The λ of a method in words: all of them if there are few, otherwise their range and the extremes."""
 
 from itertools import combinations
 
@@ -18,7 +18,7 @@ _PAIRS = 3
 
 
 def chose(facts: ReportFacts, method: MethodFacts) -> bool:
-    """Did the method choose a λ for each name? A map of one λ for all would say nothing."""
+    """Whether the method chose a λ for each name; a map of one λ for all would show nothing."""
     lambda_ = method.lambda_
     if lambda_ is None or not lambda_.names or method.group in ("constant", "outside"):
         return False
@@ -26,7 +26,7 @@ def chose(facts: ReportFacts, method: MethodFacts) -> bool:
 
 
 def lambda_words(facts: ReportFacts, method: MethodFacts) -> str:
-    """Empty for a method without λ, for one whose λ was given beforehand, and for the λ of a single task to itself."""
+    """Describes λ; empty for a method without λ, with a given λ, or for the λ of a single task to itself."""
     lambda_ = method.lambda_
     if lambda_ is None or not lambda_.names or method.group == "constant":
         return ""
@@ -55,17 +55,17 @@ def lambda_words(facts: ReportFacts, method: MethodFacts) -> str:
 
 
 def strongest(lambda_: LambdaFacts, number: int) -> str:
-    """The largest λ, mean ± standard deviation over the seeds, with their names."""
+    """Returns the largest λ, mean ± standard deviation over the seeds, with their names."""
     return _said(lambda_, np.argsort(-lambda_.mean, kind="stable")[:number])
 
 
 def least(lambda_: LambdaFacts, number: int) -> str:
-    """The smallest λ, the smallest first."""
+    """Returns the smallest λ, the smallest first."""
     return _said(lambda_, np.argsort(lambda_.mean, kind="stable")[:number])
 
 
 def agreement(lambda_: NDArray[np.float64]) -> float:
-    """Spearman's rank correlation between the λ `[S, N]` of two seeds, mean over the pairs of seeds; NaN for one."""
+    """Returns Spearman's rank correlation of the λ `[S, N]` of two seeds, the mean over pairs of seeds; NaN for one."""
     varied = [row for row in lambda_ if np.ptp(row) > 0]
     found = [float(stats.spearmanr(a, b).statistic) for a, b in combinations(varied, 2)]
     return float(np.mean(found)) if found else float("nan")
@@ -77,7 +77,7 @@ def _said(lambda_: LambdaFacts, order: NDArray[np.int64]) -> str:
 
 
 def _digits(lambda_: LambdaFacts) -> str:
-    """Two digits of the largest λ, two behind the point where it is 0.1 or more."""
+    """Returns a format with two digits of the largest λ, or two decimals if it is 0.1 or more."""
     return decimals(min(float(np.abs(lambda_.mean).max(initial=0.0)), 0.99), 2)
 
 

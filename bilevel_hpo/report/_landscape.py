@@ -1,4 +1,4 @@
-"""The search landscape of a comparison: all seeds' trials on one scale, and the learned λ among them."""
+"""The search landscape of a comparison: the trials of all seeds on one scale, with the learned λ."""
 
 from collections.abc import Sequence
 
@@ -20,9 +20,9 @@ _SAME_SUM = 1e-5
 
 
 def drawn_axes(facts: ReportFacts) -> tuple[str, ...]:
-    """λ of the search that can be chosen: all, or all but the last where they have the same sum in every trial.
+    """Returns the free λ of the search: all, or all but the last if they have the same sum in every trial.
 
-    λ of a budget have: the last is what the others leave, and there is a dimension less to draw.
+    The λ of a budget have such a sum: the last follows from the others, and there is a dimension less to draw.
     """
     trials, axes = facts.files.trials, facts.parameters
     if trials is None or len(axes) < 2 or len(trials) < 2:
@@ -32,7 +32,7 @@ def drawn_axes(facts: ReportFacts) -> tuple[str, ...]:
 
 
 def search_landscape(facts: ReportFacts) -> LandscapeFacts | None:
-    """Trials of all searches over two to six λ; None if the search had another number, or no trials."""
+    """Returns the trials of all searches over two to six λ; None for another number, or without trials."""
     trials = facts.files.trials
     axes = drawn_axes(facts)
     if trials is None or not np.isfinite(trials["selection"]).any() or not 2 <= len(axes) <= MOST_DRAWN:
@@ -57,9 +57,9 @@ def search_landscape(facts: ReportFacts) -> LandscapeFacts | None:
 
 
 def levelled_trials(trials: pd.DataFrame) -> pd.DataFrame:
-    """The trials with `kind`, their search as people call it, and `level`, their score on a scale of all seeds.
+    """Returns the trials with `kind`, the shown name of their search, and `level`, their score on a scale of all seeds.
 
-    Each seed has a split of its own, hence a level of its own. Where every seed has a grid, the seeds' levels (the mean
+    Each seed has its own split, hence its own level. If every seed has a grid, the levels of the seeds (the mean
     over the grid) are set to their common mean, so that points of different seeds can be compared. Grid points are then
     means over the seeds; points of the other searches are single trainings. Trainings that diverged are left out.
     """
@@ -68,9 +68,9 @@ def levelled_trials(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def learned_paths(facts: ReportFacts, method: MethodFacts, axes: Sequence[str]) -> Sequence[NDArray[np.float64]]:
-    """λ of a learned method over the epochs on axes of the search, `[epochs + 1, axes]` per seed.
+    """Returns λ of a learned method over the epochs on the axes of the search, `[epochs + 1, axes]` per seed.
 
-    An axis is a λ by its label, `source->target`, or `a|b`: the mean of both directions. No path where an axis is
+    An axis is a λ by its label, `source->target`, or `a|b`: the mean of both directions. There is no path if an axis is
     none of these.
     """
     paths = []

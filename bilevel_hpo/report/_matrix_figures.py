@@ -1,4 +1,4 @@
-"""λ as a matrix: heat maps of it, of its spread over seeds and of its asymmetry, and a graph of who teaches whom."""
+"""λ as a matrix: heat maps of λ, its spread over seeds and its asymmetry, and a graph of who teaches whom."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -19,7 +19,7 @@ _MOST_ARROWS = 60
 
 
 def matrix_figures(method: MethodFacts, lambda_: LambdaFacts, id_: str) -> Iterator[PageFigure]:
-    """λ, its spread over the seeds, and its asymmetry, all three in the same clustered order."""
+    """Draws λ, its spread over the seeds, and its asymmetry, all three in the same clustered order."""
     S = len(lambda_.values)
     order = "cluster" if lambda_.square and len(lambda_.targets) > 2 else "given"
     after = " Tasks that teach and learn alike stand together." if order == "cluster" else ""
@@ -35,14 +35,14 @@ def matrix_figures(method: MethodFacts, lambda_: LambdaFacts, id_: str) -> Itera
 
 
 def one_map(method: MethodFacts, lambda_: LambdaFacts, id_: str, high: float) -> PageFigure:
-    """Mean λ of a method, on a scale that ends at `high`."""
+    """Draws the mean λ of a method, on a scale that ends at `high`."""
     over = f" Mean over {len(lambda_.values)} seeds." if len(lambda_.values) > 1 else ""
     caption = f"Largest: {strongest(lambda_, 3)}.{over}"
     return _map(lambda_, f"heatmap-{id_}", method.title, caption, high=high)
 
 
 def transfers(lambda_: LambdaFacts) -> Iterator[PageFigure]:
-    """Directed graph of the strongest λ."""
+    """Draws the directed graph of the strongest λ."""
     T = len(lambda_.targets)
     if T < 3 or not lambda_.square:
         return

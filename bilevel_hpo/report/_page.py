@@ -1,4 +1,4 @@
-"""Facts and sections into one HTML file that needs nothing else."""
+"""Write facts and sections to one self-contained HTML file."""
 
 import base64
 import hashlib
@@ -23,17 +23,17 @@ __all__ = ["write_report"]
 
 
 def write_report(run: Path | str | ReportFacts, sections: Sequence[Section] = ()) -> Path:
-    """Write `report.html` from `results.json` and the csv files of a run folder, and return its path.
+    """Writes `report.html` from `results.json` and the csv files of a run folder, and returns its path.
 
-    The page holds its figures, styles and scripts itself; it loads nothing.
+    The page contains its figures, styles and scripts; it loads nothing.
 
     Args:
-        run: the folder of a finished comparison, search or single training, or what `report_facts` has read of it.
-        sections: what an adapter adds to the page.
+        run: the folder of a finished comparison, search or single training, or its facts from `report_facts`.
+        sections: the sections that an adapter adds to the page.
 
     Raises:
-        ReportError: a file is missing or damaged; the message names it and what is wanted.
-        ValueError: two figures have one id.
+        ReportError: a file is missing or damaged; the message names it and what it must be.
+        ValueError: two figures have the same id.
     """
     facts = run if isinstance(run, ReportFacts) else report_facts(run)
     path = facts.folder / "report.html"
@@ -72,7 +72,7 @@ def _render(facts: ReportFacts, added: Sequence[Section]) -> str:
 
 
 def _over(facts: ReportFacts, added: Sequence[Any]) -> str:
-    """The line above the title."""
+    """Returns the line above the title."""
     kind = "one training" if facts.kind == "training" else facts.kind
     counts = [count(len(facts.tasks), "task")] if len(facts.tasks) > 1 else []
     counts += [count(len(facts.methods), "method")] if len(facts.methods) > 1 else []
@@ -81,7 +81,7 @@ def _over(facts: ReportFacts, added: Sequence[Any]) -> str:
 
 
 def _anchored(sections: Sequence[Section]) -> Iterator[tuple[str, Section]]:
-    """Each with an id to link to; empty for those without a title."""
+    """Yields the sections with an id to link to; empty for those without a title."""
     seen: set[str] = set()
     for section in sections:
         anchor = re.sub(r"[^a-zλ0-9]+", "-", (section.link or section.title).lower()).strip("-").replace("λ", "lambda")
@@ -103,11 +103,11 @@ def _source(environment: Environment, name: str) -> str:
 
 
 def _embedded(content: Any) -> Markup:
-    r"""JSON that cannot leave its script element: `<`, `>` and `&` are written as \u003c, \u003e and \u0026."""
+    r"""Returns JSON that cannot leave its script element: `<`, `>` and `&` are written as \u003c, \u003e and \u0026."""
     text = json.dumps(content, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 
 def _hash(script: str) -> str:
-    """As Content-Security-Policy wants it: only these two scripts may run."""
+    """Returns the hash for the Content-Security-Policy: only these two scripts may run."""
     return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -1,6 +1,6 @@
-"""What a page is made of: sections of paragraphs, tables and figures. An adapter adds its own in the same records.
+"""The parts of a page: sections of paragraphs, tables and figures. An adapter adds its own as the same records.
 
-All text is plain, and escaped when it is written; `markupsafe.Markup` is taken as HTML that is safe.
+All text is plain, and escaped when it is written; `markupsafe.Markup` is used as safe HTML.
 """
 
 from collections.abc import Iterable, Iterator
@@ -35,7 +35,7 @@ _LARGEST, _ALL = 100_000, 500_000
 
 @dataclass(frozen=True)
 class PageFigure:
-    """One figure with what it shows."""
+    """One figure with its data."""
 
     id: str
     """Different from that of every other figure: letters, digits, hyphens or the name of a method."""
@@ -52,7 +52,7 @@ class PageFigure:
 
 @dataclass(frozen=True)
 class Column:
-    """Head of a column."""
+    """The head of a column."""
 
     name: str
     number: bool = False
@@ -87,7 +87,7 @@ Size = Literal["wide", "pair", "small"]
 
 @dataclass(frozen=True)
 class Gallery:
-    """Figures, side by side where there is room."""
+    """Figures, side by side if there is room."""
 
     figures: tuple[PageFigure, ...]
     size: Size = "pair"
@@ -96,7 +96,7 @@ class Gallery:
 
 @dataclass(frozen=True)
 class Fold:
-    """Parts that open by a click."""
+    """Parts that open on a click."""
 
     summary: str
     parts: "tuple[Part, ...]"
@@ -106,7 +106,7 @@ class Fold:
 
 @dataclass(frozen=True)
 class Soft:
-    """A paragraph in grey: what explains the rest."""
+    """A paragraph in grey, which explains the rest."""
 
     text: str
     kind: ClassVar[str] = "soft"
@@ -160,9 +160,10 @@ Place = Literal["header", "answer", "methods", "lambda", "search", "training", "
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page with a title of its own.
+    """A part of the page with its own title.
 
-    Empty titles make no heading: the parts go on in the section before. Inside another section the heading is smaller.
+    An empty title gives no heading: the parts continue the section before. Inside another section the heading is
+    smaller.
     """
 
     title: str
@@ -179,7 +180,7 @@ Part = str | Soft | PageTable | Gallery | Fold | Section | Notes | Code | Rivals
 
 
 def figures_of(parts: Iterable[Part]) -> Iterator[PageFigure]:
-    """All figures in `parts`, those in folds and inner sections too."""
+    """Yields all figures in `parts`, including those in folds and inner sections."""
     for part in parts:
         if isinstance(part, Gallery):
             yield from part.figures
@@ -188,10 +189,10 @@ def figures_of(parts: Iterable[Part]) -> Iterator[PageFigure]:
 
 
 def tables(figures: Iterable[PageFigure]) -> dict[str, str]:
-    """The figures' tables as CSV, to six significant digits, by id.
+    """Returns the tables of the figures as CSV, to six significant digits, by id.
 
     A table above 100 kB, and those after the first 500 kB of all, are left out to keep the page small: their numbers
-    are in the csv files beside it.
+    are in the csv files of the folder.
     """
     found, total = {}, 0
     for figure in figures:

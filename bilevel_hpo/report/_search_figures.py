@@ -1,4 +1,4 @@
-"""Where the searches have looked: the landscape and its slices, or the score over the one λ that was searched."""
+"""The trials of the searches: the landscape and its slices, or the score over a single λ."""
 
 from collections.abc import Iterator
 
@@ -21,7 +21,7 @@ _LEVELS = (
 
 
 def search_figures(facts: ReportFacts) -> Iterator[PageFigure]:
-    """3-D landscape of three λ, slices of two to six, a line for one; nothing for more."""
+    """Draws a 3-D landscape of three λ, slices of two to six, a line for one; nothing for more."""
     trials = facts.files.trials
     if trials is None or not np.isfinite(trials["selection"]).any():
         return
@@ -80,7 +80,7 @@ def _paths(facts: ReportFacts) -> str:
 
 
 def over_one_lambda(trials: pd.DataFrame, parameter: str) -> pd.DataFrame:
-    """One row per search and λ: kind, lambda, mean score, std (ddof = 1, NaN for one training), trainings, seconds."""
+    """Returns a row per search and λ: kind, lambda, mean score, std (ddof = 1; NaN for one), trainings, seconds."""
     groups = levelled_trials(trials).groupby(["kind", parameter], sort=True)
     frame = groups.agg(mean=("level", "mean"), std=("level", "std"), n=("level", "size"), seconds=("wall_s", "mean"))
     return frame.reset_index().rename(columns={parameter: "lambda"})
@@ -134,7 +134,7 @@ def _one(facts: ReportFacts, trials: pd.DataFrame, parameter: str) -> PageFigure
 
 
 def _learned_ends(figure: go.Figure, facts: ReportFacts, table: pd.DataFrame, parameter: str) -> bool:
-    """Draw the last λ of each learned method; whether there was one."""
+    """Draws the last λ of each learned method; returns whether there was one."""
     low, high = float(table["mean"].min()), float(table["mean"].max())
     learned = [(each, learned_paths(facts, each, [parameter])) for each in facts.methods if each.group == "learned"]
     learned = [(method, paths) for method, paths in learned if len(paths)]
@@ -153,7 +153,7 @@ def _learned_ends(figure: go.Figure, facts: ReportFacts, table: pd.DataFrame, pa
 
 
 def _left_over(facts: ReportFacts) -> str:
-    """What is said of a λ that is not drawn."""
+    """Returns the remark about a λ that is not drawn."""
     left = [axis for axis in facts.parameters if axis not in drawn_axes(facts)]
     return (
         f" λ {left[0]} is not drawn: it is what the others leave of their sum, which is the same in all."

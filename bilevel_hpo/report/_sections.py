@@ -1,4 +1,4 @@
-"""The page as a list of sections, those of an adapter among them."""
+"""The page as a list of sections, including those of an adapter."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import get_args
@@ -38,7 +38,7 @@ _OPEN_OTHERS = 6
 
 
 def sections_of(facts: ReportFacts, answer: Answer, added: Sequence[Section]) -> tuple[Section, ...]:
-    """The engine's sections in the order of `Place`, each followed by those of `added` that ask for it; none empty."""
+    """Returns the engine's sections in the order of `Place`, each followed by those of `added`; none is empty."""
     own = {
         "answer": Section("", tuple(_answer(facts, answer))),
         "methods": Section("Methods", (methods_table(facts),)),
@@ -94,7 +94,7 @@ def _lambda(facts: ReportFacts) -> Iterator[Part]:
 
 
 def _own_lambda(facts: ReportFacts, *, wide: bool) -> Iterator[Part]:
-    """λ of the method that the page shows, and what its hypergradients say about it."""
+    """Shows λ of the main method, and the test of its hypergradients."""
     shown, lambda_ = facts.shown, facts.shown.lambda_
     figures = list(lambda_figures(facts, shown))
     if figures and lambda_ is not None:

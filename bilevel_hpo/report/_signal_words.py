@@ -1,4 +1,4 @@
-"""Whether the hypergradients of the learned methods say anything about λ, and how they were computed, in words."""
+"""The test of the hypergradients of learned methods, and their precision, in words."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +11,7 @@ __all__ = ["precision_words", "signal_words"]
 
 
 def signal_words(facts: ReportFacts, shown: MethodFacts) -> Iterator[str]:
-    """A paragraph per method with verdicts, with its title unless it is the one that the page shows."""
+    """Yields a paragraph per method with verdicts, with its title unless it is the main method of the page."""
     for method in facts.methods:
         pairs = zip(method.seeds, method.verdicts, strict=True)
         verdicts = {seed: verdict for seed, verdict in pairs if verdict is not None}
@@ -23,7 +23,7 @@ def signal_words(facts: ReportFacts, shown: MethodFacts) -> Iterator[str]:
 
 
 def precision_words(facts: ReportFacts, shown: MethodFacts) -> Iterator[str]:
-    """In how many outer steps float32 was not enough; nothing for an estimator that does not check."""
+    """Yields in how many outer steps float32 was not enough; nothing for an estimator without a check."""
     steps = facts.files.outer_steps
     if steps is None:
         return

@@ -1,4 +1,4 @@
-"""The tables of the page: what each method scored and cost, and the same task by task."""
+"""The tables of the page: score and cost of each method, and the scores task by task."""
 
 from collections.abc import Iterator, Sequence
 
@@ -13,13 +13,13 @@ __all__ = ["methods_table", "spread_words", "task_table"]
 
 
 def spread_words(facts: ReportFacts) -> str:
-    """What ± is; empty where every method has one seed."""
+    """Explains ±; empty if every method has one seed."""
     several = any(len(method.seeds) > 1 for method in facts.methods)
     return " ± standard deviation over seeds" if several else ""
 
 
 def methods_table(facts: ReportFacts) -> PageTable:
-    """One line per method, in the order of the record."""
+    """Returns a table with one line per method, in the order of the record."""
     many = len(facts.methods) > 1
     references = _references(facts) if many else []
     columns = [Column("method"), Column(f"test {facts.metric.name}", number=True)]
@@ -53,15 +53,15 @@ def task_table(
     *,
     higher_is_better: bool,
 ) -> PageTable:
-    """One line per task, one cell per method; the best mean of each task is marked.
+    """Returns a table with one line per task and one cell per method; the best mean of each task is marked.
 
     Args:
-        caption: above the table.
-        methods: their labels.
-        tasks: name and unit; where no task has a unit, there is no column of them.
-        scores: `[S, T]` of each method.
-        digits: of a score, as in `plus_minus`.
-        higher_is_better: which mean is marked.
+        caption: the text above the table.
+        methods: the labels of the methods.
+        tasks: name and unit of each task; without any unit there is no column of units.
+        scores: the scores `[S, T]` of each method.
+        digits: the format of a score, as in `plus_minus`.
+        higher_is_better: whether the highest mean is marked.
     """
     units = any(unit for _, unit in tasks)
     head = [Column("task"), *([Column("unit")] if units else []), *(Column(name, number=True) for name in methods)]

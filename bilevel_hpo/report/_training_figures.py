@@ -1,4 +1,4 @@
-"""Scores on the selection data over training, beside the best so far of the searches."""
+"""Scores on the selection data over training, with the best values of the searches."""
 
 from collections.abc import Iterator
 
@@ -14,7 +14,7 @@ __all__ = ["validation"]
 
 
 def validation(facts: ReportFacts) -> Iterator[PageFigure]:
-    """Curves over epochs and over seconds, there beside the best so far of the searches."""
+    """Draws curves over epochs and over seconds, the latter with the best values of the searches."""
     history = facts.files.history
     history = None if history is None else history[np.isfinite(history["selection"])]
     if history is None or history.empty:
@@ -50,7 +50,7 @@ def validation(facts: ReportFacts) -> Iterator[PageFigure]:
 
 
 def _searches(facts: ReportFacts) -> pd.DataFrame | None:
-    """The trials of the searches with a finite score; None without one."""
+    """Returns the trials of the searches with a finite score; None without one."""
     trials = facts.files.trials
     if trials is None:
         return None
@@ -62,7 +62,7 @@ def _searches(facts: ReportFacts) -> pd.DataFrame | None:
 
 
 def _late_range(facts: plots.ConvergenceFacts) -> list[float]:
-    """So that the last four fifths of the epochs fill the figure: the start is far away and hides all differences."""
+    """Returns the range of the last four fifths of the epochs: the start is far away and hides all differences."""
     late = [(curve.mean[len(curve.mean) // 5 :], curve.std[len(curve.std) // 5 :]) for curve in facts.curves.values()]
     low = min(float(np.nanmin(mean - std)) for mean, std in late)
     high = max(float(np.nanmax(mean + std)) for mean, std in late)

@@ -27,7 +27,7 @@ _WIDE = 100
 
 @dataclass(frozen=True, eq=False)
 class VectorFacts:
-    """N λ, the largest first; S seeds."""
+    """A vector of N λ, the largest first, for S seeds."""
 
     names: tuple[str, ...]
     mean: Array
@@ -38,21 +38,21 @@ class VectorFacts:
     """Before training, mean over the seeds, `[N]`; NaN where it is not known."""
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per λ: label, lambda, std (NaN for one seed), start."""
+        """Returns one row per λ: label, lambda, std (NaN for one seed), start."""
         several = len(self.by_seed) > 1
         std = self.by_seed.std(axis=0, ddof=1) if several else np.full(len(self.names), np.nan)
         return pd.DataFrame({"label": self.names, "lambda": self.mean, "std": std, "start": self.start})
 
     @property
     def log(self) -> bool:
-        """All λ are positive and spread over orders of magnitude."""
+        """Whether all λ are positive and spread over orders of magnitude."""
         if not (self.by_seed > 0).all():
             return False
         low, high = np.quantile(self.mean, [0.01, 0.99])
         return bool(high > _WIDE * low)
 
     def rows(self, number: int) -> "VectorFacts":
-        """The λ drawn in `number` rows: the largest half of them and the smallest half, if there are more."""
+        """Returns the λ drawn in `number` rows: if there are more, half of them the largest and half the smallest."""
         N = len(self.names)
         half = number // 2
         kept = np.arange(N) if number >= N else np.r_[0:half, N - half : N]
@@ -61,7 +61,7 @@ class VectorFacts:
 
 
 def vector_facts(facts: ReportFacts, method: MethodFacts, lambda_: LambdaFacts) -> VectorFacts:
-    """λ of `method` from the largest to the smallest; its start from the history of λ."""
+    """Returns λ of `method` from the largest to the smallest, with its start from the history of λ."""
     order = np.argsort(-lambda_.mean, kind="stable")
     names = tuple(lambda_.names[i] for i in order)
     start = np.full(len(names), np.nan)
@@ -74,7 +74,7 @@ def vector_facts(facts: ReportFacts, method: MethodFacts, lambda_: LambdaFacts) 
 
 
 def vector_figures(facts: ReportFacts, method: MethodFacts, lambda_: LambdaFacts, id_: str) -> Iterator[PageFigure]:
-    """λ of one method, which is no matrix."""
+    """Draws λ of one method, which is not a matrix."""
     found = vector_facts(facts, method, lambda_)
     N, S = found.by_seed.shape[1], len(found.by_seed)
     over = f" Mean over {S} seeds; ticks: the seeds." if S > 1 else ""

@@ -1,4 +1,4 @@
-"""What a training's hypergradients said about λ, as the record keeps it."""
+"""The test of a training's hypergradients, as the record keeps it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -21,10 +21,10 @@ _KEYS: Mapping[str, type | tuple[type, ...]] = {
 
 
 def verdicts_of(found: Any, seeds: int, where: str) -> tuple[Verdict | None, ...]:
-    """One per seed; None where there is none.
+    """Returns one verdict per seed; None if there is none.
 
     Raises:
-        ReportError: `found` is no list of verdicts, one per seed.
+        ReportError: `found` is not a list of verdicts, one per seed.
     """
     if found is None:
         return (None,) * seeds

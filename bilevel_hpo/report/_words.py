@@ -1,4 +1,4 @@
-"""Numbers and names as people read them."""
+"""Numbers and names in readable form."""
 
 import math
 from collections.abc import Sequence
@@ -29,12 +29,12 @@ _LABELS = {"tpe": "TPE", "gp": "GP"}
 
 
 def label(name: str) -> str:
-    """Short name of a method for columns and legends."""
+    """Returns the short name of a method for columns and legends."""
     return f"λ = {name.removeprefix('lambda=')}" if name.startswith("lambda=") else _LABELS.get(name, name)
 
 
 def titled(method: MethodFacts) -> str:
-    """The title as part of a sentence: "learned: X" becomes "learned λ (X)", "learned X" becomes "λ learned X"."""
+    """The title within a sentence: "learned: X" becomes "learned λ (X)", "learned X" becomes "λ learned X"."""
     kind, colon, rest = method.title.partition(": ")
     if colon and kind == "learned":
         return f"learned λ ({rest})"
@@ -42,7 +42,7 @@ def titled(method: MethodFacts) -> str:
 
 
 def plus_minus(mean: float, spread: float, digits: str = ".4f") -> str:
-    """Mean ± spread to the same digit, or the mean alone where there is no spread.
+    """Returns mean ± spread to the same digit, or only the mean without a spread.
 
     `digits` is a format such as ".4f"; ".4g" means four significant digits of the mean.
     """
@@ -55,27 +55,27 @@ def plus_minus(mean: float, spread: float, digits: str = ".4f") -> str:
 
 
 def scored(facts: ReportFacts, method: MethodFacts) -> str:
-    """Mean score ± its spread over the seeds, with the unit."""
+    """Returns the mean score ± its spread over the seeds, with the unit."""
     return f"{plus_minus(method.score, method.std, facts.digits)} {facts.metric.unit}".rstrip()
 
 
 def percent(relative: float) -> str:
-    """A relative difference: −0.052 is "5.2 % lower"."""
+    """Returns a relative difference in words: −0.052 is "5.2 % lower"."""
     return f"{abs(100 * relative):.1f} % {'lower' if relative < 0 else 'higher'}"
 
 
 def on_scale(found: Paired, value: float) -> float:
-    """A difference of scores as the page gives it: in per cent of the reference on the scale of ratios, else as is."""
+    """Returns a difference of scores for the page: per cent of the reference on the scale of ratios, else unchanged."""
     return 100 * value / found.reference if found.scale == "ratio" else value
 
 
 def gap(facts: ReportFacts, found: Paired, value: float) -> str:
-    """A difference of scores in words: "5.2 % lower", "0.0180 higher"."""
+    """Returns a difference of scores in words: "5.2 % lower", "0.0180 higher"."""
     return f"{_size(facts, found, value)} {'lower' if value < 0 else 'higher'}"
 
 
 def apart(facts: ReportFacts, found: Paired) -> str:
-    """The interval of the difference in words: "5.1 % and 5.3 % lower", "0.2 % lower and 0.1 % higher"."""
+    """Returns the interval of the difference in words: "5.1 % and 5.3 % lower", "0.2 % lower and 0.1 % higher"."""
     if found.low < 0 < found.high:
         return f"{gap(facts, found, found.low)} and {gap(facts, found, found.high)}"
     near, far = sorted((found.low, found.high), key=abs)
@@ -90,7 +90,7 @@ def _size(facts: ReportFacts, found: Paired, value: float) -> str:
 
 
 def gap_axis(facts: ReportFacts, reference: str) -> str:
-    """Title of an axis of differences."""
+    """Returns the title of an axis of differences."""
     if facts.scale == "ratio":
         return f"{facts.metric.name} against {reference}, %"
     unit = "percentage points" if facts.metric.unit == "%" else facts.metric.unit
@@ -98,12 +98,12 @@ def gap_axis(facts: ReportFacts, reference: str) -> str:
 
 
 def better_side(facts: ReportFacts) -> str:
-    """Of a line at no difference."""
+    """Returns the better side of a line at no difference."""
     return "right of the line is better" if facts.metric.higher_is_better else "left of the line is better"
 
 
 def seconds(value: float) -> str:
-    """A duration for people: 3.1 s, 42 s, 5 min 10 s, 2 h 05 min."""
+    """Returns a readable duration: 3.1 s, 42 s, 5 min 10 s, 2 h 05 min."""
     if value < 10:
         return f"{value:.1f} s"
     whole = round(value)
@@ -120,7 +120,7 @@ def count(number: int, noun: str) -> str:
 
 
 def capital(text: str) -> str:
-    """The first letter in upper case, the others as they are; λ stays λ."""
+    """Returns the text with its first letter in upper case; λ stays λ."""
     return text if text.startswith("λ") else text[:1].upper() + text[1:]
 
 
