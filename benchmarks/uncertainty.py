@@ -13,6 +13,10 @@ members differ in their training seed. Spreads compared, for each task:
 molecules: rank correlation of spread and absolute error, coverage of ±σ and ±2σ, negative log likelihood. Errors are
 those of the prediction that the spread goes with: one model's, or the mean of the members.
 
+Intervals: the conformal ones of `gate_model.predictor.intervals`, calibrated on the selection molecules. Reported for
+each split: the share of test labels inside, by task, and the mean width. Beside it the same with selection and test
+molecules mixed and parted by chance, 100 times: then the labels are exchangeable.
+
 Predictions are kept in `--cache`, so that an interrupted run goes on. The last line printed is JSON.
 """
 
@@ -34,6 +38,7 @@ from gate_model.data.molecules.similarity import nearest, packed_fingerprints
 from gate_model.data.prepared import PreparedData, prepare
 from gate_model.data.table import PropertyTable
 from gate_model.model.evaluation import predict
+from gate_model.predictor.intervals import Intervals
 from gate_model.predictor.uncertainty import calibrate, member_spread, path_spread, transferred
 from gate_model.training.methods import LEARNED
 from gate_model.training.settings import Settings
@@ -41,6 +46,7 @@ from gate_model.training.train import train
 
 TASKS = "DS,HV,BP,MP,RI,CT,CTP,CTV,HVC"
 KINDS = ("paths", "paths_std", "members_3", "members", "dissimilarity", "constant")
+COVERAGES = (0.8, 0.9, 0.95)
 EDGES = (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.01)
 
 Array = NDArray[np.float64]
@@ -65,7 +71,9 @@ def predictions(data: PreparedData, split_seed: int, members: int, epochs: int, 
         found[f"{part}_labels"] = labels
         found[f"{part}_direct"] = np.stack([predict(model, x) for model in models])
         found[f"{part}_paths"] = transferred(models[0], x)
-        found[f"{part}_similarity"] = nearest(packed_fingerprints([data.table.smiles[r] for r in rows]), training)
+        found[f"{part}_similarity"] = nearest(
+            packed_fingerprints([data.table.smiles[r] for r in rows]), training
+        ).similarity
     cache.mkdir(parents=True, exist_ok=True)
     np.savez(file, **found)
     return found
@@ -109,6 +117,41 @@ def judged(kind: str, found: dict[str, Array], column: int) -> dict[str, float]:
             f"{part}_rmse": float(np.sqrt((errors**2).mean())),
         }
     return result | {"share_of_constant": floor / (slope * float((values["selection"][0] ** 2).mean()) + floor)}
+
+
+def inside(kind: str, found: dict[str, Array], coverage: float) -> dict[str, float | list[float]]:
+    """Of one split: share of test labels inside their interval, by task, and what 100 partings by chance give."""
+    spread, predicted, labels = (
+        np.concatenate(parts)
+        for parts in zip(
+            *((*spread_and_prediction(kind, found, part), found[f"{part}_labels"]) for part in ("selection", "test")),
+            strict=True,
+        )
+    )
+    n = len(found["selection_labels"])
+    order = np.arange(len(labels))
+    rng = np.random.default_rng(0)
+    shares, widths = [], []
+    for chosen in (order, *(rng.permutation(order) for _ in range(100))):
+        selection, test = chosen[:n], chosen[n:]
+        sigma = np.empty_like(spread)
+        for column in range(labels.shape[1]):
+            known = selection[np.isfinite(labels[selection, column])]
+            slope, floor = calibrate(spread[known, column], (predicted - labels)[known, column])
+            sigma[:, column] = np.sqrt(slope * spread[:, column] ** 2 + floor)
+        factors = Intervals.calibrated(predicted[selection], sigma[selection], labels[selection]).factors(coverage)
+        half = factors * sigma[test]
+        errors = np.abs(predicted - labels)[test]
+        shares.append(np.where(np.isfinite(errors), errors <= half, np.nan))
+        widths.append(float(2 * half.mean()))
+    by_task = np.array([np.nanmean(share, axis=0) for share in shares])
+    return {
+        "mean": float(by_task[0].mean()),
+        "by_task": by_task[0].round(4).tolist(),
+        "width": widths[0],
+        "exchangeable_mean": float(by_task[1:].mean()),
+        "exchangeable_std_of_mean": float(by_task[1:].mean(1).std()),
+    }
 
 
 def by_similarity(splits: list[dict[str, Array]], part: str) -> list[dict[str, float]]:
@@ -164,6 +207,16 @@ def main() -> None:
             "per_task": frame.groupby("task", sort=False).mean().round(4).to_dict("index"),
         }
         print(f"{kind:14}", mean.filter(like="test").to_dict(), flush=True)
+    intervals = {
+        kind: {f"{coverage:g}": [inside(kind, found, coverage) for found in splits] for coverage in COVERAGES}
+        for kind in ("paths", "members", "constant")
+    }
+    for kind, of_kind in intervals.items():
+        for coverage, rows in of_kind.items():
+            means = [row["mean"] for row in rows]
+            print(
+                f"{kind:14} {coverage:4}", [round(mean, 3) for mean in means], f"mean {np.mean(means):.3f}", flush=True
+            )
     similarity = {part: by_similarity(splits, part) for part in ("selection", "test")}
     thresholds = {
         part: [below(splits, part, t) for t in (0.2, 0.25, 0.3, 0.35, 0.4, 0.5)] for part in ("selection", "test")
@@ -178,6 +231,7 @@ def main() -> None:
         "members": args.members,
         "epochs": args.epochs,
         "kinds": kinds,
+        "intervals": intervals,
         "similarity": similarity,
         "thresholds": thresholds,
         "torch": torch.__version__,

@@ -20,6 +20,9 @@ def predict(
     file: Annotated[Path, typer.Argument(help="CSV with a SMILES column, of any length.")],
     out: Annotated[Path | None, typer.Option(help="Default: FILE.predicted.csv beside the file.")] = None,
     smiles_column: SmilesOption = None,
+    coverage: Annotated[
+        float, typer.Option(help="Share of labels inside their interval, low to high; above 0 and below 1.")
+    ] = 0.9,
     embedding: Annotated[
         str | None,
         typer.Option(metavar="MODULE", help="Your module that registers the embedding the model was trained with."),
@@ -29,6 +32,7 @@ def predict(
     from gate_model.cli._embedding import import_named
     from gate_model.cli._progress import progress_bar
     from gate_model.predictor.prediction import predict_file
+    from gate_model.predictor.remarks import remarks
     from gate_model.predictor.saved_model import load_model
 
     target = out or file.with_suffix(".predicted.csv")
@@ -42,8 +46,11 @@ def predict(
             file,
             target,
             smiles_column=smiles_column,
+            coverage=coverage,
             progress=lambda done, rows: bar.update(task, completed=done, total=rows),
         )
     notes = [f"{done.unread} rows not predicted"] if done.unread else []
     notes += [f"{done.unlike} for molecules unlike the training molecules"] if done.unlike else []
-    console.print("; ".join([f"wrote {done.rows - done.unread} predictions to {target}", *notes]))
+    said = ["; ".join([f"wrote {done.rows - done.unread} predictions to {target}", *notes]), *remarks(model, coverage)]
+    for line in said:
+        console.print(line, markup=False, soft_wrap=True)

@@ -13,7 +13,8 @@ from gate_model.data.molecules.similarity import nearest, packed_fingerprints
 from gate_model.data.prepared import PreparedData
 from gate_model.data.splits import SPLIT_METHOD
 from gate_model.model.evaluation import rmse
-from gate_model.predictor.prediction import title
+from gate_model.predictor.headers import headers
+from gate_model.predictor.intervals import COVERAGE, fewest
 from gate_model.predictor.saved_model import SavedModel
 from gate_model.run_folder import versions
 from gate_model.training.methods import Method
@@ -38,6 +39,16 @@ class _TaskLine:
     within_one: float
     """Share of the test molecules within ±σ of their label."""
     within_two: float
+    within_interval: float
+    """Share of the test molecules whose label is inside the interval of `COVERAGE`."""
+    factor: float
+    """Half the width of that interval, in σ."""
+    selection_labels: int
+
+    @property
+    def unbounded(self) -> bool:
+        """Whether there are too few selection labels for an interval."""
+        return not np.isfinite(self.factor)
 
 
 def write_model_card(folder: Path, model: SavedModel, data: PreparedData, method: Method, command: str) -> None:
@@ -52,7 +63,10 @@ def write_model_card(folder: Path, model: SavedModel, data: PreparedData, method
     """
     x, labels = data.some(data.split.test)
     mean, sigma = model.spread.predict(model.members, x)
-    similarity = nearest(packed_fingerprints([data.table.smiles[row] for row in data.split.test]), model.fingerprints)
+    lines = list(_lines(model, data, mean, sigma, labels))
+    similarity, _ = nearest(
+        packed_fingerprints([data.table.smiles[row] for row in data.split.test]), model.fingerprints
+    )
     errors = rmse(mean.T, labels.T)
     unlike = similarity < model.unlike
     environment = Environment(
@@ -67,7 +81,10 @@ def write_model_card(folder: Path, model: SavedModel, data: PreparedData, method
         split=data.split.sizes(),
         split_method=SPLIT_METHOD,
         method=method,
-        lines=list(_lines(model, data, mean, sigma, labels)),
+        lines=lines,
+        coverage=COVERAGE,
+        fewest=fewest(COVERAGE),
+        mean_coverage=float(np.mean([line.within_interval for line in lines])),
         mean_rmse=float(rmse(mean, labels).mean()),
         unlike=int(unlike.sum()),
         unlike_rmse=_root_mean_square(errors[unlike]),
@@ -91,13 +108,16 @@ def _hyperparameters(settings: Settings, method: Method) -> dict[str, object]:
 
 
 def _lines(model: SavedModel, data: PreparedData, mean: Array, sigma: Array, labels: Array) -> Iterator[_TaskLine]:
+    factors = np.full(len(model.tasks), np.inf) if model.intervals is None else model.intervals.factors()
+    selection = np.isfinite(data.labels[data.split.selection]).sum(0)
+    columns = headers(model.tasks)
     present = np.isfinite(data.table.labels).sum(0)
     for column, task in enumerate(model.tasks):
         known = np.isfinite(labels[:, column])
         errors = np.abs(mean[known, column] - labels[known, column])
         rmse = float(np.sqrt((errors**2).mean()))
         yield _TaskLine(
-            title=title(task),
+            title=columns[column].value,
             name=task.name,
             kind=task.kind,
             labels=int(present[column]),
@@ -106,6 +126,9 @@ def _lines(model: SavedModel, data: PreparedData, mean: Array, sigma: Array, lab
             rmse_units=rmse * float(model.standardizer.std[column]),
             within_one=float((errors <= sigma[known, column]).mean()),
             within_two=float((errors <= 2 * sigma[known, column]).mean()),
+            within_interval=float((errors <= factors[column] * sigma[known, column]).mean()),
+            factor=float(factors[column]),
+            selection_labels=int(selection[column]),
         )
 
 

@@ -6,18 +6,25 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
+from numpy.typing import NDArray
 
 from bilevel_hpo.run_folder import replacing
 from gate_model.data.files.molecule_file import MoleculeFile, Row
+from gate_model.data.inputs import Rows
 from gate_model.data.molecules.features import compute_features
 from gate_model.data.molecules.similarity import nearest, packed_fingerprints
-from gate_model.data.tasks import Task
+from gate_model.predictor.headers import NEAREST, PROBLEM, SIMILARITY, UNLIKE, headers
+from gate_model.predictor.intervals import COVERAGE
+from gate_model.predictor.rounding import rounded
 from gate_model.predictor.saved_model import SavedModel
 
-__all__ = ["CHUNK", "Predicted", "predict_file", "predict_molecules", "title"]
+__all__ = ["CHUNK", "Predicted", "predict_file", "predict_molecules"]
 
 CHUNK = 5_000
 """Rows at a time."""
+_BATCH = 256
+"""Molecules that the network takes at a time."""
 
 
 @dataclass(frozen=True)
@@ -31,29 +38,34 @@ class Predicted:
     """Molecules unlike the training molecules."""
 
 
-def title(task: Task, sign: str = "") -> str:
-    """A column's header: `BP [K]`, `BP ± [K]`, `VP [log10 Pa]`; no brackets where the unit is unknown."""
-    name = f"{task.abbreviation} {sign}".rstrip()
-    unit = f"log10 {task.unit}".rstrip() if task.transform == "log10" and "log10" not in task.unit else task.unit
-    return f"{name} [{unit}]" if unit else name
+def predict_molecules(model: SavedModel, smiles: Sequence[str], *, coverage: float = COVERAGE) -> pd.DataFrame:
+    """One row per molecule, in full precision.
 
+    For each task the value, its σ (`±`) and the ends of its interval (`low`, `high`), all in the unit of the task's
+    labels; then the similarity to the training molecule most like it, that molecule's SMILES, and whether the
+    similarity is too low to trust the numbers.
 
-def predict_molecules(model: SavedModel, smiles: Sequence[str]) -> pd.DataFrame:
-    """One row per molecule: for each task the value and its σ (`±`), both in the unit of the task's labels; then the
-    similarity to the training molecule most like it, and whether that is too low to trust the numbers.
+    An end is infinite where the task has too few selection labels. A model saved by an earlier version has no
+    intervals, and no SMILES of training molecules: it gives no columns `low` and `high`, and names no molecule.
 
     Args:
         model: from `load_model`.
         smiles: readable SMILES.
+        coverage: share of the labels that lie inside their interval, above 0 and below 1.
     """
     columns: dict[str, object] = {}
-    x = model.featurizer(smiles, compute_features(smiles), keep=False)
-    mean, sigma = model.spread.predict(model.members, x)
+    mean, sigma = _predicted(model, smiles)
     values, widths = model.standardizer.inverse(mean), sigma * model.standardizer.std
-    for number, task in enumerate(model.tasks):
-        columns[title(task)], columns[title(task, "±")] = values[:, number], widths[:, number]
-    columns["similarity"] = similarity = nearest(packed_fingerprints(smiles), model.fingerprints)
-    columns["unlike training"] = np.where(similarity < model.unlike, "yes", "")
+    factors = None if model.intervals is None else model.intervals.factors(coverage)
+    for number, names in enumerate(headers(model.tasks)):
+        columns[names.value], columns[names.sigma] = value, width = values[:, number], widths[:, number]
+        if factors is not None:
+            half = factors[number] * width
+            columns[names.low], columns[names.high] = value - half, value + half
+    similarity, rows = nearest(packed_fingerprints(smiles), model.fingerprints)
+    columns[SIMILARITY] = similarity
+    columns[NEAREST] = _named(smiles, rows, model.smiles)
+    columns[UNLIKE] = np.where(similarity < model.unlike, "yes", "")
     return pd.DataFrame(columns)
 
 
@@ -63,18 +75,21 @@ def predict_file(
     out: Path,
     *,
     smiles_column: str | None = None,
+    coverage: float = COVERAGE,
     chunk: int = CHUNK,
     progress: Callable[[int, int], object] = lambda done, rows: None,
 ) -> Predicted:
     """Write `out`: row (line of `file`), smiles, the columns of `predict_molecules`, problem (empty if none).
 
-    Every row of `file` has its row in `out`. `out` appears when it is complete.
+    Every row of `file` has its row in `out`. Numbers have the digits that σ justifies (`rounding`). `out` appears when
+    it is complete.
 
     Args:
         model: from `load_model`.
         file: CSV with a SMILES column.
         out: CSV.
         smiles_column: its name; found by itself when left out.
+        coverage: of the intervals, above 0 and below 1.
         chunk: rows at a time; memory grows with it, and not with the file.
         progress: called with (rows done, rows).
     """
@@ -82,17 +97,45 @@ def predict_file(
     rows, done, unread, unlike = source.count(), 0, 0, 0
     with replacing(out) as target:
         for part in source.chunks(chunk):
-            frame = _frame(model, part)
+            frame = _frame(model, part, coverage)
             target.write(frame.to_csv(index=False, header=done == 0).encode())
             done += len(part)
-            unread += int(frame["problem"].ne("").sum())
-            unlike += int(frame["unlike training"].eq("yes").sum())
+            unread += int(frame[PROBLEM].ne("").sum())
+            unlike += int(frame[UNLIKE].eq("yes").sum())
             progress(done, rows)
     return Predicted(rows, unread, unlike)
 
 
-def _frame(model: SavedModel, rows: list[Row]) -> pd.DataFrame:
+def _frame(model: SavedModel, rows: list[Row], coverage: float) -> pd.DataFrame:
     good = [row.canonical for row in rows if row.canonical is not None]
-    predicted = predict_molecules(model, good).set_axis([i for i, row in enumerate(rows) if row.canonical is not None])
+    predicted = rounded(predict_molecules(model, good, coverage=coverage), headers(model.tasks))
+    predicted = predicted.set_axis([i for i, row in enumerate(rows) if row.canonical is not None])
     frame = pd.DataFrame({"row": [row.line for row in rows], "smiles": [row.smiles for row in rows]})
-    return frame.join(predicted).assign(problem=[row.problem for row in rows])
+    return frame.join(predicted).assign(**{PROBLEM: [row.problem for row in rows]})
+
+
+def _named(smiles: Sequence[str], rows: Sequence[NDArray[np.int64]], known: tuple[str, ...] | None) -> list[str]:
+    """For each molecule the same one of its equals `rows` among `known`, otherwise the one whose SMILES is closest in
+    length; empty if `known` is None.
+    """
+    if known is None:
+        return [""] * len(smiles)
+    equals = ([known[row] for row in of_molecule] for of_molecule in rows)
+    return [min(e, key=lambda s: (s != own, abs(len(s) - len(own)))) for own, e in zip(smiles, equals, strict=True)]
+
+
+def _predicted(model: SavedModel, smiles: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Standardised values and σ, each `[N, T]`.
+
+    Every batch has the same number of molecules, the last one repeats its last: the last bits of a product of matrices
+    depend on its size, and a prediction must not depend on the molecules beside it.
+    """
+    if not smiles:
+        return np.zeros((0, len(model.tasks))), np.zeros((0, len(model.tasks)))
+    x = model.featurizer(smiles, compute_features(smiles), keep=False)
+    parts = []
+    for start in range(0, len(smiles), _BATCH):
+        rows = torch.arange(start, start + _BATCH).clamp(max=len(smiles) - 1)
+        parts.append(model.spread.predict(model.members, Rows(x, rows)))
+    mean, sigma = (np.concatenate(both)[: len(smiles)] for both in zip(*parts, strict=True))
+    return mean, sigma

@@ -24,6 +24,7 @@ from gate_model.model.embeddings import embedding_named
 from gate_model.model.gate import GATE
 from gate_model.model.network import build_gate
 from gate_model.model.settings import NetworkSettings
+from gate_model.predictor.intervals import Intervals
 from gate_model.predictor.uncertainty import Spread
 from gate_model.training.settings import Settings
 
@@ -51,6 +52,10 @@ class SavedModel:
     """Of the training molecules, packed, `[N, 256]`."""
     unlike: float
     """A molecule less similar to every training molecule than this is flagged."""
+    smiles: tuple[str, ...] | None = None
+    """Of the training molecules, `[N]`; None for a model that an earlier version saved."""
+    intervals: Intervals | None = None
+    """Calibrated on the selection molecules; None for a model that an earlier version saved."""
 
 
 def model_of(data: PreparedData, settings: Settings, members: Mapping[int, GATE]) -> SavedModel:
@@ -62,17 +67,22 @@ def model_of(data: PreparedData, settings: Settings, members: Mapping[int, GATE]
         members: models by their seed.
     """
     seen = np.concatenate([data.split.train, data.split.validation])
+    smiles = tuple(data.table.smiles[row] for row in seen)
     x, labels = data.some(data.split.selection)
+    models = tuple(members.values())
+    spread = Spread.calibrated(models, x, labels)
     return SavedModel(
         tasks=data.table.tasks,
         settings=settings,
         seeds=tuple(members),
-        members=tuple(members.values()),
+        members=models,
         standardizer=data.standardizer,
         featurizer=data.featurizer,
-        spread=Spread.calibrated(tuple(members.values()), x, labels),
-        fingerprints=packed_fingerprints([data.table.smiles[row] for row in seen]),
+        spread=spread,
+        fingerprints=packed_fingerprints(smiles),
         unlike=UNLIKE,
+        smiles=smiles,
+        intervals=Intervals.calibrated(*spread.predict(models, x), labels),
     )
 
 
@@ -86,6 +96,10 @@ def save_model(folder: Path, model: SavedModel) -> None:
     arrays: dict[str, NDArray[Any]] = {"fingerprints": model.fingerprints}
     arrays |= {f"standardizer.{name}": array for name, array in model.standardizer.to_dict().items()}
     arrays |= {f"scaler.{name}": array for name, array in model.featurizer.scaler.to_dict().items()}
+    if model.smiles is not None:
+        arrays["smiles"] = np.frombuffer("\n".join(model.smiles).encode(), np.uint8).copy()
+    if model.intervals is not None:
+        arrays |= {f"intervals.{name}": array for name, array in model.intervals.to_dict().items()}
     tensors |= {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
     content = save_tensors(tensors, {"format": FORMAT})
     with replacing(folder / "model.safetensors") as file:
@@ -162,6 +176,11 @@ def _assembled(facts: dict[str, Any], tensors: dict[str, Tensor]) -> SavedModel:
         member = build_gate(facts["n_features"], len(tasks), settings.network)
         member.load_state_dict(part(f"members.{number}."))
         members.append(member.eval())
+    intervals = {name: t.numpy() for name, t in part("intervals.").items()}
+    fingerprints = tensors["fingerprints"].numpy()
+    smiles = tuple(tensors["smiles"].numpy().tobytes().decode().split("\n")) if "smiles" in tensors else None
+    if smiles is not None and len(smiles) != len(fingerprints):
+        raise ValueError(f"{len(smiles)} SMILES and {len(fingerprints)} fingerprints of training molecules")
     return SavedModel(
         tasks=tasks,
         settings=settings,
@@ -170,6 +189,8 @@ def _assembled(facts: dict[str, Any], tensors: dict[str, Tensor]) -> SavedModel:
         standardizer=Standardizer.from_dict({name: t.numpy() for name, t in part("standardizer.").items()}),
         featurizer=Featurizer(embedding_named(settings.network.embedding).reads, scaler, settings.network.depth),
         spread=Spread.from_dict(facts["spread"]),
-        fingerprints=tensors["fingerprints"].numpy(),
+        fingerprints=fingerprints,
         unlike=float(facts["unlike"]),
+        smiles=smiles,
+        intervals=Intervals.from_dict(intervals) if intervals else None,
     )
