@@ -1,6 +1,7 @@
 """The command `gate` as a user calls it, in processes of its own: files, kills and resumes, errors."""
 
 import importlib
+import inspect
 import json
 import shutil
 import signal
@@ -10,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import pandas as pd
 import pytest
@@ -19,7 +21,9 @@ from typer.testing import CliRunner
 
 from bilevel_hpo import search
 from gate_model.cli.app import app
+from gate_model.cli.predict import predict
 from gate_model.data.molecules.features import features
+from gate_model.predictor.intervals import COVERAGE
 from gate_model.predictor.saved_model import SavedModel, load_model
 from tests.gate_model.gate_command import ENVIRONMENT, gate
 from tests.gate_model.make_messy import write
@@ -192,10 +196,19 @@ def test_predict_keeps_every_row_and_names_what_it_cannot_read(learned: Path, tm
     assert list(frame["row"]) == [2, 3, 4]
     assert frame["bp [K]"].isna().tolist() == [False, True, False]
     assert 250 < frame["bp [K]"].iloc[0] < 700, "in kelvin, not standardised"
-    said = gate("predict", learned, path, "--coverage", 0.95).stderr
-    assert "unbounded intervals: 0.95 of the labels inside needs 19 selection labels" in said
-    assert np.isposinf(pd.read_csv(tmp_path / "new.predicted.csv")["bp high [K]"].iloc[0])
-    assert "coverage=1.0: it must be above 0 and below 1" in gate("predict", learned, path, "--coverage", 1, check=False).stderr
+
+
+def test_predict_gives_intervals_of_the_coverage_asked_for(learned: Path, tmp_path: Path) -> None:
+    path = tmp_path / "new.csv"
+    path.write_text("smiles\nCCO\n")
+    said = gate("predict", learned, path).stderr
+    assert "unbounded intervals: 0.9 of the labels inside needs 9 selection labels" in said, "52 molecules: 5 or 6"
+    assert np.isposinf(pd.read_csv(tmp_path / "new.predicted.csv")["bp high [K]"]).all()
+    assert "unbounded" not in gate("predict", learned, path, "--coverage", 0.5).stderr
+    row = pd.read_csv(tmp_path / "new.predicted.csv").iloc[0]
+    assert row["bp low [K]"] < row["bp [K]"] < row["bp high [K]"] < 2000
+    refused = gate("predict", learned, path, "--coverage", 1, check=False)
+    assert (refused.returncode, "coverage=1.0: it must be above 0 and below 1" in refused.stderr) == (2, True)
     assert inspect.signature(predict).parameters["coverage"].default == COVERAGE
 
 
