@@ -15,7 +15,7 @@ SET_ASIDE_COLUMNS = ("row", "column", "value", "reason", "action")
 
 
 class DataError(ValueError):
-    """Data that cannot be used; the message names the file, row or column, what came and what is wanted."""
+    """Data that cannot be used; the message names the file, row or column, what came and what must be."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -162,7 +162,7 @@ class TrainLoss:
 
 @dataclass(frozen=True)
 class DirectPathLoss:
-    """Σ_t l_reg[t], the validation loss of the true hypergradients: what is wanted of the model in the end.
+    """Σ_t l_reg[t], the validation loss of the true hypergradients: the errors that the model is judged by.
 
     Args:
         relative: Σ_t log(l_reg[t] + 10⁻³) instead, which goes with a `TrainLoss` of that kind.
@@ -243,4 +243,4 @@ def _share(pairs: Pairs, n_tasks: int) -> float:
 
 def _refuse_unknown(name: str, value: str) -> None:
     if value not in ("mean", "sum"):
-        raise ValueError(f"{name}={value!r}; wanted is 'mean' or 'sum'")
+        raise ValueError(f"{name}={value!r}: it must be 'mean' or 'sum'")

@@ -40,7 +40,7 @@ def write_report(folder: Path) -> Path:
         folder: a finished comparison, search or single training.
 
     Raises:
-        ReportError: a file is missing or damaged; the message names it and what is wanted.
+        ReportError: a file is missing or damaged; the message names it and what it must hold.
     """
     facts = report_facts(folder)
     sections = tuple(_sections(facts)) if "data" in facts.files.results else ()
@@ -54,7 +54,7 @@ def _sections(facts: ReportFacts) -> Iterator[Section]:
     check(data, {"source": str, "molecules": int}, f"{where}: data")
     for task in facts.tasks:
         if not isinstance(info.get(task), dict):
-            raise ReportError(f"{where}: task_info lacks {task!r}; name, unit, kind and labels of it are wanted")
+            raise ReportError(f"{where}: task_info lacks {task!r}: it must give its name, unit, kind and labels")
     source = f"{data['molecules']} molecules from {data['source']}"
     yield Section("", (source,), after="header")
     yield from _units(facts, {task: str(info[task].get("unit", "")) for task in facts.tasks})

@@ -27,7 +27,7 @@ class Checkpoints:
 
     def __init__(self, path: Path, minutes: float = 5.0) -> None:
         if not minutes >= 0:
-            raise ValueError(f"minutes={minutes}: 0 or more between two checkpoints are wanted")
+            raise ValueError(f"minutes={minutes}: the minutes between two checkpoints must be 0 or more")
         self.path, self.minutes = path, minutes
         self.previous = path.with_name(f"{path.stem}.previous{path.suffix}")
         self._last = time.monotonic()

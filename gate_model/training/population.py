@@ -36,7 +36,7 @@ class Population(Stepper):
         batches: ExchangingBatches,
     ) -> None:
         if not methods:
-            raise ValueError("methods is empty; at least one constant λ is wanted")
+            raise ValueError("methods is empty: it must hold at least one constant λ")
         if learned := [method.name for method in methods if method.learning is not None]:
             raise ValueError(f"methods: {', '.join(learned)} learn λ; a population has constant λ only")
         if settings.precision != "float32":

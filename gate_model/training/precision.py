@@ -23,7 +23,7 @@ def in_precision(loss: Loss, precision: Precision) -> Loss:
         return loss
     if precision == "bfloat16":
         return HalfPrecision(loss)
-    raise ValueError(f"precision={precision!r}; wanted is 'float32' or 'bfloat16'")
+    raise ValueError(f"precision={precision!r}: it must be 'float32' or 'bfloat16'")
 
 
 @dataclass(frozen=True)

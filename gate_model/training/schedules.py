@@ -24,4 +24,4 @@ def scheduler(name: Schedule, optimizer: torch.optim.Optimizer, steps: int) -> L
     if name == "one-cycle":
         highest = [group["lr"] for group in optimizer.param_groups]
         return OneCycleLR(optimizer, highest, total_steps=steps + 1, cycle_momentum=False)
-    raise ValueError(f"schedule={name!r}; wanted is 'cosine' or 'one-cycle'")
+    raise ValueError(f"schedule={name!r}: it must be 'cosine' or 'one-cycle'")

@@ -17,7 +17,7 @@ class BestModel:
 
     def __init__(self, patience: int | None) -> None:
         if patience is not None and patience < 1:
-            raise ValueError(f"patience={patience}: at least 1 epoch, or None for no early stopping, is wanted")
+            raise ValueError(f"patience={patience}: it must be at least 1 epoch, or None for no early stopping")
         self.patience = patience
         self.epoch = 0
         """Of the best model; 0 before the first."""

@@ -53,10 +53,10 @@ def read_csv(
     if len(table.tasks) < 2:
         names = ", ".join(table.abbreviations) or "none"
         raise DataError(
-            f"{path}: {len(table.tasks)} usable task(s) ({names}), at least 2 are wanted. {_left_out(table)}"
+            f"{path}: {len(table.tasks)} usable task(s) ({names}); there must be at least 2. {_left_out(table)}"
         )
     if len(table.smiles) < MIN_MOLECULES:
-        raise DataError(f"{path}: {len(table.smiles)} molecules with a label, at least {MIN_MOLECULES} are wanted")
+        raise DataError(f"{path}: {len(table.smiles)} molecules with a label; there must be at least {MIN_MOLECULES}")
     return table
 
 
@@ -89,7 +89,7 @@ def _labels(
     path: Path, tasks: Sequence[str] | None, smiles_column: str | None, fewest: Callable[[Task], int]
 ) -> PropertyTable:
     """All that can be used of a file. A column is set aside if it has less than `fewest` labels, or, where more than
-    one is wanted, if all are the same.
+    one must be there, if all are the same.
     """
     frame, key = _read(path, smiles_column)
     columns = [column for column in frame.columns if column != key]
@@ -104,7 +104,7 @@ def _labels(
         count, distinct = int(table[column].notna().sum()), table[column].nunique()
         wanted = fewest(_task(column))
         if count < wanted:
-            aside.append(("", column, "", f"{count} labels, at least {wanted} are wanted", "column left out"))
+            aside.append(("", column, "", f"{count} labels; there must be at least {wanted}", "column left out"))
         elif distinct < min(wanted, 2):
             aside.append(("", column, f"{table[column].median():g}", "all labels are the same", "column left out"))
         else:

@@ -36,7 +36,7 @@ class BenchmarkTrainings:
     python: Path | None = None
 
     def __call__(self, run: Run) -> Trained:
-        """Train, and look at the test molecules if they are wanted."""
+        """Train, and look at the test molecules if the run asks for them."""
         data, entry = self.datasets[run.seed], ENTRIES[run.method]
         runner = entry.run
         if runner is None:  # a search: λ is that of a point

@@ -302,7 +302,7 @@ def test_float32_stays_close_to_float64():
 
 
 def test_arguments_are_checked():
-    with pytest.raises(ValueError, match="mapping='median'; wanted is 'mean' or 'sum'"):
+    with pytest.raises(ValueError, match="mapping='median': it must be 'mean' or 'sum'"):
         TrainLoss(mapping="median")
     with pytest.raises(ValueError, match="geometry='max'"):
         TrainLoss(geometry="max")

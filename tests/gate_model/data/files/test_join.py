@@ -52,7 +52,7 @@ def test_the_files_label_is_used_and_the_other_one_listed(mine: Path) -> None:
     assert tuple(origin.loc[("CCO", "BP"), ["source", "kind"]]) == ("mine.csv", "user")
     assert origin.loc[("CC(=O)O", "BP"), "kind"] == "tabulated"
     note = table.set_aside[table.set_aside["column"] == "note"]
-    assert list(note["reason"]) == ["1 labels, at least 10 are wanted"]
+    assert list(note["reason"]) == ["1 labels; there must be at least 10"]
 
 
 @pytest.mark.usefixtures("chemicals_table")

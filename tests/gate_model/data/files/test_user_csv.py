@@ -34,7 +34,7 @@ def test_every_fault_is_named_with_its_line(messy: Path) -> None:
     assert reasons(table, row=14, column="bp [K]") == ["stands for no value"]
     assert reasons(table, column="empty") == ["the column is empty"]
     assert (
-        reasons(table, column="rare") == ["3 labels, at least 10 are wanted"]
+        reasons(table, column="rare") == ["3 labels; there must be at least 10"]
         or "labels" in reasons(table, column="rare")[0]
     )
     assert "text" in reasons(table, column="Name")[0]
