@@ -90,4 +90,4 @@ class FiniteDifference(OfOneStep):
         return f"FiniteDifference({', '.join(options)})"
 
 
-_ROUNDING = "rounding would swamp the difference; use OneStep()"
+_ROUNDING = "rounding would exceed the difference; use OneStep()"

@@ -57,6 +57,6 @@ def _differ(loss: Tensor, doubled: Tensor, theta: Params, gradient: Params, tole
 
 def _said(which: str, loss: Tensor, doubled: Tensor) -> str:
     return (
-        f"{which} is another one when it is evaluated again in float64: {float(doubled):.6g} against {float(loss):.6g} "
-        "before; does it ask for the dtype, count its calls, or draw random numbers outside of torch?"
+        f"{which} has another value when it is evaluated again in float64: {float(doubled):.6g} instead of "
+        f"{float(loss):.6g}; does it read the dtype, count its calls, or draw random numbers outside torch?"
     )

@@ -52,6 +52,6 @@ class Given(Workers[J, R]):
 
 def _lost(executor: Executor, job: object) -> WorkersLostError:
     return WorkersLostError(
-        f"{type(executor).__name__} is broken or shut down, job {job!r} has no result: a process killed for want of "
-        "memory? Results so far are kept; a run that is started again with a new executor goes on from there"
+        f"{type(executor).__name__} is broken or shut down, job {job!r} has no result: was a process killed for lack "
+        "of memory? Results so far are kept; a new run with a new executor continues from them"
     )

@@ -69,7 +69,7 @@ def unusable(step: str, g: Tensor, norm: float, losses_finite: bool) -> str | No
         step: the name of the outer step in the message.
         g: the hypergradient `[N]`.
         norm: ‖g‖, in the dtype of g.
-        losses_finite: of both losses, on all ranks. A mean over nothing is NaN and its gradient 0.
+        losses_finite: whether both losses are finite on all ranks. A mean over nothing is NaN and its gradient 0.
     """
     wrong = int((~g.isfinite()).sum())
     if wrong:
@@ -89,10 +89,10 @@ def undone(step: str, optimizer: torch.optim.Optimizer, dtype: torch.dtype) -> s
 
 def not_certified(certificate: Certificate) -> str:
     """Returns the message about a hypergradient that is used without a certificate."""
-    counted = "it is used as it is. `learner.uncertified` counts such ones, `learner.history` shows them"
+    counted = "it is used unchanged. `learner.uncertified` counts such cases, `learner.history` shows them"
     if certificate.reason:
         return f"a hypergradient could not be checked: {certificate.reason}; {counted}"
     return (
-        f"a hypergradient has an error of about {certificate.error:.1e} of its size by rounding, and computing it in"
-        f" float64 did not help; {counted}. A loss that draws random numbers outside of torch has this effect, too"
+        f"a hypergradient has a relative rounding error of about {certificate.error:.1e}, and computing it in"
+        f" float64 did not help; {counted}. A loss that draws random numbers outside torch has the same effect"
     )

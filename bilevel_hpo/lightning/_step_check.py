@@ -156,7 +156,7 @@ class StepCheck:
 
 _ADVICE = (
     "Let training_step return train_loss(self, weights(), batch), with the `weights` and the `train_loss` of the "
-    "callback. Where the difference is meant, pass check_step=False"
+    "callback. If the difference is intended, pass check_step=False"
 )
 
 

@@ -128,7 +128,7 @@ def _rule_of(cls: type[Optimizer]) -> Rule:
     if changed:
         raise UnsupportedError(
             f"inner optimizer {cls.__name__} is a subclass of {base.__name__} with its own {' and '.join(changed)}, "
-            f"whose update is not known; if it steps as {base.__name__} does, say so by "
+            f"whose update is not known; if it steps like {base.__name__}, call "
             f"bilevel_hpo.optimizers.register({cls.__name__}, {base.__name__}); otherwise {_advice()}"
         )
     return _RULES[base]

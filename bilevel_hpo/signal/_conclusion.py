@@ -15,8 +15,8 @@ def conclusion(told: Sequence[str], anything: bool, effective_steps: float | Non
     Args:
         told: the λ that can be told from chance, each as it is to be shown, the most certain first.
         anything: whether there is something to learn, for single λ or for all together.
-        effective_steps: independent outer steps of the training, of the one with most where there are several; None
-            where that is not known.
+        effective_steps: the number of independent outer steps of the training, or the largest of several trainings;
+            None if unknown.
     """
     if told:
         more = len(told) - _SHOWN

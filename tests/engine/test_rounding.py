@@ -281,7 +281,7 @@ def test_random_numbers_from_elsewhere_are_found_out():
     torch.manual_seed(0)
     model = relu_net()
     subject = learner(model, torch.optim.SGD(model.parameters(), lr=0.01), train_loss=loss)
-    with pytest.warns(UncertifiedWarning, match="outside of torch"):
+    with pytest.warns(UncertifiedWarning, match="outside torch"):
         subject.hypergradient(batch(0), batch(1))
 
 
