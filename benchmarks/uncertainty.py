@@ -14,8 +14,8 @@ molecules: rank correlation of spread and absolute error, coverage of ±σ and �
 those of the prediction that the spread goes with: one model's, or the mean of the members.
 
 Intervals: the conformal ones of `gate_model.predictor.intervals`, calibrated on the selection molecules. Reported for
-each split: the share of test labels inside, by task, and the mean width. Beside it the same with selection and test
-molecules mixed and parted by chance, 100 times: then the labels are exchangeable.
+each split: the share of test labels inside, by task and of flagged molecules, and the width. Beside it the share with
+selection and test molecules mixed and parted by chance, 100 times: then the labels are exchangeable.
 
 Predictions are kept in `--cache`, so that an interrupted run goes on. The last line printed is JSON.
 """
@@ -34,7 +34,7 @@ import torch
 from numpy.typing import NDArray
 
 from gate_model.data.chemicals.table import load_chemicals
-from gate_model.data.molecules.similarity import nearest, packed_fingerprints
+from gate_model.data.molecules.similarity import UNLIKE, nearest, packed_fingerprints
 from gate_model.data.prepared import PreparedData, prepare
 from gate_model.data.table import PropertyTable
 from gate_model.model.evaluation import predict
@@ -143,12 +143,16 @@ def inside(kind: str, found: dict[str, Array], coverage: float) -> dict[str, flo
         half = factors * sigma[test]
         errors = np.abs(predicted - labels)[test]
         shares.append(np.where(np.isfinite(errors), errors <= half, np.nan))
-        widths.append(float(2 * half.mean()))
+        widths.append(2 * half)
+    unlike = found["test_similarity"] < UNLIKE
     by_task = np.array([np.nanmean(share, axis=0) for share in shares])
     return {
         "mean": float(by_task[0].mean()),
         "by_task": by_task[0].round(4).tolist(),
-        "width": widths[0],
+        "mean_width": float(widths[0].mean()),
+        "median_width": float(np.median(widths[0])),
+        "unlike": float(np.nanmean(shares[0][unlike])),
+        "unlike_labels": int(np.isfinite(shares[0][unlike]).sum()),
         "exchangeable_mean": float(by_task[1:].mean()),
         "exchangeable_std_of_mean": float(by_task[1:].mean(1).std()),
     }
@@ -168,14 +172,14 @@ def by_similarity(splits: list[dict[str, Array]], part: str) -> list[dict[str, f
     return rows
 
 
-def below(splits: list[dict[str, Array]], part: str, threshold: float) -> dict[str, float]:
+def below(splits: list[dict[str, Array]], part: str, threshold: float) -> dict[str, float | None]:
     """The error of the molecules a threshold flags against that of the others."""
     similarity = np.concatenate([np.repeat(f[f"{part}_similarity"], f[f"{part}_labels"].shape[1]) for f in splits])
     errors = np.concatenate([(f[f"{part}_direct"][0] - f[f"{part}_labels"]).ravel() for f in splits])
     known, flagged = np.isfinite(errors), similarity < threshold
     low, high = errors[known & flagged], errors[known & ~flagged]
-    ratio = np.sqrt((low**2).mean() / (high**2).mean()) if len(low) and len(high) else np.nan
-    return {"threshold": threshold, "share_flagged": float(flagged[known].mean()), "error_ratio": float(ratio)}
+    ratio = float(np.sqrt((low**2).mean() / (high**2).mean())) if len(low) and len(high) else None
+    return {"threshold": threshold, "share_flagged": float(flagged[known].mean()), "error_ratio": ratio}
 
 
 def main() -> None:
