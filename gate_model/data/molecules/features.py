@@ -1,25 +1,27 @@
 """Fingerprints and descriptors of molecules: what the quick embedding reads."""
 
-import hashlib
-import io
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache as remember
+from functools import partial
 from importlib.metadata import version
-from typing import Any
+from pathlib import Path
+from random import Random
 
 import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem
-from rdkit.Chem import Descriptors, rdFingerprintGenerator
 
 from gate_model.data import cache
+from gate_model.data.molecules.descriptors import NAMES, Atoms, descriptors
 from gate_model.data.molecules.parallel import in_chunks
+from gate_model.data.store import Store, size_limit
 
 __all__ = ["MORGAN_BITS", "FeatureScaler", "compute_features", "features"]
 
 MORGAN_BITS = 512
-_FORMAT = 1
+FEATURES = MORGAN_BITS + len(NAMES)
+_FORMAT = 2
 _SERIAL = 500
 _LIMIT = 5.0
 
@@ -28,19 +30,35 @@ Progress = Callable[[int, int], None]
 
 
 def features(smiles: Sequence[str], *, progress: Progress | None = None) -> Array:
-    """`compute_features`, cached on disk by the molecules and the RDKit version."""
-    digest = hashlib.sha256("\n".join(smiles).encode()).hexdigest()
-    file = f"features-{cache.key_of(_FORMAT, version('rdkit'), MORGAN_BITS, digest)}.npy"
-    kept = cache.read(file)
-    if kept is not None:
+    """`compute_features`, but molecules that were seen before are read from a store on disk.
+
+    The store is `features.sqlite` in the cache folder, by SMILES, RDKit version and kind of features. Other processes
+    may read and write it meanwhile: what another one has computed by then is not computed again.
+
+    Raises:
+        ValueError: `$GATE_CACHE_SIZE`, the largest size of the store in bytes, is not a whole number.
+    """
+    folder = cache.cache_folder()
+    _remove_files_by_table(folder)
+    store = Store(folder / "features.sqlite", cache.key_of(_FORMAT, version("rdkit"), MORGAN_BITS, NAMES), size_limit())
+    result = np.empty((len(smiles), FEATURES), np.float32)
+    missing = _fill(result, smiles, store.get(list(dict.fromkeys(smiles))))
+    known = len(smiles) - len(missing)
+    if not missing:
         if progress:
-            progress(len(smiles), len(smiles))
-        stored: Array = np.load(io.BytesIO(kept), allow_pickle=False)
-        return stored
-    result = compute_features(smiles, progress=progress)
-    buffer = io.BytesIO()
-    np.save(buffer, result)
-    cache.write(file, buffer.getvalue())
+            progress(known, len(smiles))
+        return result
+    Random().shuffle(missing)  # two processes that start at once begin with different molecules
+
+    def show(done: int, _: int) -> None:
+        if progress:
+            progress(known + done, len(smiles))
+
+    parts = in_chunks(partial(_looked_up, store), [smiles[row] for row in missing], serial_below=_SERIAL, progress=show)
+    done = 0
+    for part in parts:
+        result[missing[done : done + len(part)]] = part
+        done += len(part)
     return result
 
 
@@ -55,7 +73,7 @@ def compute_features(smiles: Sequence[str], *, progress: Progress | None = None)
         progress: called with (molecules done, N).
     """
     parts = in_chunks(_chunk, smiles, serial_below=_SERIAL, progress=progress)
-    return np.concatenate(parts) if parts else np.zeros((0, MORGAN_BITS + len(Descriptors.descList)), np.float32)
+    return np.concatenate(parts) if parts else np.zeros((0, FEATURES), np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,24 +104,41 @@ class FeatureScaler:
         return cls(arrays["mean"], arrays["std"])
 
 
-@remember
-def _generator() -> Any:
-    return rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=MORGAN_BITS)
-
-
-def _chunk(smiles: list[str]) -> Array:
-    return np.stack([_one(Chem.MolFromSmiles(structure)) for structure in smiles])
-
-
-def _one(molecule: Any) -> Array:
-    counts = _generator().GetCountFingerprintAsNumPy(molecule)
-    values = np.array([_descriptor(compute, molecule) for _, compute in Descriptors.descList])
+def _chunk(smiles: Sequence[str]) -> Array:
+    counts = np.zeros((len(smiles), MORGAN_BITS))
+    values = np.empty((len(smiles), len(NAMES)))
+    for row, structure in enumerate(smiles):
+        atoms = Atoms(Chem.MolFromSmiles(structure))
+        for environment, count in atoms.environments[2].items():
+            counts[row, environment % MORGAN_BITS] += count
+        values[row] = descriptors(atoms)
     values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
-    return np.concatenate([np.log1p(counts), np.sign(values) * np.log1p(np.abs(values))]).astype(np.float32)
+    return np.concatenate([np.log1p(counts), np.sign(values) * np.log1p(np.abs(values))], axis=1).astype(np.float32)
 
 
-def _descriptor(compute: Callable[[Any], float], molecule: Any) -> float:
-    try:
-        return float(compute(molecule))
-    except (ValueError, ZeroDivisionError, RuntimeError, OverflowError):
-        return 0.0
+def _looked_up(store: Store, smiles: Sequence[str]) -> Array:
+    """Features of a chunk; what is not in the store even now is computed and kept there."""
+    result = np.empty((len(smiles), FEATURES), np.float32)
+    missing = _fill(result, smiles, store.get(list(dict.fromkeys(smiles))))
+    if missing:
+        result[missing] = _chunk([smiles[row] for row in missing])
+        store.put({smiles[row]: result[row].astype("<f4").tobytes() for row in missing})
+    return result
+
+
+def _fill(result: Array, smiles: Sequence[str], known: dict[str, bytes]) -> list[int]:
+    """Write the rows that are known; returns the others."""
+    missing = []
+    for row, structure in enumerate(smiles):
+        if structure in known:
+            result[row] = np.frombuffer(known[structure], "<f4")
+        else:
+            missing.append(row)
+    return missing
+
+
+def _remove_files_by_table(folder: Path) -> None:
+    """Earlier versions kept a file of 93 MB for each table of molecules."""
+    for file in folder.glob("features-*.npy"):
+        with suppress(OSError):
+            file.unlink()
