@@ -1,4 +1,4 @@
-"""A property table described, for the terminal."""
+"""The description of a property table in the terminal."""
 
 from rich.table import Table
 
@@ -10,7 +10,7 @@ _PARTNERS = 3
 
 
 def description(table: PropertyTable) -> Table:
-    """One row per task: labels, the paper's count, range, and the tasks it shares most molecules with."""
+    """Return a table with one row per task: labels, the paper's count, the range, and the tasks it overlaps most."""
     view = Table(title=f"{len(table.smiles)} molecules from {table.source}")
     for column in ("task", "name", "unit", "kind"):
         view.add_column(column)

@@ -1,4 +1,4 @@
-"""Where to train: `--device`."""
+"""The device on which to train, from the option `--device`."""
 
 import torch
 
@@ -6,7 +6,11 @@ __all__ = ["resolve_device"]
 
 
 def resolve_device(name: str) -> torch.device:
-    """`auto` is the GPU where there is one; anything else is a torch device name, checked."""
+    """Return the device of this name; `auto` means the GPU if there is one, and the CPU otherwise.
+
+    Raises:
+        ValueError: torch cannot use this device here.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -14,6 +18,6 @@ def resolve_device(name: str) -> torch.device:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise ValueError(
-            f"--device {name}: not to be had here ({str(error).splitlines()[0]}); use auto or cpu"
+            f"--device {name}: torch cannot use this device here ({str(error).splitlines()[0]}); use auto or cpu"
         ) from error
     return device

@@ -1,4 +1,4 @@
-"""Embeddings of a user's own, named on the command line: `--embedding module:function`."""
+"""An embedding that the user wrote, named on the command line as `--embedding module:function`."""
 
 import sys
 from importlib import import_module
@@ -9,7 +9,9 @@ __all__ = ["embedding_name", "import_named"]
 
 
 def embedding_name(text: str) -> str:
-    """The name of a registered embedding; `module:function` imports the module, which registers the function.
+    """Return the name of a registered embedding.
+
+    For a text `module:function` the module is imported first, which registers the function.
 
     Raises:
         ValueError: no embedding has this name, there is no such module, or the function is not registered.
@@ -31,7 +33,11 @@ def embedding_name(text: str) -> str:
 
 
 def import_named(module: str) -> ModuleType:
-    """A module that the user names, also one in the folder where the command is called."""
+    """Import a module that the user names. It may be in the folder in which the command was called.
+
+    Raises:
+        ValueError: there is no such module.
+    """
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.append(here)

@@ -1,4 +1,4 @@
-"""Commands that are imported when they are used: the help of one needs none of the others."""
+"""Commands that are imported when they are used, so that the help of one does not import the others."""
 
 from collections.abc import Mapping
 from importlib import import_module
@@ -11,11 +11,11 @@ __all__ = ["lazy_group"]
 
 
 def lazy_group(package: str, commands: Mapping[str, str]) -> type[TyperGroup]:
-    """A group of commands; `package.NAME.app` is imported when the command NAME is called or its help is asked for.
+    """Return a class of command groups that imports `package.NAME.app` when the command NAME or its help is called.
 
     Args:
-        package: where the modules of the commands are.
-        commands: what the group's help says of each, by name.
+        package: the package that holds one module for each command.
+        commands: the line of each command in the group's help, by name.
     """
 
     class Lazy(TyperGroup):

@@ -1,4 +1,4 @@
-"""The trainings of `gate learn`, shown as they go on, and the files they leave."""
+"""The trainings of `gate learn` with their progress lines, and the files that they write."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -33,7 +33,7 @@ def learned(
     device: torch.device,
     checkpoint_minutes: float,
 ) -> dict[int, Trained]:
-    """One training for each seed, by seed, each with its checkpoint in `out`."""
+    """Train once for each seed, with a checkpoint in `out`; returns the trainings by seed."""
     found: dict[int, Trained] = {}
     for seed in seeds:
         one = len(seeds) == 1
@@ -60,7 +60,7 @@ def written(
     members: Mapping[int, Trained],
     about: Mapping[str, Any],
 ) -> Answers:
-    """Write the model, its card and the files of the run; the records of the trainings come back."""
+    """Write the model, its card and the files of the run; returns the records of the trainings."""
     answers: Answers = {}
     for seed, trained in members.items():
         record = record_of(prepared, method, trained)
@@ -81,10 +81,10 @@ def written(
 
 
 def _warn_of_start(trained: Trained, method: Method, settings: Settings, prepared: PreparedData, seed: int) -> None:
-    """A training that stopped early may keep λ as it was at the start."""
+    """Tell the user if early stopping kept a model from before λ first moved."""
     if method.learning and len(prepared.abbreviations) > 1 and torch.equal(trained.ratios, trained.trajectory[0]):
         console.print(
-            f"seed {seed}: the model of epoch {trained.epoch} is kept, where λ is still where it started; it moves "
-            f"after {method.learning.warm_up:.0%} of the --epochs {settings.epochs}: take fewer, or more --patience",
+            f"seed {seed}: the best model is that of epoch {trained.epoch}, before λ moved; λ starts to move after "
+            f"{method.learning.warm_up:.0%} of --epochs {settings.epochs}: use fewer epochs, or more --patience",
             highlight=False,
         )

@@ -1,4 +1,4 @@
-"""A training as it goes on, in one line of the terminal."""
+"""The progress of a training in one line of the terminal."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ __all__ = ["describe", "live_training"]
 
 
 def describe(report: EpochReport) -> str:
-    """Selection RMSE, λ in units of the direct path, learning rate."""
+    """Return a line with the selection RMSE, λ in units of the direct path, and the learning rate."""
     return (
         f"RMSE {report.selection:.3f} · "
         f"λ {report.lambda_mean:.2f} ({report.lambda_min:.2f} to {report.lambda_max:.2f}, "
@@ -23,7 +23,7 @@ def describe(report: EpochReport) -> str:
 
 @contextmanager
 def live_training(console: Console, epochs: int, title: str = "epochs") -> Iterator[Progress]:
-    """What to give to `train(progress=...)` while the line is shown."""
+    """Show the line, and yield the function to pass to `train(progress=...)`."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=20),

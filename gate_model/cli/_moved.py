@@ -1,4 +1,4 @@
-"""Commands of `gate experiment` that are scripts now. For one release, each says what to run instead."""
+"""Former commands of `gate experiment` that are scripts now. For one release, each prints what to run instead."""
 
 import shlex
 
@@ -14,11 +14,11 @@ _SCRIPTS = {
     "stability": "stability.py",
     "removal": "removal.py",
 }
-"""By the name of the command; the scripts are in examples/paper of the repository, not in the wheel."""
+"""Scripts by the name of the command; they are in examples/paper of the repository, not in the wheel."""
 
 
 def add_moved(app: typer.Typer) -> None:
-    """Add them to `gate experiment`, hidden from its help. They take any arguments."""
+    """Add the former commands to `gate experiment`, hidden from its help. They accept any arguments."""
     every = {"allow_extra_args": True, "ignore_unknown_options": True}
     for name in _SCRIPTS:
         app.command(name, hidden=True, add_help_option=False, context_settings=every)(_say_where)

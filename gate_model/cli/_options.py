@@ -1,4 +1,7 @@
-"""Options that several commands of `gate` have, each declared once; those that always come together are a record."""
+"""The options that several commands of `gate` share, each declared once.
+
+Options that always come together are the fields of one dataclass; see `gate_model.cli._records.with_records`.
+"""
 
 import csv
 import os
@@ -50,24 +53,41 @@ _OF_CHEMICALS = ("DS", "HV", "BP")
 
 
 class Reader(StrEnum):
-    """Embeddings of molecules."""
+    """The embeddings that turn a molecule into a vector."""
 
     fingerprint = "fingerprint"
     graph = "graph"
 
 
-OutOption = Annotated[Path, typer.Option("--out", help="The run folder; must not hold another run.")]
-ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with the run in --out where it stopped.")]
-SeedOption = Annotated[int, typer.Option(help="Decides split, initial weights and batches.")]
-SeedsOption = Annotated[int, typer.Option(min=1, help="Number of seeds; each has its own split.")]
-EpochsOption = Annotated[int, typer.Option(min=1, help="Epochs of each training.")]
-DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")]
-WorkersOption = Annotated[int, typer.Option(min=1, help="Trainings at a time, one thread each.")]
-SmilesOption = Annotated[str | None, typer.Option(help="The SMILES column, if it is not called smiles (in any case).")]
+OutOption = Annotated[Path, typer.Option("--out", help="Folder for the results. It must be new, unless you resume.")]
+ResumeOption = Annotated[
+    bool,
+    typer.Option("--resume", help="Continue the run in --out where it stopped, with the same options."),
+]
+SeedOption = Annotated[int, typer.Option(help="Random seed. It sets the split, the initial weights and the batches.")]
+SeedsOption = Annotated[
+    int, typer.Option(min=1, help="Number of seeds. Each has its own split; more seeds show how far results scatter.")
+]
+EpochsOption = Annotated[
+    int, typer.Option(min=1, help="Number of passes over the training molecules in each training.")
+]
+DeviceOption = Annotated[
+    str, typer.Option(help="Where to train: cpu, cuda or cuda:1. auto takes the GPU if there is one.")
+]
+WorkersOption = Annotated[
+    int, typer.Option(min=1, help="Number of trainings that run at the same time, each in one thread.")
+]
+SmilesOption = Annotated[
+    str | None, typer.Option(help="Name of the SMILES column. Needed only if no column is called smiles (in any case).")
+]
 
 
 def as_numbers(option: str, text: str) -> tuple[float, ...]:
-    """Values of λ from "0.2,0.6,1.0"; ValueError naming the option unless they are two or more, different and ≥ 0."""
+    """Return the values of λ in a text such as "0.2,0.6,1.0".
+
+    Raises:
+        ValueError: there are fewer than two values, two are equal, or one is negative; the message names the option.
+    """
     try:
         values = tuple(float(part) for part in text.split(","))
     except ValueError:
@@ -77,11 +97,11 @@ def as_numbers(option: str, text: str) -> tuple[float, ...]:
     return values
 
 
-ValuesOption = Annotated[str, typer.Option(help="Values of each λ, comma-separated.")]
+ValuesOption = Annotated[str, typer.Option(help="Values of each λ on the grid, at least 0, separated by commas.")]
 
 
 def _is_scheduler(address: str | None) -> str | None:
-    """Before any work."""
+    """Check the address before any work begins, and return it."""
     if address is None:
         return None
     if not re.fullmatch(r"\w+://.+", address):
@@ -99,14 +119,14 @@ DaskOption = Annotated[
         "--dask",
         metavar="ADDRESS",
         callback=_is_scheduler,
-        help="Address of a Dask scheduler, tcp://host:8786: train on its workers, not on this machine (--workers is "
-        "then ignored).",
+        help="Address of a Dask scheduler, such as tcp://host:8786. The trainings then run on its workers, and "
+        "--workers is ignored.",
     ),
 ]
 
 
 def _names(records: Sequence[str]) -> tuple[str, ...]:
-    """Names from one or several CSV records, in which quotes protect a comma."""
+    """Return the names in one or several CSV records. A name with a comma must be in double quotes."""
     try:
         rows = list(csv.reader(records, skipinitialspace=True, strict=True))
     except csv.Error as error:
@@ -116,7 +136,7 @@ def _names(records: Sequence[str]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Where a run is kept."""
+    """The folder of a run, and whether the run continues."""
 
     out: OutOption
     resume: ResumeOption = False
@@ -124,30 +144,41 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class DataOptions:
-    """What data a training uses."""
+    """The data that a training uses."""
 
-    data: Annotated[str, typer.Option("--data", help="'chemicals', or a CSV file with a SMILES column.")] = "chemicals"
+    data: Annotated[
+        str,
+        typer.Option("--data", help="chemicals (the built-in table), or the path of a CSV file with a SMILES column."),
+    ] = "chemicals"
     tasks: Annotated[
         list[str] | None,
         typer.Option(
             "--tasks",
-            help="Abbreviations or column names, comma-separated, or 'all'; \"…\" around a name with a comma. "
-            "Default: all of a file; DS,HV,BP of chemicals.",
+            help='Properties to predict: abbreviations or column names separated by commas, or all. Put "…" around a '
+            "name with a comma. Default: DS,HV,BP for chemicals, all columns for a file.",
         ),
     ] = None
     smiles_column: SmilesOption = None
-    at_least: Annotated[int, typer.Option(min=1, help="Keep molecules with at least this many labels.")] = 1
+    at_least: Annotated[int, typer.Option(min=1, help="Leave out molecules with fewer labels among these tasks.")] = 1
     derived: Annotated[
         bool,
-        typer.Option("--derived", help="With labels computed from labels of other tasks; they leak between tasks."),
+        typer.Option(
+            "--derived",
+            help="Add labels that are computed from labels of other tasks. What transfers between such tasks is only "
+            "the arithmetic.",
+        ),
     ] = False
     join: Annotated[
         Path | None,
-        typer.Option("--join", help="CSV whose columns (named by abbreviation) and molecules join those of chemicals."),
+        typer.Option(
+            "--join",
+            help="CSV file that adds molecules and tasks (columns named by abbreviation) to chemicals. Where both have "
+            "a label, the file's is used.",
+        ),
     ] = None
 
     def request(self, splitting: "Splitting" = "scaffold", fraction: float = 1.0) -> DataRequest:
-        """These data, and how they are split."""
+        """Return a request for these data, split in this way."""
         names = _names(self.tasks or ())
         if not names and self.data == "chemicals" and self.join is None:
             names = self._default()
@@ -168,13 +199,14 @@ class DataOptions:
 
 @dataclass(frozen=True)
 class TableOptions(DataOptions):
-    """What data a table shows: all tasks where none is named."""
+    """The data of a table. It has all tasks unless some are named."""
 
     tasks: Annotated[
         list[str] | None,
         typer.Option(
             "--tasks",
-            help='Abbreviations or column names, comma-separated; "…" around a name with a comma. Default: all.',
+            help='Properties in the table: abbreviations or column names separated by commas. Put "…" around a name '
+            "with a comma. Default: all.",
         ),
     ] = None
 
@@ -184,7 +216,7 @@ class TableOptions(DataOptions):
 
 @dataclass(frozen=True)
 class JobOptions:
-    """Where many trainings run."""
+    """Where the trainings run when there are many."""
 
     workers: WorkersOption = CORES
     dask: DaskOption = None
@@ -192,17 +224,20 @@ class JobOptions:
 
 @dataclass(frozen=True)
 class StorageOptions:
-    """How a search goes on."""
+    """Where a search keeps its trials, and whether it stops bad trainings early."""
 
     storage: Annotated[
         str | None,
         typer.Option(
             "--storage",
             envvar="GATE_STORAGE",
-            help="Where the Optuna study is kept: a journal file or the URL of a database. Default: a journal "
-            "in --out.",
+            help="Where the Optuna study is stored: the path of a journal file, or the URL of a database. Default: a "
+            "journal file in --out.",
         ),
     ] = None
     prune: Annotated[
-        bool, typer.Option("--prune", help="End trainings that are worse than the median of the earlier ones.")
+        bool,
+        typer.Option(
+            "--prune", help="Stop a training early when its RMSE is worse than the median of the earlier ones."
+        ),
     ] = False

@@ -1,4 +1,4 @@
-"""How far a command is."""
+"""The progress bar of the commands."""
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -8,7 +8,7 @@ __all__ = ["progress_bar"]
 
 
 def progress_bar() -> Progress:
-    """What is counted, a bar, how many of how many, time passed and time left."""
+    """Return a bar with the name of what is counted, the count, the total, the time passed and the time left."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

@@ -1,4 +1,4 @@
-"""Commands whose parameters may be records of options."""
+"""Commands that take several options as one dataclass."""
 
 import inspect
 from collections.abc import Callable
@@ -10,9 +10,9 @@ __all__ = ["with_records"]
 
 
 def with_records(command: Callable[..., None]) -> Callable[..., None]:
-    """The command for typer: a parameter annotated with a dataclass becomes one option for each field of it.
+    """Return a command that typer understands: each field of a parameter that is a dataclass becomes one option.
 
-    Two records of a command must not have a field of the same name.
+    Two dataclasses of one command must not have a field of the same name.
     """
     hints = get_type_hints(command, include_extras=True)
     records: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}

@@ -1,4 +1,4 @@
-"""The report of a run folder, written and named."""
+"""Write the report of a run folder, and print its path."""
 
 from pathlib import Path
 
@@ -9,5 +9,5 @@ __all__ = ["report_shown"]
 
 
 def report_shown(folder: Path) -> None:
-    """Write report.html from the files of a run folder, and say where it is."""
+    """Write report.html from the files of a run folder, and print its path."""
     console.print(f"report: {write_report(folder).resolve()}", markup=False, highlight=False, soft_wrap=True)

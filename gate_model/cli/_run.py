@@ -1,4 +1,4 @@
-"""What the trainings of `gate` share: their data prepared, their number of threads, and what is shown of them."""
+"""The steps that the commands with trainings share: prepare the data, set the threads, train, and show the result."""
 
 import shlex
 import sys
@@ -30,18 +30,18 @@ from gate_model.training.settings import Settings
 
 __all__ = ["command_typed", "compared", "finish", "prepare_shown", "single_threads", "threads"]
 
-optuna.logging.set_verbosity(optuna.logging.WARNING)  # its news would break the progress bar
+optuna.logging.set_verbosity(optuna.logging.WARNING)  # its messages would break the progress bar
 
 
 def threads() -> dict[str, int]:
-    """For config.json: the last digits of a training depend on the number of its threads."""
+    """Return the number of threads, for config.json: the last digits of a training depend on it."""
     return {"threads": torch.get_num_threads()}
 
 
 def prepare_shown(
     table: PropertyTable, seed: int, network: NetworkSettings | None = None, split: Split | None = None
 ) -> PreparedData:
-    """`prepare`, with a progress bar for the features."""
+    """Prepare the data as `prepare` does, and show a progress bar while the features are computed."""
     with progress_bar() as bar:
         task = bar.add_task("features", total=len(table.smiles))
 
@@ -54,8 +54,10 @@ def prepare_shown(
 
 
 def single_threads(workers: int, dask: str | None) -> On:
-    """Where to train, with one thread for each training also if that is this process: numbers and seconds are then the
-    same for any number of workers.
+    """Return where to train, with one thread for each training.
+
+    This process gets one thread too if it is the only worker, so that numbers and seconds do not depend on the number
+    of workers.
     """
     if dask is None and workers == 1:
         torch.set_num_threads(1)
@@ -63,7 +65,7 @@ def single_threads(workers: int, dask: str | None) -> On:
 
 
 def command_typed(storage: str | None = None) -> str:
-    """As it was given, but without the password of `storage`."""
+    """Return the command as the user typed it, but without the password in `storage`."""
     given = sys.argv[1:]
     if storage is not None:
         given = [argument.replace(storage, without_password(storage)) for argument in given]
@@ -81,17 +83,17 @@ def compared(
     storage: str | None = None,
     device: torch.device | None = None,
 ) -> Answers:
-    """Train what is not in `out` yet, with a progress bar, and write the files of the run.
+    """Run the trainings that are not in `out` yet, with a progress bar, and write the files of the run.
 
     Args:
         out: the run folder.
-        datasets: one per seed, all of the same tasks.
-        methods: what is compared.
-        settings: of every training.
-        config: what decides the numbers beside the data: studies of other searches are refused.
+        datasets: prepared data by seed, all with the same tasks.
+        methods: the methods to compare.
+        settings: hyperparameters of every training.
+        config: everything besides the data that decides the numbers; a study with another config is refused.
         on: where to train, see `bilevel_hpo.jobs.workers`.
-        storage: where searches keep their studies; in `out` when left out.
-        device: CPU when left out.
+        storage: where searches store their studies; default: in `out`.
+        device: the device of each training; default: the CPU.
     """
     data = next(iter(datasets.values()))
     table = data.table

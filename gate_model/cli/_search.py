@@ -1,4 +1,4 @@
-"""What `gate grid` and `gate tpe` share: one driver, any number of workers."""
+"""The steps that `gate grid` and `gate tpe` share: load the data, run the search, write the run folder."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -33,19 +33,19 @@ def searched(
     on: On,
     device: torch.device,
 ) -> None:
-    """Search, and write the files of the run.
+    """Run a search, and write the files of the run.
 
     Args:
         method: the search.
-        run: its folder.
-        kept: its storage, and whether it prunes.
-        request: the data.
-        table: the loaded data.
-        seed: of the split, and of every training.
-        epochs: of every training.
-        about: what else decides the numbers.
-        on: where to train.
-        device: on which device.
+        run: the run folder, and whether the run continues.
+        kept: the storage of the study, and whether bad trainings are stopped early.
+        request: the request for the data.
+        table: the data that it loaded.
+        seed: random seed of the split and of every training.
+        epochs: number of epochs of every training.
+        about: everything else that decides the numbers; a resumed run must have the same.
+        on: where the trainings run: a number of workers, or the address of a Dask scheduler.
+        device: the device on which each training runs.
     """
     settings = Settings(epochs=epochs)
     if kept.prune:

@@ -1,4 +1,4 @@
-"""The table that a command works on, and what of the user's file is not used."""
+"""Load the table that a command works on, and print what was set aside from the user's file."""
 
 from gate_model.cli._console import console
 from gate_model.data.request import DataRequest
@@ -10,7 +10,7 @@ _SHOWN = 10
 
 
 def load_shown(request: DataRequest, *, rebuild: bool = False) -> PropertyTable:
-    """`request.load`; what was set aside is printed."""
+    """Load the table with `request.load`, and print the rows, cells and columns that were set aside."""
     table = request.load(rebuild=rebuild)
     for action, rows in table.set_aside.groupby("action", sort=False):
         console.print(f"[yellow]{len(rows)} × {action}:[/yellow]")
@@ -18,5 +18,5 @@ def load_shown(request: DataRequest, *, rebuild: bool = False) -> PropertyTable:
             place = f"line {row}, column {column}" if row != "" else f"column {column}"
             console.print(f"  {place}: {reason}", markup=False, highlight=False, soft_wrap=True)
         if len(rows) > _SHOWN:
-            console.print(f"  … and {len(rows) - _SHOWN} more; all of them in set_aside.csv of the run folder")
+            console.print(f"  … and {len(rows) - _SHOWN} more; set_aside.csv in the run folder lists all of them")
     return table

@@ -1,4 +1,4 @@
-"""The command `gate`: build data, learn λ, search it, compare, predict, report."""
+"""The command `gate`: build data, learn the transfer ratios λ, search them, compare, predict and report."""
 
 import sys
 
@@ -10,18 +10,18 @@ from gate_model.cli._lazy import lazy_group
 __all__ = ["COMMANDS", "app", "main"]
 
 COMMANDS = {
-    "learn": "Train GATE and learn λ on the way; leave a model that `gate predict` can use.",
-    "grid": "Search symmetric λ on a grid; the rival that learned λ has to beat.",
-    "tpe": "Search symmetric λ with Optuna's TPE, one training a trial.",
-    "compare": "Learned λ, constant λ, grid and TPE side by side: same data, splits, seeds and epochs; one report.",
-    "benchmark": "Learned λ and what one could do instead, side by side: the leaderboard.",
+    "learn": "Train GATE and learn λ during the training. The run folder holds a model for `gate predict`.",
+    "grid": "Search symmetric λ on a grid: one training for each point, to compare with learned λ.",
+    "tpe": "Search symmetric λ with Optuna's TPE sampler: one training for each trial.",
+    "compare": "Compare learned λ with constant λ, a grid search and TPE on the same data, splits, seeds and epochs.",
+    "benchmark": "Compare learned λ with many alternatives on the same splits and seeds; write a leaderboard.",
     "predict": "Predict every task for the molecules of a CSV, with ±σ, in the tasks' own units; flag unfamiliar "
     "molecules.",
-    "report": "Write report.html anew from the files of a run folder.",
+    "report": "Write the page report.html again from the files of a run folder.",
     "data": "Build, describe and write the property table.",
     "experiment": "Repeat Figure 1 of the paper.",
 }
-"""What `gate --help` says of each; a test holds it against the command's own help."""
+"""The line that `gate --help` prints for each command. A test compares it with the command's own help."""
 
 app = typer.Typer(
     help="Predict molecular properties with GATE, and learn how much each property may teach another.",
@@ -36,11 +36,11 @@ app = typer.Typer(
 
 @app.callback()
 def _gate() -> None:
-    """Every command has its own module."""
+    """Make `gate` a group of commands; each command has its own module."""
 
 
 def main() -> None:
-    """Entry point: problems of the user's making are one message, not a traceback."""
+    """Run the command line. An error that the user can correct is printed as one message, without a traceback."""
     try:
         app(standalone_mode=True)
     except _expected() as error:
@@ -48,12 +48,12 @@ def main() -> None:
         console.print(str(error), markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)
     except KeyboardInterrupt:
-        console.print("stopped; the same command with --resume goes on from here")
+        console.print("stopped; the same command with --resume continues from here")
         sys.exit(130)
 
 
 def _expected() -> tuple[type[Exception], ...]:
-    """Errors that a user can cause. Those of the engine are asked for only if a command has imported it."""
+    """Return the types of errors that a user can cause. The engine's are included only if it has been imported."""
     expected: tuple[type[Exception], ...] = (ValueError, TypeError, OSError)
     if "bilevel_hpo.jobs" not in sys.modules:
         return expected

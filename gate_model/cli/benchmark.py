@@ -1,4 +1,4 @@
-"""`gate benchmark`: learned λ and its rivals on the same splits and seeds."""
+"""`gate benchmark`: learned λ and its alternatives on the same splits and seeds."""
 # ruff: noqa: PLC0415  What trains is imported by the command, so that its help is quick.
 
 from dataclasses import asdict, replace
@@ -29,7 +29,7 @@ _DEFAULT = "budget,lambda=1,lambda=0,direct,lambda=1-plain,lambda=0-plain"
 
 
 class SplitKind(StrEnum):
-    """Ways of splitting molecules."""
+    """The ways of splitting the molecules."""
 
     scaffold = "scaffold"
     random = "random"
@@ -51,28 +51,51 @@ def benchmark(
     data: DataOptions,
     jobs: JobOptions,
     methods: Annotated[
-        str, typer.Option(help="Names separated by commas, or 'all'. --list-methods shows them.")
+        str, typer.Option(help="Methods to compare, separated by commas, or all. --list-methods shows their names.")
     ] = _DEFAULT,
     list_methods: Annotated[
         bool,
         typer.Option(
-            "--list-methods", is_eager=True, callback=_list_methods, help="Show all methods, and run nothing."
+            "--list-methods",
+            is_eager=True,
+            callback=_list_methods,
+            help="Print the name of every method with its title, and exit.",
         ),
     ] = False,
     seeds: SeedsOption = 5,
-    seed: Annotated[int, typer.Option(help="The first one.")] = 0,
-    split: Annotated[SplitKind, typer.Option(help="Of the molecules.")] = SplitKind.scaffold,
+    seed: Annotated[int, typer.Option(help="The first seed; the others follow it one by one.")] = 0,
+    split: Annotated[
+        SplitKind,
+        typer.Option(
+            help="How molecules are split. scaffold: the test molecules have other scaffolds than the training "
+            "molecules, which is harder; random: by chance."
+        ),
+    ] = SplitKind.scaffold,
     fraction: Annotated[
-        float, typer.Option(min=0.01, max=1.0, help="Share of the train and validation molecules that is kept.")
+        float,
+        typer.Option(
+            min=0.01,
+            max=1.0,
+            help="Share of the training and validation molecules to keep, to see how methods do with less data.",
+        ),
     ] = 1.0,
-    embedding: Annotated[Reader, typer.Option(help="What reads the molecules in GATE.")] = Reader.fingerprint,
+    embedding: Annotated[
+        Reader,
+        typer.Option(
+            help="How GATE reads molecules. fingerprint: fast; graph: message passing over atoms and bonds, slower."
+        ),
+    ] = Reader.fingerprint,
     epochs: EpochsOption = DEFAULT.epochs,
-    python: Annotated[Path | None, typer.Option(help="An interpreter that can import chemprop 2.3.")] = None,
+    python: Annotated[
+        Path | None,
+        typer.Option(help="Path of a Python interpreter with chemprop 2.3, for the methods that train chemprop."),
+    ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run in --out; rows and seeds may differ.")
+        bool,
+        typer.Option("--resume", help="Continue the run in --out. --methods and --seeds may differ, to add to it."),
     ] = False,
 ) -> None:
-    """Learned λ and what one could do instead, side by side: the leaderboard."""
+    """Compare learned λ with many alternatives on the same splits and seeds; write a leaderboard."""
     import numpy as np
 
     from bilevel_hpo.comparison import run_methods
@@ -91,7 +114,7 @@ def benchmark(
     names = list(ENTRIES) if methods == "all" else [name.strip() for name in methods.split(",")]
     if methods == "all" and python is None:
         names = [name for name in names if not name.startswith("chemprop")]
-        console.print("without --python there are no rows of chemprop")
+        console.print("the methods that train chemprop are left out: they need --python")
     entries = entries_of(names)
     if python is None and any(entry.name.startswith("chemprop") for entry in entries):
         raise ValueError("--methods: chemprop needs --python, an interpreter that can import chemprop 2.3")

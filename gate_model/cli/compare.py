@@ -1,4 +1,4 @@
-"""`gate compare`: learned λ beside constant λ and searches."""
+"""`gate compare`: learned λ, constant λ and searches for λ, compared on the same data."""
 # ruff: noqa: PLC0415  What trains is imported by the command, so that its help is quick.
 
 from dataclasses import asdict
@@ -36,7 +36,7 @@ def compare(
     values: ValuesOption = DEFAULT_VALUES,
     epochs: EpochsOption = DEFAULT.epochs,
 ) -> None:
-    """Learned λ, constant λ, grid and TPE side by side: same data, splits, seeds and epochs; one report."""
+    """Compare learned λ with constant λ, a grid search and TPE on the same data, splits, seeds and epochs."""
     from bilevel_hpo.comparison import Method
     from bilevel_hpo.run_folder import open_folder
     from gate_model.cli._report import report_shown
@@ -58,7 +58,7 @@ def compare(
     open_folder(run.out, identity, resume=run.resume)
     methods: list[Method] = [*map(single, METHODS), grid_of(axis, shared=shared), tpe_of(axis, points, shared=shared)]
     if shared:
-        console.print(f"a λ for each pair of {len(names)} tasks is too many: grid and TPE search one for all")
+        console.print(f"{len(names)} tasks have too many pairs for a search: grid and TPE search one λ for all pairs")
     datasets = {each: prepare_shown(table, each, settings.network, request.split(table, each)) for each in used}
     compared(run.out, datasets, methods, settings, config, on=single_threads(jobs.workers, jobs.dask))
     report_shown(run.out)

@@ -28,12 +28,15 @@ _AT_LEAST = (1, 2, 5, 10, 20)
 @with_records
 def build(
     data: TableOptions,
-    rebuild: Annotated[bool, typer.Option("--rebuild", help="Build the chemicals table anew.")] = False,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Build the chemicals table again, even if it is cached.")
+    ] = False,
     out: Annotated[
-        Path | None, typer.Option(help="Write the table here as CSV, and the source of each label beside it.")
+        Path | None,
+        typer.Option(help="CSV file for the table. The source of each label goes to a second file beside it."),
     ] = None,
 ) -> None:
-    """Build the table and cache it; write it as CSV if asked. All tasks unless --tasks names some."""
+    """Build the property table and cache it, and write it as CSV if you give --out."""
     import numpy as np
 
     from bilevel_hpo.run_folder import write_csv
@@ -54,10 +57,11 @@ def build(
 def describe(
     data: TableOptions,
     overlaps: Annotated[
-        Path | None, typer.Option(help="Write the number of molecules that two tasks share here, all pairs, as CSV.")
+        Path | None,
+        typer.Option(help="CSV file for the number of molecules that carry both labels, for all pairs of tasks."),
     ] = None,
 ) -> None:
-    """Labels of each task beside the paper's count, units, ranges, and what tasks share. All tasks by default."""
+    """Print the unit, range and number of labels of each task, the paper's number, and the tasks it overlaps most."""
     import numpy as np
     from rich.console import Console
 
@@ -73,12 +77,15 @@ def describe(
     out.print(description(table))
     counts = np.isfinite(table.labels).sum(1)
     shares = ", ".join(f"{n}: {int((counts >= n).sum())}" for n in _AT_LEAST if n <= len(table.tasks))
-    out.print(f"molecules with at least so many labels: {shares}", highlight=False)
+    out.print(f"molecules with at least this many labels: {shares}", highlight=False)
     if request.data == "chemicals":
         missing = [name for name in CATALOGUE if name not in AVAILABLE and name not in table.abbreviations]
         named = ", ".join(f"{name} ({CATALOGUE[name].name})" for name in missing)
         if missing:
-            out.print(f"from your own file, with --join: {named}", highlight=False)
+            out.print(
+                f"tasks of the paper without labels here; your own file can add them with --join: {named}",
+                highlight=False,
+            )
         if not request.derived:
             out.print("labels derived from other tasks are left out; --derived adds them", highlight=False)
     if overlaps is not None:

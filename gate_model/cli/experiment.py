@@ -1,4 +1,4 @@
-"""`gate experiment`: Figure 1 of the paper, repeated."""
+"""`gate experiment`: repeat Figure 1 of the paper."""
 # ruff: noqa: PLC0415  What trains is imported by the command, so that its help is quick.
 
 from dataclasses import asdict
@@ -30,15 +30,19 @@ def experiments() -> None:
 @app.command("figure-1")
 def figure_1_command(
     out: OutOption,
-    seeds: Annotated[int, typer.Option(min=2, help="Number of seeds; each has its own split.")] = 5,
-    at_least: Annotated[int, typer.Option(min=1, max=3, help="Keep molecules with at least this many labels.")] = 3,
+    seeds: Annotated[int, typer.Option(min=2, help="Number of seeds, at least 2. Each has its own split.")] = 5,
+    at_least: Annotated[
+        int, typer.Option(min=1, max=3, help="Leave out molecules with fewer of the three labels.")
+    ] = 3,
     epochs: EpochsOption = DEFAULT.epochs,
-    population: Annotated[int, typer.Option(min=1, help="Grid points that are trained in one.")] = 25,
+    population: Annotated[
+        int, typer.Option(min=1, help="Number of grid points that are trained together, which is faster.")
+    ] = 25,
     workers: WorkersOption = CORES,
     dask: DaskOption = None,
     resume: ResumeOption = False,
 ) -> None:
-    """RMSE over symmetric λ of DS, HV and BP: the paper's 125 points, 125 from 0 to 3, and learned λ among them."""
+    """Map the RMSE over symmetric λ of DS, HV and BP: the paper's 125 points, 125 from 0 to 3, and learned λ."""
     from bilevel_hpo.run_folder import locked, open_folder
     from gate_model.cli._progress import progress_bar
     from gate_model.cli._run import command_typed, prepare_shown

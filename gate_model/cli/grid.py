@@ -38,16 +38,23 @@ def grid(
     seed: SeedOption = 0,
     population: Annotated[
         int | None,
-        typer.Option(min=1, help=f"Points to train in one, which is quicker. Default: {POPULATION}; 1 with --prune."),
+        typer.Option(
+            min=1,
+            help=f"Number of grid points trained together, which is faster. Default: {POPULATION}; 1 with --prune.",
+        ),
     ] = None,
     workers: Annotated[
         int,
-        typer.Option(min=1, help="Trainings at a time, one thread each; 1: in this process, with all its threads."),
+        typer.Option(
+            min=1,
+            help="Number of trainings that run at the same time, each in one thread. 1: one after another, with all "
+            "threads.",
+        ),
     ] = 1,
     dask: DaskOption = None,
     device: DeviceOption = "auto",
 ) -> None:
-    """Search symmetric λ on a grid; the rival that learned λ has to beat."""
+    """Search symmetric λ on a grid: one training for each point, to compare with learned λ."""
     from gate_model.cli._device import resolve_device
     from gate_model.cli._search import searched
     from gate_model.cli._table import load_shown
@@ -57,7 +64,9 @@ def grid(
     table = load_shown(request)
     axis = as_numbers("--values", values)
     if kept.prune and (population or 1) > 1:
-        raise ValueError(f"--population {population}: with --prune trainings end one by one; leave one of them out")
+        raise ValueError(
+            f"--population {population}: with --prune trainings run one at a time; leave out one of the two options"
+        )
     population = population or (1 if kept.prune else POPULATION)
     check_size(table.abbreviations, axis)
     searched(

@@ -1,4 +1,4 @@
-"""`gate learn`: one training, or one for each seed, that learns λ; it leaves a model."""
+"""`gate learn`: one training, or one for each seed, that learns λ and writes a model."""
 # ruff: noqa: PLC0415  What trains is imported by the command, so that its help is quick.
 
 from dataclasses import asdict, replace
@@ -24,21 +24,21 @@ app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
 
 class LearningRate(StrEnum):
-    """Schedules of the learning rate."""
+    """The schedules of the learning rate."""
 
     cosine = "cosine"
     one_cycle = "one-cycle"
 
 
 class Learner(StrEnum):
-    """Methods of learning λ."""
+    """The methods of learning λ."""
 
     budget = "budget"
     direct = "direct"
 
 
 class Digits(StrEnum):
-    """Precisions of the networks."""
+    """The number formats in which the networks compute."""
 
     float32 = "float32"
     bfloat16 = "bfloat16"
@@ -50,43 +50,81 @@ def learn(
     run: RunOptions,
     data: DataOptions,
     method: Annotated[
-        Learner, typer.Option(help="budget: one-step hypergradient; direct: as published.")
+        Learner,
+        typer.Option(
+            help="How λ is learned. budget (recommended): exact one-step hypergradient, the λ of each target share one "
+            "sum; direct: the algorithm that the paper prints."
+        ),
     ] = Learner.budget,
     embedding: Annotated[
         str,
         typer.Option(
-            help="fingerprint: quick; graph: message passing over atoms and bonds, several times slower; or "
-            "module:function for an embedding of your own."
+            help="How molecules are read. fingerprint: fast; graph: message passing over atoms and bonds, slower, for "
+            "a possible gain in accuracy; module:function: your own embedding."
         ),
     ] = "fingerprint",
     top_k: Annotated[
-        int | None, typer.Option(min=1, help="Most sources per target in a training step; the others take turns.")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Use at most this many source tasks per target in a training step, to save time with many tasks. The "
+            "others are tried in turn. Default: all.",
+        ),
     ] = None,
     threshold: Annotated[
-        float, typer.Option(min=0, help="Leave sources with a smaller λ out of training steps; they take turns.")
+        float,
+        typer.Option(
+            min=0,
+            help="Leave sources with a smaller λ out of the training steps, to save time with many tasks. They are "
+            "tried in turn, so they can come back.",
+        ),
     ] = DEFAULT.threshold,
     relative_losses: Annotated[
         bool,
         typer.Option(
             "--relative-losses/--plain-losses",
-            help="Tasks count by the share by which their loss falls, or by the loss itself, as in the paper.",
+            help="relative: the logarithm of each task's loss counts, so that no task dominates; plain: the loss "
+            "itself, as in the paper.",
         ),
     ] = DEFAULT.relative_losses,
     epochs: EpochsOption = DEFAULT.epochs,
-    schedule: Annotated[LearningRate, typer.Option(help="Of the learning rate.")] = LearningRate.cosine,
+    schedule: Annotated[
+        LearningRate,
+        typer.Option(
+            help="How the learning rate changes. cosine: it falls to 0; one-cycle: it rises for 30 % of the steps, "
+            "then falls."
+        ),
+    ] = LearningRate.cosine,
     patience: Annotated[
         int | None,
-        typer.Option(min=1, help="Stop after so many epochs without a better selection RMSE, and keep the best model."),
+        typer.Option(
+            min=1,
+            help="Stop after this many epochs without a better RMSE on the selection molecules, and keep the best "
+            "model. Default: train all epochs.",
+        ),
     ] = None,
-    precision: Annotated[Digits, typer.Option(help="Of the networks; bfloat16 is meant for a GPU.")] = Digits.float32,
+    precision: Annotated[
+        Digits,
+        typer.Option(help="Number format of the networks. bfloat16 is meant for a GPU; on a CPU it saves nothing."),
+    ] = Digits.float32,
     seed: SeedOption = 0,
     seeds: Annotated[
-        int, typer.Option(min=1, help="Models to train on the split of --seed; predictions are their mean.")
+        int,
+        typer.Option(
+            min=1,
+            help="Number of models to train on the same split. Predictions are their mean; 5 models give a better ±σ, "
+            "and take 5 times as long.",
+        ),
     ] = 1,
     device: DeviceOption = "auto",
-    checkpoint_minutes: Annotated[float, typer.Option(min=0, help="Between two checkpoints; 0: every epoch.")] = 5.0,
+    checkpoint_minutes: Annotated[
+        float,
+        typer.Option(
+            min=0, help="Minutes between two checkpoints, from which --resume continues. 0: after every epoch."
+        ),
+    ] = 5.0,
 ) -> None:
-    """Train GATE and learn λ on the way; leave a model that `gate predict` can use."""
+    """Train GATE and learn λ during the training. The run folder holds a model for `gate predict`."""
     from bilevel_hpo.run_folder import open_folder, write_csv
     from gate_model.cli._device import resolve_device
     from gate_model.cli._embedding import embedding_name

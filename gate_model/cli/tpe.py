@@ -1,4 +1,4 @@
-"""`gate tpe`: a search over symmetric λ with Optuna's TPE."""
+"""`gate tpe`: a search over symmetric λ with Optuna's TPE sampler."""
 # ruff: noqa: PLC0415  What trains is imported by the command, so that its help is quick.
 
 from dataclasses import replace
@@ -31,19 +31,23 @@ def tpe(
     run: RunOptions,
     data: DataOptions,
     kept: StorageOptions,
-    low: Annotated[float, typer.Option(min=0.0, help="Smallest λ.")] = GRID_VALUES[0],
-    high: Annotated[float, typer.Option(help="Largest λ.")] = GRID_VALUES[-1],
-    trials: Annotated[int, typer.Option(min=1, help="Trainings.")] = 27,
+    low: Annotated[float, typer.Option(min=0.0, help="Smallest λ to try, at least 0.")] = GRID_VALUES[0],
+    high: Annotated[float, typer.Option(help="Largest λ to try.")] = GRID_VALUES[-1],
+    trials: Annotated[int, typer.Option(min=1, help="Number of trainings.")] = 27,
     epoch_budget: Annotated[
         int | None,
-        typer.Option(min=1, help="Instead of --trials: begin no training after so many epochs of all together."),
+        typer.Option(
+            min=1,
+            help="Start no new training once all trainings together have had this many epochs. Replaces --trials; use "
+            "it with --prune.",
+        ),
     ] = None,
     epochs: EpochsOption = DEFAULT.epochs,
     seed: SeedOption = 0,
     dask: DaskOption = None,
     device: DeviceOption = "auto",
 ) -> None:
-    """Search symmetric λ with Optuna's TPE, one training a trial."""
+    """Search symmetric λ with Optuna's TPE sampler: one training for each trial."""
     from bilevel_hpo.comparison import Proposals
     from gate_model.cli._device import resolve_device
     from gate_model.cli._search import searched

@@ -76,7 +76,7 @@ def ensemble(messy: Path) -> Path:
 def test_a_training_that_stops_before_lambda_moves_says_so(messy: Path, tmp_path: Path) -> None:
     options = ("learn", "--data", messy, "--out", tmp_path / "run", "--patience", 1)
     said = gate(*options, "--epochs", 400).stderr
-    assert "λ is still where it started; it moves after 25% of the --epochs 400" in " ".join(said.split())
+    assert "before λ moved; λ starts to move after 25% of --epochs 400" in " ".join(said.split())
 
 
 def test_learn_on_a_file_nobody_prepared(learned: Path) -> None:
