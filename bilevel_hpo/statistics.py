@@ -27,17 +27,18 @@ __all__ = [
 Array = NDArray[np.float64]
 
 Scale = Literal["ratio", "difference"]
-"""How the scores of two methods on one task are compared.
+"""The scale on which the scores of two methods on one task are compared.
 
-`ratio`: errors, lower is better and all above 0. Tasks differ in how hard they are, which a ratio takes out, and the
-logarithm makes a halved error count as much as a doubled one. `difference`: everything else, such as an accuracy, an R²
-or a log likelihood: a ratio of accuracies says nothing near 1, and there is none at or below 0.
+`ratio`: for errors, which are above 0 and better if lower. A ratio removes the difficulty of the task, and the
+logarithm makes a halved error count as much as a doubled one. `difference`: for everything else, such as an accuracy,
+an R²
+or a log likelihood: a ratio of accuracies near 1 says nothing, and none exists at or below 0.
 """
 
 LEVEL = 0.95
-"""Of the intervals."""
+"""The level of the intervals."""
 LEAST_TASKS = 6
-"""Fewer tasks that all agree are no proof: the signed-rank test cannot go below 2 / 2⁵ = 0.06."""
+"""Fewer tasks prove nothing even if all agree: the signed-rank test cannot go below 2 / 2⁵ = 0.06."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,19 +63,19 @@ class Paired:
     geometric: float
     """The geometric mean of the same ratios: unlike their mean, it is 1 over that of the opposite comparison."""
     wins: int
-    """Tasks whose score, mean over seeds, is better than the reference's."""
+    """The number of tasks whose mean score over seeds is better than the reference's."""
     tasks: int
-    """Tasks with scores."""
+    """The number of tasks with scores."""
     p_tasks: float
     """Wilcoxon's signed-rank test, two-sided, with one log ratio (or difference) per task, its mean over the seeds."""
     effect: float
     """Matched-pairs rank-biserial correlation of the same: 1 if the method is better on all tasks, −1 if on none."""
     p_pairs: float
-    """The same test on all pairs of task and seed; seeds share data, so that it is too sure of itself."""
+    """The same test on all pairs of task and seed; seeds share data, so its p is too small."""
     wins_pairs: int
     pairs: int
     different: int
-    """Tasks on which the two are not equal."""
+    """The number of tasks on which the two are not equal."""
 
     @property
     def seeds(self) -> int:

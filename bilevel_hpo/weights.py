@@ -15,7 +15,7 @@ from bilevel_hpo.constraints import Box, Constraint, Positive
 __all__ = ["LossWeights", "TransferRatios", "WeightsDict"]
 
 _NAMED = 5
-"""λ that an error message names, at most."""
+"""The largest number of λ that an error message names."""
 
 
 class _Constrained(nn.Module, ABC):

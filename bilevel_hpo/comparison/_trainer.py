@@ -43,7 +43,7 @@ class Trainer:
     """The methods that learn λ, by name."""
     metric: Metric
     pruners: Mapping[str, BasePruner]
-    """Of the searches that have one, by name."""
+    """The pruners of the searches that have one, by name."""
 
     def __call__(self, bundle: Bundle) -> list[Trained]:
         """Returns the records of the trainings in order. One that diverges has a `failure` and no scores."""

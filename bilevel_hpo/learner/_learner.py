@@ -105,7 +105,7 @@ class BilevelLearner(Record):
         super().__init__(problem, weights)
         self._has_warned = self._in_inner_step = False
         self.place = ""
-        """Where the next outer step falls ("epoch 1, train batch 3"), for the report that it has failed."""
+        """The position of the next outer step ("epoch 1, train batch 3"), for the message if it fails."""
 
     last_loss: Tensor | None = None
     """L_train of the last inner step of `fit`, before it; None before the first."""

@@ -63,7 +63,7 @@ def nadam_slope(p: Tensor, g: Tensor, state: State, group: Group) -> tuple[Tenso
 
 
 def _nadam_factors(state: State, group: Group) -> tuple[float, float, Tensor]:
-    """What g/D and m/D are multiplied by, and the product of all μ; `state` has the new step and the old product."""
+    """Returns the factors of g/D and m/D, and the product of all μ; `state` has the new step and the old product."""
     lr, step, beta1 = number(group["lr"]), state["step"], number(group["betas"][0])
     mu, mu_next = (beta1 * (1.0 - 0.5 * 0.96 ** (t * group["momentum_decay"])) for t in (step, step + 1))
     product = state.get("mu_product", torch.ones(())) * mu  # a tensor: torch rounds it to its dtype

@@ -30,7 +30,7 @@ class TrajectoryFacts:
     names: int
     """Number of λ."""
     x: str = "epoch"
-    """What is counted: "epoch" or "outer step"."""
+    """The unit of `epochs`: "epoch" or "outer step"."""
 
     def to_frame(self) -> pd.DataFrame:
         """Returns a row per epoch or outer step, and a column per λ, or per quantile, as drawn."""

@@ -113,7 +113,7 @@ class BilevelProblem:
         self.values: dict[str, Tensor] = {}
         """The first value of each loss since this was cleared, for the learner's history."""
         self.certificate: Certificate | None = None
-        """What the estimator says of its last hypergradient; None where it has no check."""
+        """The estimator's certificate of its last hypergradient; None without a check."""
         self.clipping = clipping
         self.inner_settings = None if inner_settings is None else InnerSettings(inner_settings, optimizer, lambda_)
         self._losses = {

@@ -65,9 +65,9 @@ class Shards:
         shells = {id(p): nn.Parameter(torch.empty(0, dtype=p.dtype, device=p.device)) for p in self._sharded.values()}
         self._shells: dict[int, nn.Parameter] = shells
         self.model = _plain(model, shells, {})
-        """Of the original classes, without the hooks of `fully_shard`; its buffers are the model's own."""
+        """The plain model: original classes without the hooks of `fully_shard`; it shares the model's buffers."""
         self.optimizer = object.__new__(type(optimizer))
-        """Of the same class; steps on the parameters of the plain copy."""
+        """The optimizer of the plain copy, of the same class."""
         self.optimizer.__dict__.update(optimizer.__dict__)
         self.model.register_state_dict_pre_hook(lambda *_: self.gather())  # type: ignore[no-untyped-call]
         self.model.register_load_state_dict_pre_hook(lambda *_: self.gather())  # type: ignore[no-untyped-call]

@@ -33,7 +33,7 @@ class DifferenceFacts:
     percent: bool
     """In per cent of the reference; else as the scores are."""
     mean: NDArray[np.float64]
-    """Of the score averaged over the tasks, `[M]`."""
+    """The mean difference of the score averaged over the tasks, `[M]`."""
     low: NDArray[np.float64]
     high: NDArray[np.float64]
     """95 % interval over the seeds, `[M]`; NaN for one seed."""

@@ -53,7 +53,7 @@ class MethodFacts:
     group: str
     """learned, constant, search, frozen, or another word."""
     seeds: tuple[int, ...]
-    """Those that have scores; empty for a method that failed in all of them."""
+    """The seeds with scores; empty for a method that failed in all of them."""
     test: Array
     """Scores on the test data, `[S, T]`; NaN = none of that task in that seed."""
     lambda_: LambdaFacts | None
@@ -62,9 +62,9 @@ class MethodFacts:
     training_runs: int
     """Trainings for the answer of one seed."""
     verdicts: tuple[Verdict | None, ...]
-    """Of each seed: whether its hypergradients say anything about λ; None where they were not asked."""
+    """The test of λ for each seed; None if it was not made."""
     failures: tuple[str, ...]
-    """What went wrong, and in which seed."""
+    """The failures, with their seeds."""
     note: str
 
     @cached_property
@@ -96,13 +96,13 @@ class ReportFacts:
     tasks: tuple[str, ...]
     methods: tuple[MethodFacts, ...]
     control: MethodFacts | None
-    """What the others are compared with."""
+    """The method that the others are compared with."""
     control_note: str
     """Why."""
     lambda_note: str
     """The scale of λ, such as "in units of the direct path"; empty: as it entered the loss."""
     test_share: float
-    """Test examples divided by those trained on; NaN where the record does not say."""
+    """The number of test examples divided by that of training examples; NaN if not recorded."""
     command: str
     versions: Mapping[str, str]
     parameters: tuple[str, ...]

@@ -22,11 +22,11 @@ class LambdaFacts:
     """λ of one method, for S seeds and N numbers."""
 
     names: tuple[str, ...]
-    """Of the λ, `[N]`; of a matrix "source → target", without those from a task to itself."""
+    """The names of the λ, `[N]`; for a matrix "source → target", without those from a task to itself."""
     values: Array
     """`[S, N]`."""
     targets: tuple[str, ...] = ()
-    """Of a matrix; empty for a vector."""
+    """The targets of a matrix; empty for a vector."""
     sources: tuple[str, ...] = ()
     matrix: Array | None = None
     """`[S, targets, sources]`; entry [t, u] is λ_{u→t}. None for a vector."""

@@ -43,7 +43,7 @@ class PageFigure:
     caption: str
     figure: go.Figure
     table: pd.DataFrame
-    """What the figure shows, to download."""
+    """The data of the figure, to download."""
     height: int
     """Pixels."""
     min_width: int = 0
@@ -171,7 +171,7 @@ class Section:
     after: Place = "tasks"
     """The engine's section behind which it stands; "header" is the paragraph above the title, and takes text only."""
     link: str = ""
-    """Word in the table of contents; the title when left out."""
+    """The word in the table of contents; by default the title."""
     kind: ClassVar[str] = "section"
 
 

@@ -32,7 +32,7 @@ class Evaluate:
     population: int
     pruner: BasePruner | None
     name: str
-    """Of the study."""
+    """The name of the study."""
 
     def __call__(self, job: Together) -> list[Evaluated]:
         """Returns the results in the order of the points."""

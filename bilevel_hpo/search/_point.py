@@ -29,10 +29,10 @@ class Point(dict[str, float]):
 
 
 Objective = Callable[[Point], float]
-"""λ by name ↦ the value to minimise, a validation loss; NaN (a training that diverged) is taken for infinity."""
+"""From λ by name to the value to minimise, a validation loss; NaN (a diverged training) counts as infinity."""
 
 PopulationObjective = Callable[[Sequence[Point]], Sequence[float]]
-"""At most `population` points ↦ their values in the same order."""
+"""From at most `population` points to their values in the same order."""
 
 Callback = Callable[[optuna.Study, optuna.trial.FrozenTrial], None]
-"""Called in the driver with (study, trial) after each trial."""
+"""A function called in the driver with (study, trial) after each trial."""

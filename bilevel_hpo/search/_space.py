@@ -22,7 +22,7 @@ class Axis:
     high: float
     log: bool = False
     values: tuple[float, ...] = ()
-    """Of a grid, in the order in which they are tried."""
+    """The values of a grid, in the order of evaluation."""
 
     @property
     def distribution(self) -> FloatDistribution:

@@ -18,7 +18,7 @@ Storage = str | Path | BaseStorage | None
 """A file for the journal, the URL of a database, an Optuna storage, or None: in memory."""
 
 PATIENCE = 300.0
-"""Seconds for which calls to a storage that is away are repeated."""
+"""Seconds for which calls are repeated if a storage does not answer."""
 
 _AWAY = {
     errno.ESTALE,

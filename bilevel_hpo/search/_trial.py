@@ -12,9 +12,9 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 __all__ = ["SECONDS", "SLOT", "Asked", "Evaluated", "epochs_of", "is_searched", "made_trial"]
 
 SLOT = "slot"
-"""User attribute of a trial: which point of the grid, or the how manyth proposal, it is."""
+"""User attribute of a trial: the number of its grid point or proposal."""
 SECONDS = "seconds"
-"""User attribute of a trial: wall-clock time of its evaluation; of several evaluated together each one's share."""
+"""User attribute of a trial: wall-clock time of its evaluation, or its share if several are evaluated together."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Asked:
     """A point that is to be evaluated; plain JSON by `dataclasses.asdict`."""
 
     slot: int
-    """Its place in the search, from 0."""
+    """The place in the search, from 0."""
     params: Mapping[str, float]
     """λ by name."""
 
@@ -32,13 +32,13 @@ class Evaluated:
     """The result of evaluating a point."""
 
     value: float
-    """To minimise; NaN counts as infinity. Of a pruned training not used."""
+    """The value to minimise; NaN counts as infinity. It is not used if the training was pruned."""
     seconds: float
     reports: Mapping[int, float] = field(default_factory=dict)
     """Epoch -> validation loss."""
     pruned: bool = False
     marks: Mapping[str, Any] = field(default_factory=dict)
-    """What the pruner noted at this trial, for its later decisions: Optuna's system attributes."""
+    """The attributes that the pruner has set at this trial for later decisions: Optuna's system attributes."""
 
 
 def made_trial(asked: Asked, found: Evaluated, distributions: Mapping[str, FloatDistribution]) -> FrozenTrial:

@@ -19,13 +19,13 @@ class Judged:
     """The result of the tests."""
 
     table: pd.DataFrame
-    """A row per column: `steps`, `mean`, `standard_error`, `n_effective`, `t` of the start that says most, and `p`."""
+    """A row per column: `steps`, `mean`, `standard_error`, `n_effective`, `t` of the start with the smallest p, and `p`."""
     p: float
-    """Of all columns together."""
+    """The p of all columns together."""
     steps: int
-    """The start that says most about all columns together."""
+    """The start with the smallest p for all columns together."""
     effective_steps: float
-    """Independent steps in that start."""
+    """The number of independent steps in that start."""
 
 
 @dataclass(frozen=True)

@@ -17,34 +17,34 @@ class Signal:
     table: pd.DataFrame
     """One row per λ, indexed by its label:
 
-    - `steps`: the start of the training that says most about this λ: the first so many of the outer steps looked at.
-    - `mean`: over these, of the gradient that moves λ; negative: the training wants more of it.
-    - `standard_error`: of that mean.
-    - `n_effective`: independent outer steps that would have given this standard error; at most `steps`.
+    - `steps`: the start of the training with the smallest p for this λ, as a number of outer steps in the window.
+    - `mean`: the mean over these steps of the gradient that moves λ; negative if L_val asks for a larger λ.
+    - `standard_error`: the standard error of that mean.
+    - `n_effective`: the number of independent outer steps with this standard error; at most `steps`.
     - `t`: mean / standard error.
-    - `p`: of "the mean is 0", corrected for the starts looked at; `p_adjusted`: for the number of λ tested too.
-    - `told`: `p_adjusted` is at most `level`.
-    - `at_bound`: λ ended at a bound of its constraint, and the mean pushes it outwards.
-    - `tested`: the gradient was not 0 in every step, as it is for a λ that is not learned or not used.
+    - `p`: the p of "the mean is 0", corrected for the starts tested; `p_adjusted`: also for the number of λ tested.
+    - `told`: whether `p_adjusted` is at most `level`.
+    - `at_bound`: whether λ ended at a bound of its constraint and the mean pushes it outwards.
+    - `tested`: False if the gradient was 0 in every step, as for a λ that is not learned or not used.
     """
     p: float
-    """Of "the mean of all λ's gradients is 0", all together; 1.0 where none was tested."""
+    """The p of "the mean of the gradients of all λ is 0"; 1.0 if none was tested."""
     steps: int
-    """Outer steps looked at."""
+    """The number of outer steps in the window."""
     steps_that_say_most: int
-    """The start of them that says most about all λ together."""
+    """The start, in outer steps, with the smallest p for all λ together."""
     effective_steps: float
-    """Independent outer steps in that start: the harmonic mean over the λ tested."""
+    """The number of independent outer steps in that start: the harmonic mean over the λ tested."""
     left_out: int
-    """Outer steps in the window that were skipped or not finite."""
+    """The number of outer steps in the window that were skipped or not finite."""
     level: float
     """The level of the verdicts."""
     correction: Literal["holm", "bh"]
-    """Of `p_adjusted`."""
+    """The correction in `p_adjusted`."""
     validation_batches: int | None
-    """Number of different validation batches, where the noise between them is counted."""
+    """The number of different validation batches, if the noise between them is counted."""
     constrained: bool
-    """The gradient is the one behind the constraint's chain rule; False: g in λ itself."""
+    """Whether the gradient is the one after the chain rule of the constraint; otherwise it is g in λ itself."""
 
     @property
     def tested(self) -> int:

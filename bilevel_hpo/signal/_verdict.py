@@ -10,17 +10,17 @@ class Verdict:
     """The result of `learner.signal()` for one training, as plain numbers and names."""
 
     told: int
-    """λ that can be told from chance."""
+    """The number of λ that can be told from chance."""
     tested: int
     p: float
-    """Of all λ together."""
+    """The p of all λ together."""
     level: float
     steps: int
-    """Outer steps looked at."""
+    """The number of outer steps in the window."""
     more: tuple[str, ...]
-    """Labels of the λ told from chance of which the training wants more; the surest first."""
+    """Labels of the λ told from chance that should be larger, the most certain first."""
     less: tuple[str, ...]
-    """Those of which it wants less."""
+    """Labels of those that should be smaller."""
     effective_steps: float | None = None
     """Independent outer steps; None in a record from before this was kept."""
 
