@@ -19,7 +19,7 @@ class Judged:
     """The result of the tests."""
 
     table: pd.DataFrame
-    """A row per column: `steps`, `mean`, `standard_error`, `n_effective`, `t` of the start with the smallest p, and `p`."""
+    """A row per column: `steps`, `mean`, `standard_error`, `n_effective`, `t` of the start with least p, and `p`."""
     p: float
     """The p of all columns together."""
     steps: int
