@@ -17,7 +17,7 @@ def remarks(model: SavedModel, coverage: float) -> Iterator[str]:
     """
     columns = headers(model.tasks)
     if model.intervals is None:
-        yield "no columns low and high: an earlier version saved this model; train it again for intervals"
+        yield "no intervals, no nearest training molecules: an earlier version saved this model; train it again for them"
     else:
         factors = model.intervals.factors(coverage)
         few = [
