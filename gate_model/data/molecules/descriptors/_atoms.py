@@ -19,17 +19,23 @@ class Atoms:
 
     def __init__(self, molecule: Any) -> None:
         self.molecule = molecule
-        self.atoms = list(molecule.GetAtoms())
+        # by number, which takes a third of the time of RDKit's iterators
+        self.atoms = list(map(molecule.GetAtomWithIdx, range(molecule.GetNumAtoms())))
         self.numbers = list(map(Chem.Atom.GetAtomicNum, self.atoms))
         self.degrees = list(map(Chem.Atom.GetDegree, self.atoms))
         self.hydrogens = list(map(Chem.Atom.GetTotalNumHs, self.atoms))
         self.charges = list(map(Chem.Atom.GetFormalCharge, self.atoms))
         self.aromatic = list(map(Chem.Atom.GetIsAromatic, self.atoms))
         self.in_ring = list(map(Chem.Atom.IsInRing, self.atoms))
-        self.bond_list = list(molecule.GetBonds())
-        self.bonds = [
-            (bond.GetBeginAtomIdx(), bond.GetEndAtomIdx(), bond.GetBondTypeAsDouble()) for bond in self.bond_list
-        ]
+        self.bond_list = list(map(molecule.GetBondWithIdx, range(molecule.GetNumBonds())))
+        self.bonds = list(
+            zip(
+                map(Chem.Bond.GetBeginAtomIdx, self.bond_list),
+                map(Chem.Bond.GetEndAtomIdx, self.bond_list),
+                map(Chem.Bond.GetBondTypeAsDouble, self.bond_list),
+                strict=True,
+            )
+        )
         """(begin, end, order): aromatic bonds have order 1.5."""
 
     def __len__(self) -> int:

@@ -39,9 +39,11 @@ def estate(atoms: Atoms, values: dict[str, float]) -> None:
     sizes = np.abs(indices)
     values |= {"MaxEStateIndex": float(indices.max()), "MinEStateIndex": float(indices.min())}
     values |= {"MaxAbsEStateIndex": float(sizes.max()), "MinAbsEStateIndex": float(sizes.min())}
-    surface = rdMolDescriptors._CalcLabuteASAContribs(atoms.molecule, True)[0]
-    _binned(values, "EState_VSA", estateBins, by=indices.tolist(), of=surface)
-    _binned(values, "VSA_EState", vsaBins, by=surface, of=indices.tolist())
+    areas = rdMolDescriptors._CalcLabuteASAContribs(atoms.molecule, True)[0]
+    surface = [areas[atom] for atom in range(len(atoms))]
+    states = indices.tolist()
+    _binned(values, "EState_VSA", estateBins, by=states, of=surface)
+    _binned(values, "VSA_EState", vsaBins, by=surface, of=states)
 
 
 def _binned(

@@ -40,9 +40,9 @@ def _stereo_atoms(atoms: Atoms, hybrids: list[int]) -> set[int]:
     if centres:
         stereo |= _centres(copy)
     if double:
-        for bond in copy.GetBonds():
-            if bond.GetBondTypeAsDouble() == 2 and bond.GetStereo() != Chem.BondStereo.STEREONONE:
-                stereo |= {bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()}
+        for number, (begin, end, order) in enumerate(atoms.bonds):
+            if order == 2 and copy.GetBondWithIdx(number).GetStereo() != Chem.BondStereo.STEREONONE:
+                stereo |= {begin, end}
     return stereo
 
 
