@@ -115,13 +115,21 @@ def _frame(model: SavedModel, rows: list[Row], coverage: float) -> pd.DataFrame:
 
 
 def _named(smiles: Sequence[str], rows: Sequence[NDArray[np.int64]], known: tuple[str, ...] | None) -> list[str]:
-    """For each molecule the same one of its equals `rows` among `known`, otherwise the one whose SMILES is closest in
-    length; empty if `known` is None.
+    """One nearest training molecule for each molecule; empty for a model without their SMILES.
+
+    Args:
+        smiles: of the molecules.
+        rows: for each, the training molecules that are equally near.
+        known: SMILES of the training molecules.
     """
     if known is None:
         return [""] * len(smiles)
-    equals = ([known[row] for row in of_molecule] for of_molecule in rows)
-    return [min(e, key=lambda s: (s != own, abs(len(s) - len(own)))) for own, e in zip(smiles, equals, strict=True)]
+    return [_most_like(own, [known[row] for row in near]) for own, near in zip(smiles, rows, strict=True)]
+
+
+def _most_like(own: str, near: Sequence[str]) -> str:
+    """Of homologues with one fingerprint: the molecule itself, otherwise the one whose SMILES is closest in length."""
+    return min(near, key=lambda other: (other != own, abs(len(other) - len(own))))
 
 
 def _predicted(model: SavedModel, smiles: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -17,7 +17,7 @@ def remarks(model: SavedModel, coverage: float) -> Iterator[str]:
     """
     columns = headers(model.tasks)
     if model.intervals is None:
-        yield "no intervals, no nearest training molecules: an earlier version saved this model; train it again for them"
+        yield "no intervals, no nearest training molecules: an earlier version saved this model; train it again"
     else:
         factors = model.intervals.factors(coverage)
         few = [
