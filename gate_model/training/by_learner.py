@@ -1,4 +1,4 @@
-"""Steps on θ at a constant λ, or on θ and λ in turns: the stepper of `bilevel_hpo.BilevelLearner`."""
+"""The stepper for a constant or learned λ: `bilevel_hpo.BilevelLearner` takes the steps on θ, and on λ in turns."""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -22,7 +22,15 @@ __all__ = ["ByLearner"]
 
 
 class ByLearner(Stepper):
-    """One network and the λ of one method."""
+    """One network, and λ chosen by one method.
+
+    Args:
+        model: the network.
+        method: how λ is chosen.
+        settings: hyperparameters.
+        tasks: names of the T tasks.
+        batches: train and validation batches.
+    """
 
     def __init__(
         self, model: GATE, method: Method, settings: Settings, tasks: tuple[str, ...], batches: ExchangingBatches
@@ -36,7 +44,7 @@ class ByLearner(Stepper):
             self._outer_every, self._warm_up = method.learning.schedule(settings.epochs, steps)
 
     def epoch(self) -> Passed:
-        """One epoch of `fit`."""
+        """Train for one epoch with the learner's `fit`."""
         learner = self.learner
         learner.fit(
             self._batches.train,
@@ -44,36 +52,36 @@ class ByLearner(Stepper):
             epochs=learner.epoch + 1,
             outer_every=self._outer_every,
             warm_up=self._warm_up,
-            progress=False,  # that of the loop says more
+            progress=False,  # the loop shows its own progress, which says more
         )
         row, lr = learner.epochs.iloc[-1], float(learner.inner_optimizer.param_groups[0]["lr"])
         return Passed(float(row["seconds"]), [float(row["train_loss"])], lr)
 
     def trajectory(self, place: int) -> Tensor:
-        """As the learner noted it."""
+        """Return λ or W at the start and after every epoch, as the learner recorded it."""
         return cast(Tensor, self.learner.trajectory)
 
     def outer_steps(self, place: int) -> list[dict[str, Any]]:
-        """From the learner's history."""
+        """Return one entry for each step on λ, from the learner's history."""
         return outer_steps_of(self.learner)
 
     def verdict(self, place: int) -> Verdict | None:
-        """Of the learner's hypergradients."""
+        """Return whether the learner's hypergradients say anything about λ."""
         return verdict_of(self.learner)
 
     def state_dict(self) -> dict[str, Any]:
-        """The learner's: θ, λ, optimizers, schedule, history."""
+        """Return the learner's state: θ, λ, the optimizers, the schedule and the history."""
         return self.learner.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from `state`."""
+        """Continue from `state`."""
         self.learner.load_state_dict(state)
 
 
 def _learner(model: GATE, method: Method, settings: Settings, tasks: tuple[str, ...], steps: int) -> BilevelLearner:
     learning, losses = method.learning, method.losses.of(settings)
     ratios = method.ratios(tasks).to(next(model.parameters()).device)
-    # A constant λ is used as it is.
+    # No path is left out when λ is constant, except those of weight 0.
     active = ActivePairs(settings.threshold, settings.rotation, settings.top_k) if learning else ActivePairs(0.0)
 
     def on_pairs(term: Callable[..., Tensor]) -> Callable[[nn.Module, Tensor, Batch], Tensor]:

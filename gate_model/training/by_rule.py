@@ -1,4 +1,4 @@
-"""Steps on θ under a rule that weights the targets as it goes."""
+"""The stepper for a weighting rule, which changes the weights of the targets during the training."""
 
 import time
 from collections.abc import Callable
@@ -21,6 +21,12 @@ __all__ = ["ByRule"]
 class ByRule(Stepper):
     """One network and a weighting rule.
 
+    Args:
+        model: the network.
+        rule: a function that makes the rule from the number of tasks.
+        settings: hyperparameters.
+        batches: train and validation batches.
+
     Raises:
         ValueError: `settings` ask for half precision or relative losses.
     """
@@ -29,7 +35,10 @@ class ByRule(Stepper):
         self, model: GATE, rule: Callable[[int], Rule], settings: Settings, batches: ExchangingBatches
     ) -> None:
         if settings.precision != "float32" or settings.relative_losses:
-            raise ValueError("weighting rules know neither half precision nor relative losses")
+            raise ValueError(
+                f"precision={settings.precision!r}, relative_losses={settings.relative_losses}: a weighting rule must "
+                "be trained in float32 with relative_losses=False"
+            )
         self.networks, self._batches = [model], batches
         self._rule = rule(model.n_tasks)
         groups: list[dict[str, Any]] = [{"params": list(model.parameters())}, *self._rule.groups()]
@@ -41,7 +50,7 @@ class ByRule(Stepper):
         self._seconds, self._weights = 0.0, [self._target_weights()]
 
     def epoch(self) -> Passed:
-        """The rule puts gradients where the optimizer looks for them."""
+        """Train for one epoch. The rule computes the gradients in place of the loss's own backward pass."""
         started, losses = time.perf_counter(), []
         for batch in self._batches.train:
             self._optimizer.zero_grad()
@@ -54,11 +63,11 @@ class ByRule(Stepper):
         return Passed(self._seconds, [float(torch.stack(losses).mean())], float(self._optimizer.param_groups[0]["lr"]))
 
     def trajectory(self, place: int) -> Tensor:
-        """W[t, t] = w[t], W[t, s] = λ·w[t]."""
+        """Return W at the start and after every epoch: W[t, t] = w[t], W[t, s] = λ·w[t]."""
         return torch.stack(self._weights)
 
     def lambda_(self, place: int) -> Tensor:
-        """The rule's λ: its losses are averaged over the sources whatever w is."""
+        """Return the rule's λ. It does not depend on w, because a target's losses share the same w."""
         return target_weights(torch.ones(len(self._rule.weights)), self._rule.lambda_)
 
     def _target_weights(self) -> Tensor:

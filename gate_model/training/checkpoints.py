@@ -1,4 +1,4 @@
-"""The state of a long training on disk, every few minutes, so that a crash at any moment costs only those minutes."""
+"""Checkpoints: the state of a long training is saved every few minutes, so that a crash loses only those minutes."""
 
 import time
 import warnings
@@ -14,15 +14,18 @@ __all__ = ["Checkpoints"]
 
 
 class Checkpoints:
-    """`path`, and beside it the checkpoint before, which is used if the newest turns out to be damaged.
+    """The newest checkpoint at `path`, and the one before it, which is used if the newest is damaged.
 
-    A checkpoint is written to a temporary file, flushed to the disk, and only then takes its name: a crash while
-    writing leaves the last good one in place. Taken between epochs, it lets a resumed training equal an uninterrupted
-    one to the bit. Read with `weights_only=True`: nothing is unpickled.
+    A checkpoint is written to a temporary file, flushed to the disk, and then renamed: a crash during the writing
+    leaves the last good checkpoint in place. Checkpoints are taken between epochs, so that a resumed training gives the
+    same bits as an uninterrupted one. They are read with `weights_only=True`: nothing is unpickled.
 
     Args:
-        path: of the newest checkpoint.
-        minutes: at least this long between two checkpoints; 0 for one after every epoch.
+        path: path of the newest checkpoint.
+        minutes: shortest time between two checkpoints, at least 0; 0 means one after every epoch.
+
+    Raises:
+        ValueError: `minutes` is negative.
     """
 
     def __init__(self, path: Path, minutes: float = 5.0) -> None:
@@ -33,19 +36,22 @@ class Checkpoints:
         self._last = time.monotonic()
 
     def due(self) -> bool:
-        """Is it time for the next one?"""
+        """Return whether it is time for the next checkpoint."""
         return time.monotonic() - self._last >= 60 * self.minutes
 
     def save(self, state: dict[str, Any]) -> None:
-        """Tensors, numbers and strings."""
+        """Write a checkpoint; `state` must hold only tensors, numbers, strings, and lists and dicts of them."""
         with replacing(self.path, keep=self.previous) as file:
             torch.save(state, file)
         self._last = time.monotonic()
 
     def load(self) -> dict[str, Any] | None:
-        """The newest state that is whole; None if there is no checkpoint.
+        """Return the newest state that is complete, or None if there is no checkpoint.
 
-        Warns if the newest is damaged and the one before is used; RunError if none can be read.
+        Warns if the newest checkpoint is damaged and the one before it is used.
+
+        Raises:
+            RunError: there are checkpoints, but none can be read.
         """
         problems = []
         for path in (self.path, self.previous):
@@ -57,15 +63,15 @@ class Checkpoints:
                 problems.append(f"{path} is not a readable checkpoint: {str(error).splitlines()[0]}")
                 continue
             if problems:
-                warnings.warn(f"{problems[0]}; going on from the one before, {path}", stacklevel=2)
+                warnings.warn(f"{problems[0]}; continuing from the checkpoint before it, {path}", stacklevel=2)
             return state
         if problems:
-            raise RunError("; ".join(problems) + ". Remove the run folder to start anew")
+            raise RunError("; ".join(problems) + ". Remove the run folder to start again")
         return None
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """The state, if the file is whole; torch itself does not look at the checksums of its zip files."""
+    """Return the state in the file. The checksums of the zip file are compared first, which torch does not do."""
     with zipfile.ZipFile(path) as archive:
         damaged = archive.testzip()
     if damaged is not None:

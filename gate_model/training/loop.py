@@ -1,4 +1,4 @@
-"""The one training loop: epochs, scores on the selection molecules, early stopping, checkpoints."""
+"""The training loop: it counts epochs, scores the networks on the selection molecules, stops early and checkpoints."""
 
 import math
 from collections.abc import Sequence
@@ -28,16 +28,20 @@ def run_epochs(
     checkpoints: Checkpoints | None = None,
     progress: Progress | None = None,
 ) -> list[Trained]:
-    """Train the stepper's N networks until all epochs are done, or none of them gets better any more.
+    """Train the stepper's N networks until all epochs are done, or until every network has run out of patience.
 
     Args:
-        stepper: takes the steps.
+        stepper: takes the training steps of an epoch.
         data: molecules, split and scaling.
-        batches: that the stepper passes over.
+        batches: the batches that the stepper uses; molecules are exchanged between them after every epoch.
         settings: hyperparameters.
-        names: of the networks, for messages.
-        checkpoints: written when due and at the end; where there is one already, training goes on from it.
-        progress: called after every epoch of the only network.
+        names: names of the N networks, for messages.
+        checkpoints: where checkpoints are written, at intervals and at the end. If there is one, training continues
+            from it.
+        progress: called with the report of every epoch of every network.
+
+    Returns:
+        One `Trained` for each network.
 
     Raises:
         DivergedError: a network's predictions are not finite.

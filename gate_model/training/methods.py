@@ -1,4 +1,4 @@
-"""The ways of choosing λ that are compared, each a value."""
+"""The ways of choosing λ that are compared. Each is one `Method`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -30,15 +30,15 @@ Matrix = tuple[tuple[float, ...], ...]
 
 @dataclass(frozen=True)
 class Ratios:
-    """Where λ starts, and the values it may take."""
+    """The start of λ, and the constraint that it obeys."""
 
     constraint: Constraint
     init: float | Matrix | None = None
-    """One number for every pair, a matrix `[targets][sources]` whose diagonal is not used, or the constraint's own
-    start."""
+    """Start of λ: one number for every pair, or a matrix `[targets][sources]` whose diagonal is not used. None: the
+    constraint's own start."""
 
     def __call__(self, tasks: Sequence[str]) -> TransferRatios:
-        """A module with λ `[T, T]`."""
+        """Return a module that holds λ `[T, T]` for these T tasks."""
         init = None if self.init is None else torch.as_tensor(self.init, dtype=torch.get_default_dtype())
         if init is not None:
             init = init.expand(len(tasks), len(tasks))
@@ -47,15 +47,15 @@ class Ratios:
 
 @dataclass(frozen=True)
 class Losses:
-    """What θ and λ are trained on."""
+    """The training loss, which θ is trained on, and the validation loss, which λ is learned from."""
 
     train: TrainLoss
     val: DirectPathLoss | PathLoss = field(default_factory=DirectPathLoss)
 
     def of(self, settings: Settings) -> "Losses":
-        """With the share of the geometric terms, and logarithms or not, of a training.
+        """Return these losses with the settings' `geometry_share` and `relative_losses`.
 
-        `PathLoss` stays as it is: it belongs to the losses themselves.
+        A `PathLoss` does not change: it always uses the losses themselves, not their logarithms.
         """
         val = self.val if isinstance(self.val, PathLoss) else replace(self.val, relative=settings.relative_losses)
         train = replace(self.train, geometry_share=settings.geometry_share, relative=settings.relative_losses)
@@ -64,50 +64,60 @@ class Losses:
 
 @dataclass(frozen=True)
 class Learning:
-    """How λ moves."""
+    """How λ is learned."""
 
     estimator: Hypergradient
+    """Estimates the hypergradient, the gradient of the validation loss in λ."""
     outer_lr: float
-    """Adam's learning rate on the raw parameters."""
+    """Learning rate of Adam on the raw (unconstrained) parameters of λ."""
     outer_every: int | None = None
-    """Inner steps per outer step; None: those of an epoch."""
+    """Number of inner steps (on θ) per outer step (on λ); None: as many as an epoch has."""
     warm_up: float = 0.25
-    """Share of all inner steps before the first outer step: until then hypergradients say what is good for the next
-    steps and not for the end (docs/short_horizon.md)."""
+    """Share of all inner steps that come before the first outer step, 0 to 1. Early hypergradients say what is good for
+    the next few steps, not for the end of the training (docs/short_horizon.md)."""
 
     def schedule(self, epochs: int, steps: int) -> tuple[int, int]:
-        """Inner steps per outer step, and before the first one, in `epochs` epochs of `steps` inner steps."""
+        """Return the inner steps per outer step, and those before the first, for `epochs` epochs of `steps` steps."""
         return steps if self.outer_every is None else self.outer_every, round(self.warm_up * epochs * steps)
 
 
 @dataclass(frozen=True)
 class Method:
-    """A way of choosing λ."""
+    """A way of choosing λ: its start and constraint, the losses, and how it is learned if it is."""
 
     name: str
+    """Short name, as on the command line and in files."""
     title: str
+    """Title in reports."""
     ratios: Callable[[Sequence[str]], TransferRatios]
-    """Tasks ↦ λ; `Ratios`, or a function of one's own."""
+    """Function from the names of the tasks to a module with λ: `Ratios`, or your own function."""
     losses: Losses
     learning: Learning | None = None
-    """None: λ stays as it starts."""
+    """How λ is learned; None: λ stays constant."""
 
     def learning_with(self, **changes: Any) -> "Method":
-        """The same method with other fields of `Learning`; ValueError if λ is constant."""
+        """Return the same method with these fields of `Learning` changed.
+
+        Raises:
+            ValueError: the method has a constant λ.
+        """
         if self.learning is None:
             raise ValueError(f"{self.name or 'the method'} has a constant λ and learns nothing")
         return replace(self, learning=replace(self.learning, **changes))
 
 
 AVERAGED = Losses(TrainLoss(mapping="mean"))
-"""Mapping losses averaged over the sources, so that λ = 1 is the stronger baseline."""
+"""Mapping losses are averaged over the sources of a target, which makes λ = 1 the stronger baseline."""
 LITERAL = Losses(TrainLoss(mapping="sum", geometry="mean"))
-"""Mapping losses summed over the sources, as the paper prints them and as weights on a budget need them; the geometric
-terms are averaged as everywhere else."""
+"""Mapping losses are summed over the sources of a target, as the paper prints them and as weights on a budget need
+them. The geometric terms are averaged, as in `AVERAGED`."""
 
 
 def constant(name: str, title: str, lambda_: float | Matrix, losses: Losses = AVERAGED) -> Method:
-    """λ is fixed during training: one number for every pair, or a matrix `[targets][sources]`, diagonal unused."""
+    """Return a method with a constant λ: one number for every pair, or a matrix `[targets][sources]`.
+
+    The diagonal of the matrix is not used.
+    """
     high = max(1.0, float(torch.as_tensor(lambda_).max()))
     return Method(name, title, Ratios(Box(0.0, high), lambda_), losses)
 
@@ -116,7 +126,7 @@ LEARNED: Mapping[str, Method] = {
     "budget": Method(
         "budget",
         "learned: one-step hypergradient on a budget",
-        # 0.8 for the direct path at the start is λ = 0.25 in its units.
+        # A direct path that starts at 0.8 leaves 0.2 for the sources: λ = 0.2/0.8 = 0.25 in units of the direct path.
         Ratios(Budget(total=1.0, direct=0.8)),
         LITERAL,
         Learning(OneStep(), outer_lr=0.1),
@@ -132,9 +142,10 @@ LEARNED: Mapping[str, Method] = {
 
 
 def relative(ratios: Tensor) -> Tensor:
-    """λ `[T, T]` in units of each target's direct path, mapping losses averaged over the T−1 sources; diagonal 1.
+    """Return λ `[T, T]` in units of each target's direct path, for mapping losses averaged over the T−1 sources.
 
-    For free λ that is λ itself; a budget's weights W become (T−1)·W[t, s] / W[t, t]: the same scale for both.
+    The diagonal is 1. A free λ stays as it is; the weights W of a budget become (T−1)·W[t, s] / W[t, t], so that both
+    kinds have the same scale.
     """
     diagonal = ratios.diagonal()
     if bool((diagonal == 1).all()):
@@ -144,5 +155,5 @@ def relative(ratios: Tensor) -> Tensor:
 
 
 def pairs(tasks: Sequence[str]) -> list[str]:
-    """Names of the symmetric λ, one per unordered pair: `"DS|HV"`."""
+    """Return the names of the symmetric λ, one for each unordered pair of tasks, such as `"DS|HV"`."""
     return [f"{a}|{b}" for a, b in combinations(tasks, 2)]

@@ -1,4 +1,4 @@
-"""Steps on many networks that differ in nothing but their constant λ, all in one."""
+"""The stepper for a population: many networks that differ only in their constant λ are trained together."""
 
 import copy
 import time
@@ -21,7 +21,17 @@ __all__ = ["Population"]
 
 
 class Population(Stepper):
-    """N copies of a network, each with the constant λ of its method; their parameters stand in one tensor `[N, ...]`.
+    """N copies of a network, each with the constant λ of one method.
+
+    The parameters of all copies are stacked in tensors `[N, ...]`, so that each operation is called once for all of
+    them.
+
+    Args:
+        model: the network to copy.
+        methods: N methods with a constant λ.
+        settings: hyperparameters.
+        tasks: names of the T tasks.
+        batches: train and validation batches.
 
     Raises:
         ValueError: there is no method, one that learns λ, or the precision is not float32.
@@ -51,7 +61,7 @@ class Population(Stepper):
         self._seconds, self._epochs = 0.0, 0
 
     def epoch(self) -> Passed:
-        """Every operation of a step is called once for all networks; an N-th of the seconds is each network's."""
+        """Train all networks for one epoch. The seconds of each network are the N-th part of the whole time."""
         losses, started, weights = [], time.perf_counter(), torch.stack(self._ratios)
         for batch in self._batches.train:
             self._optimizer.zero_grad()
@@ -65,20 +75,20 @@ class Population(Stepper):
         return Passed(self._seconds, torch.stack(losses).mean(0).tolist(), float(self._optimizer.param_groups[0]["lr"]))
 
     def trajectory(self, place: int) -> Tensor:
-        """The same λ at all times."""
+        """Return the constant λ, repeated for the start and every epoch."""
         lambda_ = self._ratios[place]
         trajectory: Tensor = lambda_.cpu().expand(self._epochs + 1, *lambda_.shape)
         return trajectory
 
     def finish(self) -> None:
-        """Parameters are no views of stacked ones any more."""
+        """Give every network parameters of its own instead of views of the stacked ones."""
         for network in self.networks:
             for parameter in network.parameters():
                 parameter.data = parameter.data.clone()
 
 
 class _Stacked:
-    """N networks whose parameters are views of stacked ones, `[N, ...]`."""
+    """N networks whose parameters are views of stacked tensors `[N, ...]`."""
 
     def __init__(self, members: Sequence[nn.Module], loss: TrainLoss) -> None:
         self.parameters, self._buffers = stack_module_state(list(members))
@@ -88,7 +98,7 @@ class _Stacked:
         self._module = _LossModule(members[0], loss)
 
     def losses(self, weights: Tensor, batch: Batch) -> Tensor:
-        """L_train of every member `[N]`, for weights `[N, T, T]`; all draw the same random numbers."""
+        """Return L_train of every member `[N]` for weights `[N, T, T]`. All members draw the same random numbers."""
 
         def one(state: dict[str, Tensor], weights: Tensor) -> Tensor:
             named = {f"model.{name}": tensor for name, tensor in state.items()}
@@ -99,7 +109,7 @@ class _Stacked:
 
 
 class _LossModule(nn.Module):
-    """A module whose forward is the loss, so that all of it runs on the parameters we pass."""
+    """A module whose forward pass is the loss, so that `functional_call` runs all of it on the given parameters."""
 
     def __init__(self, model: nn.Module, loss: TrainLoss) -> None:
         super().__init__()

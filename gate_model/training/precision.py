@@ -1,4 +1,4 @@
-"""Training in bfloat16: the networks under autocast, the losses in float32."""
+"""Training in bfloat16: the networks run under autocast, and the losses are computed in float32."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +18,11 @@ _NETWORKS = frozenset({"embed", "encode", "to_manifold", "from_manifold", "regre
 
 
 def in_precision(loss: Loss, precision: Precision) -> Loss:
-    """`loss` as it is, or with the networks in bfloat16; ValueError for anything else."""
+    """Return the loss with the networks in this precision.
+
+    Raises:
+        ValueError: `precision` is neither "float32" nor "bfloat16".
+    """
     if precision == "float32":
         return loss
     if precision == "bfloat16":
@@ -28,21 +32,21 @@ def in_precision(loss: Loss, precision: Precision) -> Loss:
 
 @dataclass(frozen=True)
 class HalfPrecision:
-    """(model, λ, batch) ↦ `loss` with GATE's networks under bfloat16 autocast, their outputs back in float32.
+    """(model, λ, batch) ↦ `loss`, with GATE's networks under bfloat16 autocast and their outputs turned into float32.
 
-    Errors, means and the mapping losses, which multiply weights on their own, are computed in float32. Parameters and
-    optimizer stay in float32; bfloat16 needs no gradient scaler.
+    Errors and means are computed in float32, and so are the mapping losses, which use the weights of the networks
+    directly. The parameters and the optimizer stay in float32; bfloat16 needs no gradient scaler.
     """
 
     loss: Loss
 
     def __call__(self, model: nn.Module, weights: Tensor, batch: Any) -> Tensor:
-        """A scalar, float32."""
+        """Return the loss, a scalar in float32."""
         return self.loss(cast(nn.Module, _HalfGATE(cast(GATE, model))), weights, batch)
 
 
 class _HalfGATE:
-    """GATE as a loss sees it."""
+    """A stand-in for GATE that a loss can call: its networks run under autocast."""
 
     def __init__(self, gate: GATE) -> None:
         self._gate = gate

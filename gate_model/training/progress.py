@@ -1,4 +1,4 @@
-"""What is told of a training after each of its epochs."""
+"""The report on a training after each epoch."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,38 +9,51 @@ from torch import Tensor
 __all__ = ["SMALL_LAMBDA", "EpochReport", "Progress", "epoch_report"]
 
 SMALL_LAMBDA = 0.1
-"""A λ below this counts as small in the reports; the paper finds most of its own below it."""
+"""A λ below this value counts as small in the reports; most λ that the paper finds are below it."""
 
 
 @dataclass(frozen=True)
 class EpochReport:
-    """One epoch as it is shown and as it stands in history.csv; λ in units of the direct path, off the diagonal."""
+    """One epoch, as shown in the terminal and written to history.csv.
+
+    λ is in units of the direct path; the diagonal is left out.
+    """
 
     epoch: int
     seconds: float
-    """Since the first epoch began, pauses between runs left out."""
+    """Seconds since the first epoch began, without the pauses between runs."""
     train_loss: float
+    """Mean training loss of the epoch."""
     selection: float
-    """RMSE on the selection molecules, mean over tasks, standardised."""
+    """RMSE on the selection molecules: mean over tasks, standardised labels."""
     lr: float
-    """Inner learning rate after the epoch."""
+    """Learning rate of θ after the epoch."""
     lambda_mean: float
     lambda_min: float
     lambda_max: float
     lambda_small: float
-    """Share of the λ below `SMALL_LAMBDA`."""
+    """Share of the λ below `SMALL_LAMBDA`, 0 to 1."""
 
 
 Progress = Callable[[EpochReport], object]
-"""Called after every epoch."""
+"""A function that is called after every epoch."""
 
 
 def epoch_report(
     epoch: int, seconds: float, train_loss: float, score: float, lr: float, lambda_: Tensor
 ) -> EpochReport:
-    """The report of an epoch after which λ is `lambda_` `[T, T]`, in units of the direct path, and RMSE `score`."""
+    """Return the report of an epoch.
+
+    Args:
+        epoch: number of the epoch, from 1.
+        seconds: seconds since the first epoch began.
+        train_loss: mean training loss.
+        score: RMSE on the selection molecules.
+        lr: learning rate of θ.
+        lambda_: λ `[T, T]` after the epoch, in units of the direct path.
+    """
     off = lambda_[~torch.eye(len(lambda_), dtype=torch.bool, device=lambda_.device)]
-    if len(off) == 0:  # one task alone has nobody to learn from
+    if len(off) == 0:  # a single task has no sources
         off = lambda_.new_zeros(1)
     return EpochReport(
         epoch=epoch,

@@ -1,4 +1,4 @@
-"""How the inner learning rate moves over a training."""
+"""Schedules of the learning rate of θ."""
 
 import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR
@@ -9,15 +9,18 @@ __all__ = ["scheduler"]
 
 
 def scheduler(name: Schedule, optimizer: torch.optim.Optimizer, steps: int) -> LRScheduler:
-    """To be stepped after every inner step.
+    """Return the schedule of this name. Call its `step` after every inner step.
 
-    "cosine" falls from the optimizer's learning rate to 0; "one-cycle" (Smith and Topin, 2018) climbs from a 25th of it
-    over the first 30 % of the steps and then falls to almost 0. Momentum stays as it is. Sources: the torch classes.
+    "cosine" falls from the optimizer's learning rate to 0. "one-cycle" (Smith and Topin, 2018) rises from a 25th of it
+    over the first 30 % of the steps and then falls to almost 0. Momentum does not change. Both are torch's own classes.
 
     Args:
-        name: one of the two; ValueError for anything else.
-        optimizer: its learning rate is the highest that is reached.
-        steps: inner steps of the whole training.
+        name: "cosine" or "one-cycle".
+        optimizer: the optimizer; its learning rate is the highest that the schedule reaches.
+        steps: number of inner steps of the whole training.
+
+    Raises:
+        ValueError: there is no schedule of this name.
     """
     if name == "cosine":
         return CosineAnnealingLR(optimizer, steps)

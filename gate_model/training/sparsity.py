@@ -1,4 +1,4 @@
-"""Which paths a training step computes: most transfer ratios end up so small that their paths can be left out."""
+"""Which paths a training step computes. Most transfer ratios become so small that their paths can be left out."""
 
 import math
 from dataclasses import dataclass
@@ -14,18 +14,20 @@ __all__ = ["ActivePairs"]
 
 @dataclass(frozen=True)
 class ActivePairs(ActiveSet):
-    """The paths from sources to targets that are worth their time.
+    """The paths from sources to targets that a step computes, chosen by the size of their λ.
 
-    An inner step computes only the pairs with λ of at least `threshold` that is not 0, and of each target's sources at
-    most `top_k`. An outer step computes those with λ of exactly 0 as well, and one in `rotation` of the others, in
-    turn, so that every pair gets a hypergradient after at most `rotation` outer steps and can come back. A pair that is
-    left out has weight 0 in that step; with threshold 0 and no `top_k` only pairs of weight 0 are, which changes no
-    number.
+    - An inner step (on θ) computes the pairs whose λ is not 0 and at least `threshold`, and at most `top_k` sources of
+      each target.
+    - An outer step (on λ) also computes the pairs whose λ is exactly 0, and every `rotation`-th of the other pairs, in
+      turn. So each pair gets a hypergradient at least once in `rotation` outer steps, and can come back.
+
+    A pair that is left out has weight 0 in that step. With threshold 0 and no `top_k` only pairs of weight 0 are left
+    out, which changes no number.
 
     Args:
-        threshold: in units of λ, see `gate_model.training.methods.relative`.
-        rotation: outer steps until every pair has had its turn.
-        top_k: most sources per target in an inner step; any number when left out.
+        threshold: smallest λ that is kept, in the units of `gate_model.training.methods.relative`.
+        rotation: number of outer steps in which every pair has its turn.
+        top_k: largest number of sources per target in an inner step, at least 1; None: no limit.
     """
 
     top_k: int | None = None
@@ -33,19 +35,19 @@ class ActivePairs(ActiveSet):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.top_k is not None and self.top_k < 1:
-            raise ValueError(f"ActivePairs needs top_k >= 1 or None; got {self.top_k}")
+            raise ValueError(f"top_k={self.top_k}: it must be at least 1, or None for no limit")
 
     def inner(self, lambda_: Tensor, turn: int) -> Tensor:
-        """Pairs of an inner step, for W as a vector `[T²]`; False for the direct paths."""
+        """Return the pairs of an inner step, bool `[T²]`, for W as a vector `[T²]`; False for the direct paths."""
         return self._large(lambda_) & (lambda_ != 0)
 
     def always(self, lambda_: Tensor) -> Tensor:
-        """Pairs of every outer step, for W as a vector `[T²]`, and the direct paths."""
+        """Return the pairs of every outer step and the direct paths, bool `[T²]`, for W as a vector `[T²]`."""
         large = self._large(lambda_)
         return large.view(_side(large), -1).fill_diagonal_(True).flatten()
 
     def _large(self, weights: Tensor) -> Tensor:
-        """Pairs that are worth their time, bool `[T²]`."""
+        """Return the pairs whose λ is large enough, bool `[T²]`."""
         lambda_ = relative(weights.view(_side(weights), -1)).fill_diagonal_(-1.0)
         mask = lambda_ >= self.threshold
         if self.top_k is not None and self.top_k < len(lambda_) - 1:
@@ -55,5 +57,5 @@ class ActivePairs(ActiveSet):
 
 
 def _side(pairs: Tensor) -> int:
-    """T of `[T²]`."""
+    """Return T for a vector `[T²]`."""
     return math.isqrt(pairs.numel())

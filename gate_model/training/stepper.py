@@ -1,4 +1,4 @@
-"""What the training loop needs of whatever takes the steps of an epoch."""
+"""The interface between the training loop and the object that takes the steps of an epoch."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -14,18 +14,18 @@ __all__ = ["Passed", "Stepper"]
 
 
 class Passed(NamedTuple):
-    """One epoch of N networks."""
+    """The numbers of one epoch of N networks."""
 
     seconds: float
-    """Of each network since the first epoch began, pauses between runs left out."""
+    """Seconds of each network since the first epoch began, without the pauses between runs."""
     train_losses: list[float]
-    """Mean over the epoch, `N`."""
+    """Mean training loss of each network over the epoch, N numbers."""
     lr: float
-    """Inner learning rate after the epoch."""
+    """Learning rate of θ after the epoch."""
 
 
 class Stepper(ABC):
-    """N networks, their λ, and how both move: (θ, λ) ↦ (θ, λ) after one pass over the train batches."""
+    """N networks with their λ, and the steps that move both: (θ, λ) ↦ (θ, λ) after one pass over the train batches."""
 
     networks: Sequence[GATE]
 
@@ -35,29 +35,38 @@ class Stepper(ABC):
 
     @abstractmethod
     def trajectory(self, place: int) -> Tensor:
-        """λ or W of the network at `place`, as it entered the loss: at the start and after every epoch so far,
-        `[epochs + 1, T, T]`, on the CPU.
+        """Return λ or W of the network at `place`, as it entered the loss, at the start and after every epoch so far.
+
+        The tensor has shape `[epochs + 1, T, T]` and is on the CPU.
         """
 
     def lambda_(self, place: int) -> Tensor:
-        """λ `[T, T]` of the network at `place` now, in units of the direct path."""
+        """Return the present λ `[T, T]` of the network at `place`, in units of the direct path."""
         return relative(self.trajectory(place)[-1])
 
     def outer_steps(self, place: int) -> list[dict[str, Any]]:
-        """What was found in the steps on λ; empty where λ does not move by a hypergradient."""
+        """Return one entry for each step on λ; the list is empty if λ is not learned from hypergradients."""
         return []
 
     def verdict(self, place: int) -> Verdict | None:
-        """Whether the hypergradients say anything about λ; None where there are none."""
+        """Return whether the hypergradients say anything about λ; None if there are none."""
         return None
 
     def state_dict(self) -> dict[str, Any]:
-        """Tensors, numbers and strings; a stepper that loads them goes on as if it had not stopped."""
+        """Return the state as tensors, numbers and strings. A stepper that loads it continues as if it had not stopped.
+
+        Raises:
+            NotImplementedError: trainings with this stepper cannot be resumed.
+        """
         raise NotImplementedError(f"{type(self).__name__} cannot be resumed")
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from `state`."""
+        """Continue from `state`.
+
+        Raises:
+            NotImplementedError: trainings with this stepper cannot be resumed.
+        """
         raise NotImplementedError(f"{type(self).__name__} cannot be resumed")
 
     def finish(self) -> None:  # noqa: B027
-        """The networks' parameters are their own from here on."""
+        """Called once after the last epoch. After this the networks must own their parameters."""

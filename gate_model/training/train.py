@@ -1,4 +1,4 @@
-"""Trainings of GATE: prepared data and a way of choosing λ in, a trained network and its numbers out."""
+"""The trainings of GATE: from prepared data and a way of choosing λ to a trained network and its numbers."""
 
 from collections.abc import Callable, Sequence
 
@@ -32,19 +32,20 @@ def train(
     checkpoints: Checkpoints | None = None,
     progress: Progress | None = None,
 ) -> Trained:
-    """Train once, λ constant or learned; on the CPU the same seed gives the same bits.
+    """Train one network with a constant or learned λ. On the CPU the same seed gives the same bits.
 
     Args:
         data: molecules, split and scaling.
         method: how λ is chosen.
         settings: hyperparameters.
-        seed: of the initial weights, the batches, the exchange and dropout.
-        device: CPU when left out.
-        checkpoints: written when due and at the end; where there is one already, training goes on from it.
-        progress: called after every epoch.
+        seed: random seed of the initial weights, the batches, the exchange and dropout.
+        device: where to train; default: the CPU.
+        checkpoints: where checkpoints are written, at intervals and at the end. If there is one, training continues
+            from it.
+        progress: called with a report after every epoch.
 
     Raises:
-        DivergedError: the training diverged.
+        DivergedError: the predictions are not finite.
     """
     model, batches = _start(data, settings, seed, device)
     stepper = ByLearner(model, method, settings, data.abbreviations, batches)
@@ -60,17 +61,17 @@ def train_by_rule(
     seed: int,
     progress: Progress | None = None,
 ) -> Trained:
-    """Train once under a weighting rule; with all weights 1 the bits are those of `train` with constant λ.
+    """Train one network under a weighting rule. If all weights are 1, the bits equal those of `train` with constant λ.
 
     Args:
         data: molecules, split and scaling.
-        rule: from T, a rule without a past.
-        settings: hyperparameters; those that concern the learning of λ are not used.
-        seed: of the initial weights, the batches, the exchange and dropout.
-        progress: called after every epoch.
+        rule: a function that makes a new rule from the number of tasks T.
+        settings: hyperparameters; those about learning λ are not used.
+        seed: random seed of the initial weights, the batches, the exchange and dropout.
+        progress: called with a report after every epoch.
 
     Raises:
-        DivergedError: the training diverged.
+        DivergedError: the predictions are not finite.
         ValueError: `settings` ask for half precision or relative losses.
     """
     model, batches = _start(data, settings, seed, None)
@@ -86,23 +87,24 @@ def train_population(
     seed: int,
     device: torch.device | None = None,
 ) -> list[Trained]:
-    """What `train` gives for each of N constant λ, up to rounding, in less time (docs/results/README.md says how much).
+    """Train N networks, each with a constant λ, together. docs/results/README.md says how much time this saves.
 
-    All networks have the same initial weights, batches, exchange and dropout: those of `train` with the same seed.
+    Each network equals that of `train` with the same seed up to rounding: all have the same initial weights, batches,
+    exchange and dropout.
 
     Args:
         data: molecules, split and scaling.
-        methods: N ways of choosing λ; memory grows with their number.
-        settings: hyperparameters; float32 only.
-        seed: of the initial weights, the batches, the exchange and dropout.
-        device: CPU when left out.
+        methods: N methods with a constant λ; memory grows with N.
+        settings: hyperparameters; the precision must be float32.
+        seed: random seed of the initial weights, the batches, the exchange and dropout.
+        device: where to train; default: the CPU.
 
     Returns:
-        One for each of `methods`; its seconds are an N-th of those of all.
+        One `Trained` for each method; its seconds are the N-th part of the whole time.
 
     Raises:
-        ValueError: there is no method, one that learns λ, or the precision is not float32.
-        DivergedError: a network diverged.
+        ValueError: `methods` is empty, one of them learns λ, or the precision is not float32.
+        DivergedError: the predictions of a network are not finite.
     """
     model, batches = _start(data, settings, seed, device)
     stepper = Population(model, methods, settings, data.abbreviations, batches)
@@ -112,7 +114,7 @@ def train_population(
 def _start(
     data: PreparedData, settings: Settings, seed: int, device: torch.device | None
 ) -> tuple[GATE, ExchangingBatches]:
-    """The network with its initial weights, and the batches."""
+    """Return the network with its initial weights, and the batches."""
     torch.manual_seed(seed)
     device = device or torch.device("cpu")
     model = build_gate(data.featurizer.width, len(data.abbreviations), settings.network).to(device)

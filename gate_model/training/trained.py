@@ -1,4 +1,4 @@
-"""What one training leaves behind."""
+"""The result of one training."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,26 +13,27 @@ __all__ = ["Trained"]
 
 @dataclass(frozen=True)
 class Trained:
-    """A network and its numbers; T tasks."""
+    """A trained network for T tasks, and its numbers."""
 
     model: GATE
-    """After the best epoch with early stopping, else after the last."""
+    """The network after the best epoch if training may stop early, otherwise after the last."""
     epoch: int
-    """The epoch that `model` and `ratios` are of."""
+    """The epoch after which `model` and `ratios` were taken."""
     ratios: Tensor
     """λ or W as it entered the loss, `[T, T]`."""
     trajectory: Tensor
-    """The same at the start and after every epoch, `[epochs + 1, T, T]`."""
+    """λ or W at the start and after every epoch, `[epochs + 1, T, T]`."""
     history: list[dict[str, float]]
-    """`EpochReport`s."""
+    """One `EpochReport` for each epoch, as a dict."""
     seconds: float
-    """Of the training itself, without evaluation."""
+    """Seconds of the training itself, without evaluation."""
     outer_steps: list[dict[str, Any]] = field(default_factory=list)
-    """Their columns are `bilevel_hpo.comparison.OUTER_STEP_COLUMNS`; empty for a constant λ."""
+    """One entry for each step on λ, with the columns `bilevel_hpo.comparison.OUTER_STEP_COLUMNS`; empty for a constant
+    λ."""
     verdict: Verdict | None = None
-    """Whether the hypergradients say anything about λ; None where they were not asked."""
+    """Whether the hypergradients say anything about λ; None if there are none, or too few to tell."""
 
     @property
     def val_rmse(self) -> float:
-        """Of `model` on the selection molecules."""
+        """RMSE of `model` on the selection molecules: mean over tasks, standardised labels."""
         return self.history[self.epoch - 1]["selection"]

@@ -1,4 +1,4 @@
-"""Rules from the literature that weight the losses of a multi-task training, for GATE: the rivals of learned λ."""
+"""Rules from the literature that weight the losses of the tasks during a training, to compare with learned λ."""
 
 from gate_model.training.weighting._auto_lambda import AutoLambda
 from gate_model.training.weighting._decay import Decay

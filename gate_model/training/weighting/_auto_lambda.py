@@ -1,4 +1,4 @@
-"""The finite difference of Auto-λ."""
+"""The hypergradient of Auto-λ, which it computes by a finite difference."""
 
 from typing import Any
 
@@ -11,17 +11,17 @@ __all__ = ["AutoLambda"]
 
 
 class AutoLambda(Hypergradient):
-    """One plain SGD step looked ahead, differentiated by a central difference:
+    """Looks one plain SGD step ahead, and differentiates it in λ by a central difference:
 
         θ' = θ − η ∂L_train/∂θ,  v = ∂L_val/∂θ at θ',  g = −η (∂L_train/∂λ(θ + εv) − ∂L_train/∂λ(θ − εv)) / (2ε).
 
-    Source: Liu, James, Davison, Johnson, Auto-λ (2022); ε = 0.01/‖v‖ as there. η is the optimizer's present learning
-    rate. The step is that of plain SGD whatever the optimizer, which is where `bilevel_hpo.FiniteDifference` differs.
-    Cost: about 3 plain steps.
+    Source: Liu, James, Davison, Johnson, Auto-λ (2022), with its ε = 0.01/‖v‖. η is the optimizer's present learning
+    rate. The step is one of plain SGD whatever the optimizer is; `bilevel_hpo.FiniteDifference` uses the optimizer's
+    own step instead. The cost is about 3 plain steps.
     """
 
     def __call__(self, problem: Any, lambda_: Tensor, train_batch: Any, val_batch: Any) -> Tensor:
-        """g `[N]`; dropout is drawn alike in all passes."""
+        """Return g `[N]`. All passes draw the same dropout."""
         params, rate = problem.parameters(), problem.optimizer.param_groups[0]["lr"]
         state = torch.get_rng_state()
         leaves = {name: p.detach().requires_grad_() for name, p in params.items()}
@@ -42,4 +42,4 @@ class AutoLambda(Hypergradient):
         return g
 
     def check(self, problem: Any) -> None:
-        """Every optimizer will do."""
+        """Accept every optimizer."""

@@ -13,15 +13,21 @@ __all__ = ["DynamicWeightAverage", "dwa_weights"]
 
 
 def dwa_weights(last: Tensor, before: Tensor, temperature: float) -> Tensor:
-    """w_t = T softmax_t(L_t(e−1) / (L_t(e−2)·temperature)) `[T]`, from the losses of the last two epochs `[T]`."""
+    """Return w_t = T softmax_t(L_t(e−1) / (L_t(e−2)·temperature)) `[T]`.
+
+    Args:
+        last: losses of the last epoch, L_t(e−1) `[T]`.
+        before: losses of the epoch before it, L_t(e−2) `[T]`.
+        temperature: the larger it is, the more equal are the weights.
+    """
     return len(last) * torch.softmax(last / before / temperature, 0)
 
 
 class DynamicWeightAverage(Rule):
-    """Targets whose loss falls slowly get more weight: `dwa_weights` of the mean losses of the last two epochs.
+    """Gives more weight to targets whose loss falls slowly: `dwa_weights` of the mean losses of the last two epochs.
 
-    Source: Liu, Johns, Davison (2019), with its temperature 2. All w_t are 1 in the first two epochs. A mean is over
-    the batches in which the target has a label; without any, that of the epoch before.
+    Source: Liu, Johns, Davison (2019), with its temperature 2. All w_t are 1 in the first two epochs. The mean loss of
+    a target is over the batches in which it has a label; if there are none, the mean of the epoch before is used.
     """
 
     def __init__(self, n_tasks: int, lambda_: float = 1.0, temperature: float = 2.0) -> None:
@@ -31,14 +37,14 @@ class DynamicWeightAverage(Rule):
         self._sums, self._counts = torch.zeros(n_tasks), torch.zeros(n_tasks)
 
     def backward(self, model: GATE, loss: TrainLoss, batch: Batch) -> Tensor:
-        """The gradient at the weights of this epoch."""
+        """Add the gradient of L_train at the weights of this epoch to the parameters' `grad`; returns L_train."""
         total, losses = target_losses(model, loss, batch, self.weights, self.lambda_)
         self._sums += losses
         self._counts += batch.mask.any(0)
         return total
 
     def after_epoch(self) -> None:
-        """New weights."""
+        """Compute the weights of the next epoch."""
         before = torch.ones(self.n_tasks) if self._last is None else self._last
         last = torch.where(self._counts > 0, self._sums / self._counts, before)
         if self._last is not None:

@@ -1,4 +1,4 @@
-"""GradNorm."""
+"""GradNorm: weights that balance the sizes of the tasks' gradients."""
 
 import torch
 from torch import Tensor
@@ -15,31 +15,31 @@ _LEAST = 1e-3
 
 
 def gradnorm_gradient(norms: Tensor, w: Tensor, losses: Tensor, alpha: float) -> Tensor:
-    """∂/∂w_t of Σ_t |G_t − Ḡ·r_t^α|, with the goals Ḡ·r_t^α held fixed, `[T]`.
+    """Return the gradient of Σ_t |G_t − Ḡ·r_t^α| in w `[T]`, with the goals Ḡ·r_t^α held fixed.
 
     Args:
         norms: G_t = ‖∂(w_t L_t)/∂θ_shared‖ `[T]`, proportional to w_t.
-        w: `[T]`.
-        losses: L_t `[T]` relative to their start; r_t is L_t over the mean.
-        alpha: how strongly slow targets are helped.
+        w: weights of the targets `[T]`.
+        losses: L_t `[T]` relative to their start; r_t is L_t over the mean of all.
+        alpha: how strongly targets that learn slowly are helped.
     """
     goals = norms.mean() * (losses / losses.mean()) ** alpha
     return torch.sign(norms - goals) * norms / w
 
 
 class GradNorm(Rule):
-    """Weights that bring the targets' gradients in the last shared layer to similar norms, larger for slow targets.
+    """Brings the targets' gradients in the last shared layer to similar norms, larger for targets that learn slowly.
 
     Source: Chen, Badrinarayanan, Lee, Rabinovich (2018), Algorithm 1. The last shared layer is the last weight matrix
-    of the embedding. L_t(0) is the theoretical one, as the paper advises where the first loss depends on chance: labels
-    are standardised, so it is the same for all targets and drops out. Targets without a label in a batch are left out
-    of that batch. w is kept positive, and its sum at T.
+    of the embedding. L_t(0) is the theoretical loss at the start, as the paper advises where the first loss depends on
+    chance: labels are standardised, so L_t(0) is the same for all targets and cancels. A target without a label in a
+    batch is left out of that batch. The weights w stay positive, and their sum stays T.
 
     Args:
         n_tasks: T.
-        lambda_: of the mapping losses in L_t.
-        alpha: the paper's α.
-        lr: of Adam on w.
+        lambda_: weight of the mapping losses in L_t.
+        alpha: α of the paper.
+        lr: learning rate of Adam on w.
     """
 
     def __init__(self, n_tasks: int, lambda_: float = 1.0, alpha: float = 1.5, lr: float = 0.025) -> None:
@@ -48,7 +48,7 @@ class GradNorm(Rule):
         self.optimizer = torch.optim.Adam([self.weights], lr=lr)
 
     def backward(self, model: GATE, loss: TrainLoss, batch: Batch) -> Tensor:
-        """The gradient in θ at w; then a step on w."""
+        """Add the gradient at w to the parameters' `grad`, then take a step on w; returns L_train."""
         step = target_gradients(model, loss, batch, self.weights, self.lambda_)
         last = [p for p in model.embedding.parameters() if p.ndim == 2][-1]
         (per_target,) = torch.autograd.grad(step.z, [last], step.of_z, retain_graph=True, is_grads_batched=True)

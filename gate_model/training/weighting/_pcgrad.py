@@ -1,4 +1,4 @@
-"""PCGrad: gradient surgery."""
+"""PCGrad ("gradient surgery"): it removes the conflicting parts of the tasks' gradients."""
 
 import torch
 from torch import Tensor
@@ -13,14 +13,15 @@ __all__ = ["PCGrad", "pcgrad_weights"]
 
 
 def pcgrad_weights(gram: Tensor, orders: Tensor) -> Tensor:
-    """Weights `[T]` with which Σ_t weights[t]·g_t is the sum of the projected gradients.
+    """Return weights `[T]` such that Σ_t weights[t]·g_t is the sum of the projected gradients.
 
-    Each g_i is projected, for the others g_j in turn, onto the plane normal to g_j where their product is negative. All
-    that comes of it is a combination of the g's, whose coefficients need no more than the products ⟨g_i, g_j⟩.
+    Each g_i is compared with the other g_j in turn. Where their product is negative, g_i is projected onto the plane
+    normal to g_j. The result is a linear combination of the g's, whose coefficients depend only on the products
+    ⟨g_i, g_j⟩.
 
     Args:
-        gram: ⟨g_i, g_j⟩ `[T, T]`.
-        orders: for each i the order of the j `[T, T]`; j = i changes nothing.
+        gram: the products ⟨g_i, g_j⟩ `[T, T]`.
+        orders: row i holds the order in which the j are taken `[T, T]`; j = i changes nothing.
     """
     coefficients = torch.eye(len(gram), dtype=gram.dtype)
     everyone = torch.arange(len(gram))
@@ -33,16 +34,16 @@ def pcgrad_weights(gram: Tensor, orders: Tensor) -> Tensor:
 
 
 class PCGrad(Rule):
-    """The targets' gradients in the embedding, each without what works against the others.
+    """Removes from each target's gradient in the embedding the part that works against other targets.
 
-    Source: Yu, Kumar, Gupta, Levine, Hausman, Finn (2020), Algorithm 1. Shared parameters are those of the embedding;
-    the task networks get the plain gradient of L_train, also where a source's network serves several targets through
-    the mapping losses, and so does everything that comes from the geometric terms. With λ = 0 nothing else is shared,
-    and the rule is the published one; with λ > 0 that is its one simplification.
+    Source: Yu, Kumar, Gupta, Levine, Hausman, Finn (2020), Algorithm 1. The shared parameters are those of the
+    embedding. The networks of the tasks get the plain gradient of L_train, even where the network of a source serves
+    several targets through the mapping losses; the geometric terms enter with their plain gradient too. With λ = 0
+    nothing else is shared, and the rule is the published one; with λ > 0 this is the only simplification.
     """
 
     def backward(self, model: GATE, loss: TrainLoss, batch: Batch) -> Tensor:
-        """The projected gradient."""
+        """Add the projected gradient to the parameters' `grad`; returns L_train."""
         step = target_gradients(model, loss, batch, self.weights, self.lambda_)
         parameters = list(model.embedding.parameters())
         of_parameters = torch.autograd.grad(step.z, parameters, step.of_z, retain_graph=True, is_grads_batched=True)

@@ -1,4 +1,4 @@
-"""The losses of the single targets and their gradients in the shared embedding, in one pass over all of them."""
+"""The loss of each target and its gradient in the shared embedding, computed in one pass for all targets."""
 
 from typing import Any, NamedTuple, cast
 
@@ -14,16 +14,16 @@ __all__ = ["TargetGradients", "target_gradients", "target_losses"]
 
 
 def target_losses(model: GATE, loss: TrainLoss, batch: Batch, w: Tensor, lambda_: float) -> tuple[Tensor, Tensor]:
-    """Backward pass of L_train with weights w; L_train and L_t `[T]`, detached.
+    """Run the backward pass of L_train with weights w, and return L_train and the L_t `[T]`, both detached.
 
-    L_train is linear in w, so that L_t is its derivative in w_t: it falls off the same pass.
+    L_train is linear in w, so L_t is its derivative in w_t and comes from the same backward pass.
 
     Args:
-        model: its parameters' `grad` is added to.
+        model: the network; gradients are added to its parameters' `grad`.
         loss: L_train as a function of W `[T, T]`.
-        batch: molecules.
+        batch: molecules and labels.
         w: weights of the targets `[T]`.
-        lambda_: of the mapping losses in L_t.
+        lambda_: weight of the mapping losses in L_t.
     """
     w = w.detach().clone().requires_grad_()
     pairs = None if lambda_ else torch.zeros(len(w), len(w), dtype=torch.bool)
@@ -33,26 +33,27 @@ def target_losses(model: GATE, loss: TrainLoss, batch: Batch, w: Tensor, lambda_
 
 
 class TargetGradients(NamedTuple):
-    """One training step, stopped at the embedding."""
+    """The gradients of one training step at the output z of the embedding."""
 
     z: Tensor
-    """embedding(x) `[B, d]`, with the graph back into the embedding."""
+    """embedding(x) `[B, d]`; a backward pass from here goes into the embedding."""
     losses: Tensor
     """L_t `[T]`."""
     of_z: Tensor
     """∂(w_t L_t)/∂z `[T, B, d]`."""
     rest_of_z: Tensor
-    """The gradient of the geometric terms in z `[B, d]`."""
+    """Gradient of the geometric terms in z `[B, d]`."""
     total: Tensor
     """L_train."""
 
 
 def target_gradients(model: GATE, loss: TrainLoss, batch: Batch, w: Tensor, lambda_: float) -> TargetGradients:
-    """Exact gradients of every target's loss in z, without a backward pass for each target.
+    """Return the exact gradient of every target's loss in z, without a backward pass for each target.
 
-    Each molecule enters the task networks once for every target it has a label of, as a row of its own, so that no row
-    serves two targets: one backward pass over the sum of all losses leaves each target's gradient in rows of its own.
-    The `grad` of the task networks' parameters is that of L_train; nothing has gone into the embedding yet.
+    Each molecule enters the networks of the tasks in one row for each target that it has a label of, so that no row
+    serves two targets. One backward pass over the sum of all losses then leaves each target's gradient in its own rows.
+    Afterwards the parameters of the task networks hold the gradient of L_train; those of the embedding hold nothing
+    yet.
     """
     z = model.embed(batch.x)
     behind = cast(GATE, _BehindEmbedding(model))
@@ -70,7 +71,7 @@ def target_gradients(model: GATE, loss: TrainLoss, batch: Batch, w: Tensor, lamb
 
 
 class _BehindEmbedding:
-    """GATE from z on: a batch's `x` is z itself."""
+    """The part of GATE behind the embedding: the `x` of a batch is z itself."""
 
     def __init__(self, gate: GATE) -> None:
         self._gate = gate
@@ -83,7 +84,7 @@ class _BehindEmbedding:
 
 
 def _direct(model: GATE, z: Tensor, batch: Batch, w: Tensor) -> tuple[Tensor, Tensor]:
-    """l_reg `[T]` and its weighted gradient in z `[T, B, d]`: every target has its own copy of z."""
+    """Return l_reg `[T]` and its weighted gradient in z `[T, B, d]`; every target has its own copy of z."""
     copies = z.detach().expand(model.n_tasks, *z.shape).clone().requires_grad_()
     mask = batch.mask.T
     squared = torch.where(mask, model.regress(model.encode(copies)) - batch.y.T, 0).square()
@@ -95,7 +96,7 @@ def _direct(model: GATE, z: Tensor, batch: Batch, w: Tensor) -> tuple[Tensor, Te
 def _mapping(
     behind: GATE, loss: TrainLoss, z: Tensor, batch: Batch, w: Tensor, lambda_: float
 ) -> tuple[Tensor, Tensor]:
-    """λ·c Σ_s l_map[t, s] `[T]` and its weighted gradient in z `[T, B, d]`: a row per label."""
+    """Return λ·c Σ_s l_map[t, s] `[T]` and its weighted gradient in z `[T, B, d]`; every label has its own row."""
     molecules, targets = batch.mask.nonzero(as_tuple=True)
     rows = z.detach()[molecules].requires_grad_()
     mask = torch.nn.functional.one_hot(targets, len(w)).bool()

@@ -1,4 +1,4 @@
-"""What every rule is: (model, loss, batch) ↦ the gradient of one training step."""
+"""The base class of the weighting rules: (model, loss, batch) ↦ the gradient of one training step."""
 
 from abc import ABC, abstractmethod
 from typing import Any
@@ -14,14 +14,17 @@ __all__ = ["Rule", "target_weights"]
 
 
 class Rule(ABC):
-    """Weights w `[T]` on the losses L_t = l_reg[t] + λ·c Σ_s l_map[t, s] of the T targets, chosen during training.
+    """Chooses weights w `[T]` of the losses L_t = l_reg[t] + λ·c Σ_s l_map[t, s] of the T targets during training.
 
-    The geometric terms belong to no target; every rule leaves their weight at 1. A rule holds the state of one
-    training.
+    The geometric terms belong to no target; their weight is always 1. A rule object holds the state of one training,
+    so every training needs a new one.
 
     Args:
         n_tasks: T.
-        lambda_: one λ for all pairs; 0: the direct paths alone.
+        lambda_: one λ for all pairs, at least 0; with 0 only the direct paths are trained.
+
+    Raises:
+        ValueError: `lambda_` is negative.
     """
 
     def __init__(self, n_tasks: int, lambda_: float = 1.0) -> None:
@@ -32,20 +35,20 @@ class Rule(ABC):
 
     @abstractmethod
     def backward(self, model: GATE, loss: TrainLoss, batch: Batch) -> Tensor:
-        """Put the gradient of a step into the parameters' `grad`; L_train, detached."""
+        """Add the gradient of one training step to the parameters' `grad`; returns L_train, detached."""
 
     def before_training(self, steps: int) -> None:  # noqa: B027
-        """Called once, with the number of steps that will be taken."""
+        """Called once before the training, with its number of steps."""
 
     def after_epoch(self) -> None:  # noqa: B027
         """Called at the end of every epoch."""
 
     def groups(self) -> list[dict[str, Any]]:
-        """Parameter groups of the rule's own that the inner optimizer and its schedule move with the model's."""
+        """Return the rule's own parameter groups; the optimizer and its schedule update them with the model's."""
         return []
 
 
 def target_weights(w: Tensor, lambda_: float | Tensor) -> Tensor:
-    """W `[T, T]` with W[t, t] = w[t] and W[t, s] = λ·w[t], for w `[T]`."""
+    """Return W `[T, T]` with W[t, t] = w[t] and W[t, s] = λ·w[t], for w `[T]`."""
     eye = torch.eye(len(w), dtype=w.dtype, device=w.device)
     return w[:, None] * (eye + (1 - eye) * lambda_)

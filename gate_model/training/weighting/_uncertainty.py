@@ -1,4 +1,4 @@
-"""Uncertainty weighting."""
+"""Uncertainty weighting: each task has a learned variance, and its weight is the inverse."""
 
 import math
 from typing import Any
@@ -15,16 +15,17 @@ __all__ = ["Uncertainty"]
 
 
 class Uncertainty(Rule):
-    """Σ_t ½ exp(−s_t) L_t + ½ s_t with learned log variances s_t: w_t = ½ exp(−s_t), and at the optimum exp(s_t) = L_t.
+    """Minimises Σ_t ½ exp(−s_t) L_t + ½ s_t over the network and the log variances s_t.
 
-    Source: Kendall, Gal, Cipolla (2018), for regression. A target without a label in the batch leaves its s_t
-    alone. All w_t start at 1, so that the first step is that of constant weights.
+    The weights are w_t = ½ exp(−s_t); at the optimum exp(s_t) = L_t. Source: Kendall, Gal, Cipolla (2018), for
+    regression. The s_t of a target without a label in the batch does not change. All w_t start at 1, so that the first
+    step equals that of constant weights.
 
     Args:
         n_tasks: T.
-        lambda_: of the mapping losses in L_t.
-        lr: the highest learning rate of s. The published one is that of the network; trainings here are too short for
-            s to get anywhere with that.
+        lambda_: weight of the mapping losses in L_t.
+        lr: the highest learning rate of s. The paper uses that of the network; trainings here are too short for s to
+            move far with it.
     """
 
     def __init__(self, n_tasks: int, lambda_: float = 1.0, lr: float = 0.05) -> None:
@@ -32,7 +33,7 @@ class Uncertainty(Rule):
         self.log_variance, self.lr = nn.Parameter(torch.full((n_tasks,), -math.log(2))), lr
 
     def backward(self, model: GATE, loss: TrainLoss, batch: Batch) -> Tensor:
-        """The gradient in θ and in s."""
+        """Add the gradient in θ and in s to the parameters' `grad`; returns the loss with its penalty on s."""
         w = 0.5 * torch.exp(-self.log_variance)
         pairs = None if self.lambda_ else torch.zeros(self.n_tasks, self.n_tasks, dtype=torch.bool)
         penalty = 0.5 * self.log_variance[batch.mask.any(0)].sum()
@@ -42,5 +43,5 @@ class Uncertainty(Rule):
         return total.detach()
 
     def groups(self) -> list[dict[str, Any]]:
-        """s, without weight decay."""
+        """Return s as a parameter group without weight decay."""
         return [{"params": [self.log_variance], "lr": self.lr, "weight_decay": 0.0}]

@@ -150,7 +150,7 @@ def test_geometry_on_a_share_of_the_batch_is_that_of_its_first_molecules():
 
 
 def test_bad_arguments_are_named():
-    with pytest.raises(ValueError, match="top_k >= 1 or None; got 0"):
+    with pytest.raises(ValueError, match="top_k=0: it must be at least 1, or None"):
         ActivePairs(0.1, top_k=0)
     with pytest.raises(ValueError, match="threshold >= 0"):
         ActivePairs(-0.1)

@@ -83,7 +83,7 @@ def test_top_k_keeps_one_source_per_target_in_inner_steps_and_more_in_outer_ones
     settings = replace(SHORT, top_k=1, rotation=2)
     train(small_data, LEARNED["budget"].learning_with(outer_every=3, warm_up=0.0), settings, seed=0)
     assert asked.count(1) > asked.count(2) > 0, "two sources of three tasks in outer steps only"
-    with pytest.raises(ValueError, match="top_k >= 1"):
+    with pytest.raises(ValueError, match="top_k=0: it must be at least 1"):
         train(small_data, LEARNED["budget"], replace(SHORT, top_k=0), seed=0)
 
 
