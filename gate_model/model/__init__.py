@@ -1,1 +1,1 @@
-"""The network of GATE and its losses."""
+"""The network of GATE: embeddings, task networks and losses."""

@@ -1,4 +1,4 @@
-"""The embeddings that GATE can be built with, by name; a user's own are added with `register`."""
+"""The embeddings that GATE can be built with, by name. Add your own with `register`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from gate_model.model.settings import NetworkSettings
 __all__ = ["Build", "Embedding", "embedding_named", "names", "register"]
 
 Build = Callable[[int, NetworkSettings], nn.Module]
-"""(F, sizes) ↦ a module that maps what it reads to z `[B, d]`."""
+"""A function (F, sizes) ↦ a module that maps its inputs to z `[B, d]`."""
 
 
 @dataclass(frozen=True)
 class Embedding:
-    """A kind of embedding."""
+    """A kind of embedding: the inputs that it reads, and the function that builds it."""
 
     reads: Reads
     build: Build
@@ -28,13 +28,13 @@ _EMBEDDINGS: dict[str, Embedding] = {}
 
 
 def register(name: str, *, reads: Reads) -> Callable[[Build], Build]:
-    """Decorator that makes a function an embedding which `NetworkSettings(embedding=name)` builds.
+    """Register a function as an embedding that `NetworkSettings(embedding=name)` builds; use it as a decorator.
 
     A saved model stores the name, not the code: register the embedding before you load a model that uses it.
 
     Args:
-        name: not taken yet.
-        reads: what the module is called with.
+        name: a name that no other embedding has.
+        reads: the inputs of the module: "features" or "graphs".
 
     Raises:
         ValueError: the name is taken, or `reads` is neither "features" nor "graphs".
@@ -52,7 +52,11 @@ def register(name: str, *, reads: Reads) -> Callable[[Build], Build]:
 
 
 def embedding_named(name: str) -> Embedding:
-    """The embedding of this name; ValueError with the known names if there is none."""
+    """Return the embedding of this name.
+
+    Raises:
+        ValueError: there is no embedding of this name; the message lists the known names.
+    """
     if name not in _EMBEDDINGS:
         raise ValueError(
             f"no embedding is called {name!r}; known are {', '.join(names())}. An embedding of your own must be "
@@ -62,7 +66,7 @@ def embedding_named(name: str) -> Embedding:
 
 
 def names() -> tuple[str, ...]:
-    """All registered names."""
+    """Return all registered names."""
     return tuple(_EMBEDDINGS)
 
 

@@ -1,4 +1,4 @@
-"""A network's predictions, and how far they are from the labels."""
+"""The predictions of a network, and their distance from the labels."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,12 +14,19 @@ __all__ = ["evaluated", "predict", "rmse"]
 
 
 def predict(model: nn.Module, x: Inputs, batch_size: int = 4096) -> NDArray[np.float64]:
-    """Direct predictions `[N, T]` in standardised units, in eval mode."""
+    """Return the direct predictions `[N, T]` in standardised units. The model is in eval mode meanwhile."""
     return evaluated(model, model, x, batch_size)
 
 
 def evaluated(model: nn.Module, of: Callable[[Any], Tensor], x: Inputs, batch_size: int = 4096) -> NDArray[np.float64]:
-    """`of`, a function of a batch of inputs that asks `model`, for all molecules `[N, ...]`; in eval mode."""
+    """Return the values of a function for all molecules `[N, ...]`, computed batch by batch.
+
+    Args:
+        model: the network that the function calls; it is in eval mode meanwhile.
+        of: the function, from a batch of inputs to a tensor `[B, ...]`.
+        x: inputs of N molecules.
+        batch_size: molecules per batch.
+    """
     device, training = next(model.parameters()).device, model.training
     model.eval()
     with torch.no_grad():
@@ -30,9 +37,9 @@ def evaluated(model: nn.Module, of: Callable[[Any], Tensor], x: Inputs, batch_si
 
 
 def rmse(predicted: NDArray[np.float64], labels: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Root mean square error per task `[T]` over the molecules that carry the label (NaN = none).
+    """Return the root mean square error of each task `[T]` over the molecules that carry its label (NaN = no label).
 
-    NaN for a task without labels, and for one whose prediction is NaN where there is a label.
+    The error is NaN for a task without labels, and for a task with a prediction of NaN where there is a label.
     """
     known = ~np.isnan(labels)
     squared = np.where(known, predicted - labels, 0.0) ** 2

@@ -1,6 +1,6 @@
-"""From the batch's `x` to the embedding z shared by all tasks.
+"""The embedding that reads rows of features, such as fingerprints and descriptors.
 
-Any `nn.Module` that maps `Batch.x` to `[B, d]` can be given to `GATE` as its embedding.
+`GATE` accepts any `nn.Module` that maps `Batch.x` to z `[B, d]` as its embedding.
 """
 
 from torch import Tensor, nn
@@ -9,13 +9,13 @@ __all__ = ["FeatureMLP"]
 
 
 class FeatureMLP(nn.Module):
-    """Molecular features to z by one hidden layer with SiLU and dropout.
+    """Maps molecular features to z through one hidden layer with SiLU and dropout.
 
     Args:
-        n_features: F, width of a feature row.
+        n_features: F, width of a row of features.
         hidden: width of the hidden layer.
         d: width of z.
-        dropout: share of hidden units dropped in training mode.
+        dropout: share of the hidden units that is dropped in training mode, 0 to 1.
     """
 
     def __init__(self, n_features: int, hidden: int = 256, d: int = 128, dropout: float = 0.1) -> None:
@@ -23,6 +23,6 @@ class FeatureMLP(nn.Module):
         self.layers = nn.Sequential(nn.Linear(n_features, hidden), nn.SiLU(), nn.Dropout(dropout), nn.Linear(hidden, d))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Features `[B, F]` to z `[B, d]`."""
+        """Map features `[B, F]` to z `[B, d]`."""
         z: Tensor = self.layers(x)
         return z

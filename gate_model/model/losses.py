@@ -1,8 +1,8 @@
-"""Every loss of GATE (Eq. 3 and 8-12), without a loop over pairs of tasks.
+"""The losses of GATE (Eq. 3 and 8-12), computed without a loop over pairs of tasks.
 
-Shapes: B molecules, T tasks, width k on every manifold. W[t, s] weighs the path from source s to target t, and
-W[t, t] the direct path of t. Every term averages over the molecules that carry the label it needs; a task
-without a label in the batch contributes exactly 0.
+Shapes: B molecules, T tasks, width k on every manifold. W[t, s] is the weight of the path from source s to target t,
+and W[t, t] the weight of the direct path of t. Every term is a mean over the molecules that carry the label it needs; a
+task without a label in the batch contributes exactly 0.
 """
 
 from dataclasses import dataclass
@@ -31,21 +31,21 @@ Pairs = Literal["mean", "sum"]
 
 
 def direct_losses(model: GATE, batch: Batch) -> Tensor:
-    """l_reg[t] = MSE(y_t, h_t(z_t)), Eq. 3: `[T]`, at a cost that grows with T only."""
+    """Return l_reg[t] = MSE(y_t, h_t(z_t)), Eq. 3: `[T]`. The cost grows in proportion to T."""
     return _regression(model, model.encode(model.embed(batch.x)), batch)
 
 
 def path_matrix(model: GATE, batch: Batch) -> Tensor:
-    """P `[T, T]`: P[t, t] = l_reg[t] (Eq. 3), P[t, s] = l_map[t, s] without its ratio λ (Eq. 8).
+    """Return P `[T, T]`: P[t, t] = l_reg[t] (Eq. 3), and P[t, s] = l_map[t, s] without its ratio λ (Eq. 8).
 
-    Only molecules labelled for the target t enter row t; the label of the source is not needed.
+    Row t uses only the molecules that carry a label of the target t; the label of the source is not needed.
     """
     z_t = model.encode(model.embed(batch.x))
     return torch.diag_embed(_regression(model, z_t, batch)) + mapping_losses(model, model.to_manifold(z_t), batch)
 
 
 def autoencoder(model: GATE, z_t: Tensor, m: Tensor) -> Tensor:
-    """Σ_t l_ae[t] = Σ_t MSE(z_t, ψ_t(φ_t(z_t))), Eq. 9, a scalar.
+    """Return Σ_t l_ae[t] = Σ_t MSE(z_t, ψ_t(φ_t(z_t))), Eq. 9, a scalar.
 
     Args:
         model: the network.
@@ -56,18 +56,18 @@ def autoencoder(model: GATE, z_t: Tensor, m: Tensor) -> Tensor:
 
 
 def consistency(m: Tensor) -> Tensor:
-    """l_cons = Σ_{t≠s} MSE(m_t, m_s) over ordered pairs, Eq. 10, for m `[T, B, k]`: a scalar.
+    """Return l_cons = Σ_{t≠s} MSE(m_t, m_s) over ordered pairs, Eq. 10, a scalar, for m `[T, B, k]`.
 
-    Computed as 2T Σ_t MSE(m_t, m̄), m̄ the mean over tasks: cost O(T).
+    It is computed as 2T Σ_t MSE(m_t, m̄), where m̄ is the mean over the tasks; the cost is O(T).
     """
     return _pair_sum(m)
 
 
 def distance(model: GATE, z: Tensor, m: Tensor, perturbations: int = 1, epsilon: float = 0.05) -> Tensor:
-    """l_dis = 1/M Σ_p Σ_{t≠s} MSE(s_t^p, s_s^p) over ordered pairs, Eq. 11, a scalar.
+    """Return l_dis = 1/M Σ_p Σ_{t≠s} MSE(s_t^p, s_s^p) over ordered pairs, Eq. 11, a scalar.
 
-    s_t^p = ‖m_t − φ_t(encoder_t(z^p))‖ is the displacement on M when z moves to z^p = z + ε·n, n standard normal,
-    drawn from torch's global generator, one `[B, d]` draw for each of the M perturbations in turn.
+    s_t^p = ‖m_t − φ_t(encoder_t(z^p))‖ is the displacement on M when z moves to z^p = z + ε·n. The noise n is standard
+    normal: torch's global generator draws one `[B, d]` tensor for each of the M perturbations in turn.
 
     Args:
         model: the network.
@@ -79,37 +79,40 @@ def distance(model: GATE, z: Tensor, m: Tensor, perturbations: int = 1, epsilon:
     total = z.new_zeros(())
     for _ in range(perturbations):
         z_p = z + epsilon * torch.randn(z.shape, dtype=z.dtype, device=z.device)
-        # vector_norm has gradient 0 at 0, where √ has none: a displacement of 0 happens where units are saturated.
+        # vector_norm has gradient 0 at 0, where √ has none. Saturated units do make displacements of 0.
         total = total + _pair_sum(torch.linalg.vector_norm(m - model.to_manifold(model.encode(z_p)), dim=-1))
     return total / perturbations
 
 
 @dataclass(frozen=True)
 class TrainLoss:
-    """l_tot of Eq. 12, as `(model, weights, batch)` ↦ scalar, for weights W `[T, T]`.
+    """The training loss l_tot of Eq. 12, `(model, weights, batch)` ↦ scalar, for weights W `[T, T]`.
 
     l_tot = Σ_t W[t, t] l_reg[t] + c Σ_{t≠s} W[t, s] l_map[t, s] + α Σ_t l_ae[t] + β c' l_cons + δ c' l_dis.
 
     Args:
-        mapping: "mean": c = 1/(T−1), a target's paths are averaged over its sources; "sum": c = 1, as printed in
-            the paper. With weights on a budget, which already share one sum per target, use "sum".
-        alpha: α of the autoencoder.
-        beta: β of the consistency.
-        delta: δ of the distance.
-        perturbations: M, number of perturbed points.
-        epsilon: ε, size of the perturbation in units of z.
-        geometry: the same choice for c', the pair sums of consistency and distance; that of `mapping` when left
-            out.
-        geometry_share: share of the batch on which autoencoder, consistency and distance are evaluated: its first
-            molecules, at least one. Batches are shuffled, so that the mean stays the same and only its noise grows;
-            these terms are half of a step's work.
-        relative: take log(l + 10⁻³) of every l_reg[t] and l_map[t, s]: what counts is by which share a loss falls, not
-            by how much, so that tasks that are hard to fit do not drown the others. The gradient is that of weights
-            W / (l + 10⁻³); λ weighs the logarithms. The sum of logarithms over the tasks is the geometric loss strategy
-            of Chennupati et al. (2019). False: as the paper prints it.
+        mapping: "mean" sets c = 1/(T−1): the mapping losses of a target are averaged over its sources. "sum" sets
+            c = 1, as printed in the paper. Use "sum" with weights on a budget, whose sum per target is fixed already.
+        alpha: α, weight of the autoencoder term.
+        beta: β, weight of the consistency term.
+        delta: δ, weight of the distance term.
+        perturbations: M, number of perturbed points, at least 1.
+        epsilon: ε, size of the perturbation in units of z, above 0.
+        geometry: "mean" or "sum", the same choice for c', the factor of consistency and distance. None: the value of
+            `mapping`.
+        geometry_share: share of the batch on which autoencoder, consistency and distance are evaluated, above 0 and at
+            most 1: its first molecules, at least one. Batches are shuffled, so the expected value stays the same and
+            only its noise grows. These terms are half of the work of a step.
+        relative: take log(l + 10⁻³) of every l_reg[t] and l_map[t, s]. Then the relative change of a loss counts, not
+            its size, so that tasks that are hard to fit do not dominate the others. The gradient is that of weights
+            W / (l + 10⁻³), and λ weighs the logarithms. The sum of logarithms over the tasks is the geometric loss
+            strategy of Chennupati et al. (2019). False: the losses as the paper prints them.
 
     The paper prints none of α, β, δ, M and ε: the defaults are our own choice. A term whose weight is 0 is not
     computed.
+
+    Raises:
+        ValueError: an argument is outside its range.
     """
 
     mapping: Pairs = "mean"
@@ -133,7 +136,7 @@ class TrainLoss:
             raise ValueError(f"geometry_share must be above 0 and at most 1; got {self.geometry_share}")
 
     def __call__(self, model: nn.Module, weights: Tensor, batch: Batch, pairs: Tensor | None = None) -> Tensor:
-        """L_train(θ, W), a scalar; of the mapping losses only those of `pairs` (bool `[T, T]`), if they are given."""
+        """Return L_train(θ, W), a scalar; with `pairs` (bool `[T, T]`) only the mapping losses of these pairs."""
         gate = cast(GATE, model)
         z = gate.embed(batch.x)
         z_t = gate.encode(z)
@@ -151,7 +154,7 @@ class TrainLoss:
         return total
 
     def lambda_terms(self, model: nn.Module, weights: Tensor, batch: Batch, pairs: Tensor | None = None) -> Tensor:
-        """The terms of l_tot that name W, which are all that a hypergradient's directional derivative needs."""
+        """Return the terms of l_tot that contain W; the directional derivative of a hypergradient needs no others."""
         gate = cast(GATE, model)
         z_t = gate.encode(gate.embed(batch.x))
         return self._paths(gate, weights, z_t, gate.to_manifold(z_t), batch, pairs)
@@ -162,30 +165,35 @@ class TrainLoss:
 
 @dataclass(frozen=True)
 class DirectPathLoss:
-    """Σ_t l_reg[t], the validation loss of the true hypergradients: the errors that the model is judged by.
+    """The validation loss Σ_t l_reg[t], on the predictions that the model is judged by.
+
+    Use it with every estimator of the true hypergradient.
 
     Args:
-        relative: Σ_t log(l_reg[t] + 10⁻³) instead, which goes with a `TrainLoss` of that kind.
+        relative: use Σ_t log(l_reg[t] + 10⁻³) instead. Set it to the same value as in `TrainLoss`.
     """
 
     relative: bool = False
 
     def __call__(self, model: nn.Module, weights: Tensor, batch: Batch) -> Tensor:
-        """L_val(θ), a scalar that does not depend on `weights`."""
+        """Return L_val(θ), a scalar that does not depend on `weights`."""
         losses = direct_losses(cast(GATE, model), batch)
         return (logarithm(losses) if self.relative else losses).sum()
 
 
 @dataclass(frozen=True)
 class PathLoss:
-    """Σ_t W[t, t] P[t, t] + c Σ_{t≠s} W[t, s] P[t, s]: the validation loss of Algorithm 3 as printed.
+    """The validation loss of Algorithm 3 as printed: Σ_t W[t, t] P[t, t] + c Σ_{t≠s} W[t, s] P[t, s].
 
-    Its gradient in W at fixed θ is never negative (estimator `Direct`); that of logarithms would be, which is why it
-    takes the losses themselves beside a `TrainLoss` of either kind. Use `DirectPathLoss` with every other
-    estimator.
+    Use it with the estimator `Direct` only, and `DirectPathLoss` with every other estimator. Its gradient in W at fixed
+    θ is never negative. The gradient of logarithms could be, so this loss never takes logarithms, even if the
+    `TrainLoss` does.
 
     Args:
-        mapping: c, as in `TrainLoss`.
+        mapping: "mean" or "sum", the choice of c as in `TrainLoss`.
+
+    Raises:
+        ValueError: `mapping` is something else.
     """
 
     mapping: Pairs = "mean"
@@ -194,7 +202,7 @@ class PathLoss:
         _refuse_unknown("mapping", self.mapping)
 
     def __call__(self, model: nn.Module, weights: Tensor, batch: Batch) -> Tensor:
-        """L_val(θ, W), a scalar."""
+        """Return L_val(θ, W), a scalar."""
         gate = cast(GATE, model)
         z_t = gate.encode(gate.embed(batch.x))
         return _weighted_paths(gate, weights, z_t, gate.to_manifold(z_t), batch, self.mapping)
@@ -211,10 +219,10 @@ def _weighted_paths(
     *,
     relative: bool = False,
 ) -> Tensor:
-    """Σ_t W[t, t] l_reg[t] + c Σ_{t≠s} W[t, s] l_map[t, s], or the same of logarithms."""
+    """Return Σ_t W[t, t] l_reg[t] + c Σ_{t≠s} W[t, s] l_map[t, s], or the same sums of logarithms."""
     n_tasks = model.n_tasks
     if weights.shape != (n_tasks, n_tasks):
-        raise ValueError(f"weights have shape {tuple(weights.shape)}; the model needs [{n_tasks}, {n_tasks}]")
+        raise ValueError(f"weights have shape {tuple(weights.shape)}; they must have shape [{n_tasks}, {n_tasks}]")
     losses = _regression(model, z_t, batch)
     direct = weights.diagonal() @ (logarithm(losses) if relative else losses)
     mapped = weighted_mapping(model, weights, m, batch, pairs, relative=relative)
@@ -222,7 +230,7 @@ def _weighted_paths(
 
 
 def _regression(model: GATE, z_t: Tensor, batch: Batch) -> Tensor:
-    """l_reg `[T]`."""
+    """Return l_reg `[T]`."""
     if batch.y.shape[1] != model.n_tasks:
         raise ValueError(f"the batch has labels of {batch.y.shape[1]} tasks; the model has {model.n_tasks}")
     mask = batch.mask.T
@@ -231,13 +239,13 @@ def _regression(model: GATE, z_t: Tensor, batch: Batch) -> Tensor:
 
 
 def _pair_sum(values: Tensor) -> Tensor:
-    """Σ_{t≠s} MSE(v_t, v_s) over ordered pairs for v `[T, ...]`, as 2T Σ_t MSE(v_t, v̄)."""
+    """Return Σ_{t≠s} MSE(v_t, v_s) over ordered pairs for v `[T, ...]`, computed as 2T Σ_t MSE(v_t, v̄)."""
     n_tasks = values.shape[0]
     return 2 * n_tasks * n_tasks * mse_loss(values, values.mean(0).expand_as(values))
 
 
 def _share(pairs: Pairs, n_tasks: int) -> float:
-    """c: 1/(T−1) for the mean over partners, 1 for the sum."""
+    """Return the factor c: 1/(T−1) for the mean over the other tasks, 1 for the sum."""
     return 1 / max(n_tasks - 1, 1) if pairs == "mean" else 1.0
 
 

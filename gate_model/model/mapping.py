@@ -1,9 +1,9 @@
-"""The mapping losses of all pairs of tasks (Eq. 8), the one part of GATE whose cost grows with T².
+"""The mapping losses of all pairs of tasks (Eq. 8), the only part of GATE whose cost grows with T².
 
-For each target t the molecules that carry its label are packed, with their points m_s of all sources s, into one
-block of rows: ψ_t and h_t then need one matrix product per layer, and nothing is padded. The last layer of ψ_t and
-the first of h_t are multiplied into one beforehand (`residual_chain`); it reads the hidden activations of ψ_t and,
-beside them, the points m_s.
+For each target t, the molecules that carry its label are packed, with their points m_s of all sources s, into one
+block of rows. Then ψ_t and h_t need one matrix product per layer, and nothing is padded. The last layer of ψ_t and the
+first layer of h_t are multiplied into one beforehand (`residual_chain`); this joint layer reads the hidden activations
+of ψ_t and, beside them, the points m_s.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,38 +23,40 @@ _LEAST = 1e-3
 
 
 def mapping_losses(model: GATE, m: Tensor, batch: Batch) -> Tensor:
-    """l_map `[T, T]` without λ, Eq. 8; the diagonal is 0.
+    """Return l_map `[T, T]` without λ, Eq. 8; the diagonal is 0.
 
     Args:
         model: the network.
-        m: φ_s(encoder_s(z)) on M for every source s, `[T, B, k]`.
+        m: the points φ_s(encoder_s(z)) on M of every source s, `[T, B, k]`.
         batch: labels `[B, T]`.
     """
     return _path_losses(_blocks(batch, None), _points(m), _layers(model), model.n_tasks)
 
 
 def logarithm(losses: Tensor) -> Tensor:
-    """log(l + 10⁻³), and 0 where nothing is measured: the least loss is that of a label known to 3 % of its spread."""
+    """Return log(l + 10⁻³), and 0 where there is no label.
+
+    10⁻³ is the loss of a prediction that is off by 3 % of the labels' standard deviation.
+    """
     return torch.where(losses == 0, 0, torch.log(losses + _LEAST))
 
 
 def weighted_mapping(
     model: GATE, weights: Tensor, m: Tensor, batch: Batch, pairs: Tensor | None = None, *, relative: bool = False
 ) -> Tensor:
-    """Σ_{t≠s} W[t, s] l_map[t, s], a scalar, for weights `[T, T]`; the diagonal is not used.
+    """Return Σ_{t≠s} W[t, s] l_map[t, s], a scalar. The diagonal of W is not used.
 
-    In a training step (reverse mode)
-    the gradient is computed together with the value, target by target, so that no activation is kept; everywhere else
-    by plain torch operations.
+    In a training step (reverse mode) the gradient is computed together with the value, one target after another, so
+    that no activation is stored. In all other cases plain torch operations are used.
 
     Args:
         model: the network.
-        weights: W.
-        m: as in `mapping_losses`.
+        weights: W `[T, T]`.
+        m: points on M `[T, B, k]`, as in `mapping_losses`.
         batch: labels `[B, T]`.
-        pairs: bool `[T, T]`, the pairs to sum over; all when left out. The others cost nothing, and the derivative in
+        pairs: the pairs to sum over, bool `[T, T]`; None: all. The other pairs cost nothing, and the derivative in
             their weights is 0.
-        relative: the `logarithm` of every l_map[t, s] in its place.
+        relative: take the `logarithm` of every l_map[t, s].
     """
     points, layers = _points(m), _layers(model)
     tensors = [points, *(tensor for affine in layers for tensor in affine)]
@@ -71,22 +73,22 @@ def weighted_mapping(
 
 
 class _Block(NamedTuple):
-    """What one target needs: n molecules that carry its label, times S sources."""
+    """The rows of one target: n molecules that carry its label, times S sources."""
 
     target: int
     sources: Tensor
-    """int64 `[S]`."""
+    """The sources, int64 `[S]`."""
     rows: Tensor
-    """Rows of the points `[B*T, k]`, molecule by molecule: int64 `[n*S]`."""
+    """Numbers of the rows among the points `[B*T, k]`, molecule by molecule: int64 `[n*S]`."""
     y: Tensor
     """Labels `[n, 1]`."""
 
 
 class _Rows(NamedTuple):
-    """Memory for the n·S rows of a block, all from the same few megabytes."""
+    """Memory for the n·S rows of a block. All blocks use the same few megabytes."""
 
     inputs: Tensor
-    """Of the joint layer, `[n*S, 2k]`: `activated` beside `points`."""
+    """Inputs of the joint layer, `[n*S, 2k]`: `activated` beside `points`."""
     activated: Tensor
     """SiLU of `hidden`, `[n*S, k]`."""
     points: Tensor
@@ -96,12 +98,13 @@ class _Rows(NamedTuple):
     head: Tensor
     """h_t's hidden layer before its SiLU, `[n*S, k]`."""
     head_activated: Tensor
+    """SiLU of `head`, with the same shape."""
     y: Tensor
-    """ŷ, `[n*S, 1]`."""
+    """Predictions ŷ, `[n*S, 1]`."""
 
 
 class _Buffers:
-    """One allocation for all blocks."""
+    """Memory that is allocated once and used by all blocks in turn."""
 
     def __init__(self, blocks: Sequence[_Block], points: Tensor, layers: Sequence[Affine]) -> None:
         longest = max((len(block.rows) for block in blocks), default=0)
@@ -110,13 +113,13 @@ class _Buffers:
         self._buffers = [points.new_empty(longest, width) for width in widths]
 
     def of(self, n: int) -> _Rows:
-        """For n rows."""
+        """Return the memory for n rows."""
         inputs, hidden, head, head_activated, y = (buffer[:n] for buffer in self._buffers)
         return _Rows(inputs, inputs[:, : self._k], inputs[:, self._k :], hidden, head, head_activated, y)
 
 
 def _blocks(batch: Batch, pairs: Tensor | None) -> list[_Block]:
-    """One block per target with a label in the batch; of all pairs, or of those where `pairs` is True."""
+    """Return one block for each target with a label in the batch, for all pairs or for those in `pairs`."""
     n_tasks, device = batch.y.shape[1], batch.y.device
     wanted = torch.ones(n_tasks, n_tasks, dtype=torch.bool) if pairs is None else pairs.to("cpu", copy=True)
     wanted.fill_diagonal_(False)
@@ -132,23 +135,26 @@ def _blocks(batch: Batch, pairs: Tensor | None) -> list[_Block]:
 
 
 def _points(m: Tensor) -> Tensor:
-    """`[T, B, k]` to `[B*T, k]`: the points of one molecule side by side."""
+    """Reshape `[T, B, k]` to `[B*T, k]`, so that the points of one molecule are in consecutive rows."""
     return m.transpose(0, 1).reshape(-1, m.shape[2])
 
 
 def _layers(model: GATE) -> list[Affine]:
-    """h_t∘ψ_t of every task."""
+    """Return the layers of h_t∘ψ_t of every task."""
     return residual_chain(model.psi, model.head)
 
 
 def _block_losses(block: _Block, points: Tensor, layers: Sequence[Affine]) -> Tensor:
-    """MSE(y_t, h_t(ψ_t(m_s))) for the sources of a block `[S]`; `points` are its rows `[n*S, k]`."""
+    """Return MSE(y_t, h_t(ψ_t(m_s))) for the sources of a block `[S]`; `points` are its rows `[n*S, k]`."""
     predictions = apply_residual_chain(layers, points).view(-1, len(block.sources))
     return (predictions - block.y).square().mean(0)
 
 
 def _path_losses(blocks: Sequence[_Block], points: Tensor, layers: Sequence[Affine], n_tasks: int) -> Tensor:
-    """l_map `[T, T]` of the pairs in `blocks`, 0 elsewhere; by plain operations, differentiable in every way."""
+    """Return l_map `[T, T]` of the pairs in `blocks`, and 0 elsewhere.
+
+    Only plain torch operations are used, so the result can be differentiated in every mode and more than once.
+    """
     losses = points.new_zeros(n_tasks * n_tasks)
     if not blocks:
         return losses.view(n_tasks, n_tasks)
@@ -163,7 +169,7 @@ def _path_losses(blocks: Sequence[_Block], points: Tensor, layers: Sequence[Affi
 
 @torch.no_grad()
 def _constant_losses(blocks: Sequence[_Block], points: Tensor, affine: Sequence[Tensor], n_tasks: int) -> Tensor:
-    """`_path_losses` where nothing but W is differentiated: every block in the same few megabytes."""
+    """Return the same as `_path_losses` when only W is differentiated; all blocks use the same few megabytes."""
     losses = points.new_zeros(n_tasks, n_tasks)
     buffers = _Buffers(blocks, points, _pairs(affine))
     for block in blocks:
@@ -174,7 +180,7 @@ def _constant_losses(blocks: Sequence[_Block], points: Tensor, affine: Sequence[
 
 
 def _errors(block: _Block, points: Tensor, rows: _Rows, layers: Sequence[Affine]) -> Tensor:
-    """ŷ − y of every path of a block `[n, S]`, in `rows.y`; the activations on the way are left in `rows`."""
+    """Return ŷ − y of every path of a block `[n, S]`, stored in `rows.y`; the activations stay in `rows`."""
     (w, b), (v, c), (u, d) = layers
     rows.points.copy_(points.index_select(0, block.rows))
     torch.ops.aten.silu(torch.addmm(b, rows.points, w, out=rows.hidden), out=rows.activated)
@@ -183,7 +189,7 @@ def _errors(block: _Block, points: Tensor, rows: _Rows, layers: Sequence[Affine]
 
 
 def _gathered(points: Tensor, blocks: Sequence[_Block]) -> Iterator[Tensor]:
-    """The rows of every block: in one selection if it is differentiated backwards, else one by one."""
+    """Return the rows of every block. If they need a gradient they are selected at once, otherwise one by one."""
     if not points.requires_grad:
         return (points.index_select(0, block.rows) for block in blocks)
     packed = points.index_select(0, torch.cat([block.rows for block in blocks]))
@@ -196,11 +202,11 @@ def _has_tangent(tensors: Sequence[Tensor]) -> bool:
 
 
 class _ValueWithGradient(torch.autograd.Function):
-    """Σ W[t, s] l_map[t, s], or the same of logarithms, and, in the same pass, its gradient.
+    """Computes Σ W[t, s] l_map[t, s], or the same sum of logarithms, and its gradient in the same pass.
 
-    A block's rows and activations are a few megabytes and are used up while they are in the cache. Kept for a
-    backward pass they would be hundreds, and getting, writing and reading those takes longer than the matrix
-    products. A second derivative goes back to the plain operations.
+    The rows and activations of a block take a few megabytes and are used while they are in the processor's cache.
+    Stored for a backward pass, those of all blocks would take hundreds of megabytes, and to allocate, write and read
+    them would take longer than the matrix products. A second derivative is computed by the plain operations.
     """
 
     @staticmethod
@@ -252,18 +258,18 @@ def _block_gradient(
     *,
     relative: bool,
 ) -> tuple[Tensor, Tensor]:
-    """l_map[t, sources] of one target t `[S]`, and the gradient of Σ_s W[t, s] l_map[t, s] in the points `[n*S, k]`.
+    """Return l_map[t, sources] of one target t `[S]`, and the gradient of Σ_s W[t, s] l_map[t, s] in its points.
 
-    Or the same of logarithms. Without new memory.
+    The gradient has shape `[n*S, k]`. No new memory is allocated.
 
     Args:
-        block: the rows.
+        block: the rows of the target.
         weights: W[t, sources], `[S]`.
         points: m_s of all molecules and sources, `[B*T, k]`.
         rows: memory to work in.
-        layers: h_t∘ψ_t, as `residual_chain` gives it.
-        gradients: where the gradients in `layers` are written, of the same shapes.
-        relative: whether it is logarithms.
+        layers: the layers of h_t∘ψ_t, from `residual_chain`.
+        gradients: tensors of the same shapes, into which the gradients in `layers` are written.
+        relative: take the logarithm of every l_map[t, s].
     """
     (w, _), (v, _), (u, _) = layers
     errors = _errors(block, points, rows, layers)
@@ -284,11 +290,11 @@ def _block_gradient(
 
 
 def _of_layer(gradient: Affine, inputs: Tensor, grad: Tensor) -> None:
-    """The gradient in a layer's weight and bias from that in its outputs."""
+    """Compute the gradient in a layer's weight and bias from the gradient in its outputs."""
     torch.mm(inputs.T, grad, out=gradient[0])
     torch.sum(grad, 0, out=gradient[1].squeeze(0))
 
 
 def _pairs(tensors: Sequence[Tensor]) -> list[Affine]:
-    """[w, b, w, b, …] to [(w, b), (w, b), …]."""
+    """Turn [w, b, w, b, …] into [(w, b), (w, b), …]."""
     return list(zip(tensors[::2], tensors[1::2], strict=True))

@@ -11,25 +11,25 @@ __all__ = ["DirectedMPNN"]
 
 
 class DirectedMPNN(nn.Module):
-    """Molecule graphs to z by messages along directed bonds.
+    """Maps molecule graphs to z by messages along directed bonds.
 
     - h⁰_vw = τ(W_i [x_v ‖ e_vw]), τ = ReLU;
     - hᵗ_vw = τ(W_i [x_v ‖ e_vw] + W_h Σ_{u ∈ N(v)∖w} hᵗ⁻¹_uv), t = 1 … depth−1;
     - h_v = τ(W_o [x_v ‖ Σ_{u ∈ N(v)} h_uv] + b);
     - z = W_z [mean of h_v over the atoms, or their sum / `norm` ‖ descriptors] + b_z.
 
-    Every directed bond and atom of the batch whose surroundings look the same is computed once, and the sums are
-    taken after the products with W_h and W_o: the same function at a fraction of the cost. For that reason dropout
-    is applied to the molecules before the last layer only, where chemprop drops states of bonds and atoms too.
+    Directed bonds (and atoms) of the batch with the same surroundings are computed once, and the sums are taken after
+    the products with W_h and W_o: this is the same function at a fraction of the cost. For this reason dropout acts
+    only on the molecules before the last layer; chemprop drops states of bonds and atoms too.
 
     Args:
         d: width of z.
-        hidden: width of the states.
-        depth: states of a bond, the first included; that of the packed graphs.
-        n_descriptors: F, width of a molecule's further features; 0 where there are none.
-        dropout: share of the read-out molecule features dropped in training mode.
-        norm: divide the sum over the atoms by this number, not by theirs, so that the size of a molecule is not lost
-            (chemprop's `NormAggregation`); a usual number of atoms. None: mean.
+        hidden: width of the states of bonds and atoms.
+        depth: number of states of a bond, with the first; the graphs must be packed for the same depth.
+        n_descriptors: F, width of a molecule's descriptors; 0 if there are none.
+        dropout: share of the read-out features of a molecule that is dropped in training mode, 0 to 1.
+        norm: divide the sum over the atoms by this number instead of the number of atoms, so that the size of a
+            molecule is not lost (chemprop's `NormAggregation`). Choose a typical number of atoms. None: the mean.
     """
 
     def __init__(
@@ -50,7 +50,11 @@ class DirectedMPNN(nn.Module):
         self.depth, self.n_descriptors, self.norm = depth, n_descriptors, norm
 
     def read_out(self, batch: GraphBatch) -> Tensor:
-        """The states of each molecule's atoms in one row, `[B, hidden]`."""
+        """Return the mean (or sum / `norm`) of the atoms' states of each molecule, `[B, hidden]`.
+
+        Raises:
+            ValueError: the graphs are packed for another depth than the network's.
+        """
         if len(batch.steps) != self.depth - 1:
             raise ValueError(f"the graphs are packed for depth {len(batch.steps) + 1}, the network has {self.depth}")
         x_v, e_vw = batch.atom_features.to(self.W_i.weight.dtype), batch.bond_features.to(self.W_i.weight.dtype)
@@ -66,11 +70,17 @@ class DirectedMPNN(nn.Module):
         return total / (batch.molecules.kinds.unsqueeze(1) if self.norm is None else self.norm)
 
     def forward(self, batch: GraphBatch) -> Tensor:
-        """z `[B, d]`; ValueError if the batch has another depth or other descriptors than the network."""
+        """Return z `[B, d]`.
+
+        Raises:
+            ValueError: the graphs are packed for another depth, or the number of descriptors is another one.
+        """
         readout = self.read_out(batch)
         n_descriptors = 0 if batch.descriptors is None else batch.descriptors.shape[1]
         if n_descriptors != self.n_descriptors:
-            raise ValueError(f"the batch has {n_descriptors} descriptors per molecule; expected {self.n_descriptors}")
+            raise ValueError(
+                f"the batch has {n_descriptors} descriptors per molecule; it must have {self.n_descriptors}"
+            )
         if batch.descriptors is not None:
             readout = torch.cat([readout, batch.descriptors.to(readout.dtype)], dim=1)
         z: Tensor = self.W_z(self.dropout(readout))
@@ -78,5 +88,5 @@ class DirectedMPNN(nn.Module):
 
 
 def _sums(roots: Tensor, messages: Tensor, block: Block) -> Tensor:
-    """roots[kind] + Σ of the children's messages, `[n, hidden]`."""
+    """Return roots[kind] + Σ of the children's messages, `[n, hidden]`."""
     return roots.index_select(0, block.kinds).index_add_(0, block.parents, messages.index_select(0, block.children))

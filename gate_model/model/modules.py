@@ -1,4 +1,4 @@
-"""One network per task, all tasks in one tensor: every layer is a single batched matrix product."""
+"""Networks of the same shape, one for each task, stacked in one tensor: every layer is one batched matrix product."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -21,7 +21,7 @@ __all__ = [
 ]
 
 Affine = tuple[Tensor, Tensor]
-"""Weight and bias of x ↦ x W + b; stacked `[T, in, out]` and `[T, 1, out]`, of one task `[in, out]` and `[out]`."""
+"""Weight and bias of x ↦ x W + b: `[T, in, out]` and `[T, 1, out]` for all tasks, `[in, out]` and `[out]` for one."""
 
 
 class StackedLinear(nn.Module):
@@ -32,8 +32,11 @@ class StackedLinear(nn.Module):
         in_features: width of the input.
         out_features: width of the output.
 
-    Parameters are `weight` `[T, in, out]` and `bias` `[T, 1, out]`, drawn as `nn.Linear` draws its own:
-    uniform in ±1/√in.
+    The parameters are `weight` `[T, in, out]` and `bias` `[T, 1, out]`. They are drawn as in `nn.Linear`: uniform in
+    ±1/√in.
+
+    Raises:
+        ValueError: a number is below 1.
     """
 
     def __init__(self, n_tasks: int, in_features: int, out_features: int) -> None:
@@ -48,21 +51,24 @@ class StackedLinear(nn.Module):
         nn.init.uniform_(self.bias, -bound, bound)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`[T, B, in]` (the first axis may be expanded) to `[T, B, out]`."""
+        """Map `[T, B, in]` to `[T, B, out]`; the first axis of the input may be expanded."""
         return torch.baddbmm(self.bias, x, self.weight)
 
     def extra_repr(self) -> str:
-        """Sizes, for `repr`."""
+        """Return the sizes, for `repr`."""
         n_tasks, in_features, out_features = self.weight.shape
         return f"{n_tasks} tasks, {in_features} -> {out_features}"
 
 
 class StackedMLP(nn.Module):
-    """T multilayer perceptrons of one shape, SiLU between the layers and none after the last.
+    """T multilayer perceptrons of the same shape, with SiLU between the layers and none after the last.
 
     Args:
         n_tasks: T.
         widths: input width, hidden widths and output width; at least two numbers.
+
+    Raises:
+        ValueError: `widths` has fewer than two numbers.
     """
 
     def __init__(self, n_tasks: int, widths: Sequence[int]) -> None:
@@ -72,21 +78,21 @@ class StackedMLP(nn.Module):
         self.layers = nn.ModuleList(StackedLinear(n_tasks, a, b) for a, b in pairwise(widths))
 
     def forward(self, x: Tensor) -> Tensor:
-        """`[T, B, in]`, or `[B, in]` for the same rows in every task, to `[T, B, out]`."""
+        """Map `[T, B, in]`, or `[B, in]` if all tasks have the same rows, to `[T, B, out]`."""
         return apply_stacked(self.affine(), x)
 
     def affine(self) -> list[Affine]:
-        """Weight `[T, in, out]` and bias `[T, 1, out]` of every layer, for the functions below."""
+        """Return the weight `[T, in, out]` and bias `[T, 1, out]` of every layer, for the functions below."""
         layers = cast("Iterable[StackedLinear]", self.layers)
         return [(layer.weight, layer.bias) for layer in layers]
 
 
 class StackedResidual(StackedMLP):
-    """T maps x ↦ x + MLP(x) of width k with one hidden layer of width k, the identity at the start.
+    """T maps x ↦ x + MLP(x) of width k, with one hidden layer of width k. At the start each is the identity.
 
     Args:
         n_tasks: T.
-        k: width.
+        k: width of input, hidden layer and output.
     """
 
     def __init__(self, n_tasks: int, k: int) -> None:
@@ -95,15 +101,15 @@ class StackedResidual(StackedMLP):
             nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`[T, B, k]` to `[T, B, k]`."""
+        """Map `[T, B, k]` to `[T, B, k]`."""
         return x + super().forward(x)
 
 
 def residual_chain(first: StackedResidual, second: StackedMLP) -> list[Affine]:
-    """The layers of second∘first for `apply_residual_chain`, with the two affine maps that meet multiplied into one.
+    """Return the layers of second∘first for `apply_residual_chain`; two neighbouring affine maps become one.
 
-    No SiLU stands between the last layer (W, b) of `first` and the first layer (V, c) of `second`, so
-    (x + s W + b) V + c = [s, x] [W V; V] + (b V + c), s the activations of the hidden layer.
+    There is no SiLU between the last layer (W, b) of `first` and the first layer (V, c) of `second`. With the
+    activations s of the hidden layer, (x + s W + b) V + c = [s, x] [W V; V] + (b V + c).
     """
     hidden, (w, b) = first.affine()
     (v, c), *tail = second.affine()
@@ -111,9 +117,10 @@ def residual_chain(first: StackedResidual, second: StackedMLP) -> list[Affine]:
 
 
 def apply_stacked(layers: Sequence[Affine], x: Tensor) -> Tensor:
-    """Every task's network on the same number of rows, SiLU between the layers: `[T, B, in]` to `[T, B, out]`.
+    """Apply every task's network, with SiLU between the layers: `[T, B, in]` to `[T, B, out]`.
 
-    Rows `[B, in]` are the same for all tasks: then the first layer is one product with all T matrices side by side.
+    An input `[B, in]` stands for the same rows in every task. Then the first layer is one product with all T matrices
+    side by side.
     """
     (w, b), *rest = layers
     if x.ndim == 2:
@@ -128,16 +135,16 @@ def apply_stacked(layers: Sequence[Affine], x: Tensor) -> Tensor:
 
 
 def per_task(layers: Sequence[Affine]) -> list[list[Affine]]:
-    """Stacked layers taken apart into one network per task: T lists of weight `[in, out]` and bias `[out]`.
+    """Split stacked layers into one network for each task: T lists of weight `[in, out]` and bias `[out]`.
 
-    Every tensor is taken apart once, so that its gradient comes back in one piece.
+    Every tensor is split once, so that its gradient is computed once.
     """
     apart = [list(zip(w.unbind(0), b.squeeze(1).unbind(0), strict=True)) for w, b in layers]
     return [list(task) for task in zip(*apart, strict=True)]
 
 
 def apply_residual_chain(layers: Sequence[Affine], x: Tensor) -> Tensor:
-    """One task's `residual_chain` on rows `[N, k]`: `[N, out]`; N may be 0."""
+    """Apply one task's `residual_chain` to rows `[N, k]`; returns `[N, out]`. N may be 0."""
     (w, b), (v, c), *rest = layers
     x = torch.addmm(c, torch.cat([functional.silu(torch.addmm(b, x, w)), x], dim=1), v)
     for w, b in rest:

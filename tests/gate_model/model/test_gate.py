@@ -92,7 +92,7 @@ def test_feature_mlp_drops_only_in_training():
 
 def test_an_embedding_of_another_width_is_refused():
     model = GATE(nn.Linear(5, 7), n_tasks=2, d=4)
-    with pytest.raises(ValueError, match=r"\(3, 7\); GATE was built for \[B, 4\]"):
+    with pytest.raises(ValueError, match=r"\(3, 7\); it must be \[B, 4\]"):
         model(torch.randn(3, 5))
 
 

@@ -310,7 +310,7 @@ def test_arguments_are_checked():
         TrainLoss(perturbations=0)
     with pytest.raises(ValueError, match="epsilon must be positive; got 0"):
         TrainLoss(epsilon=0)
-    with pytest.raises(ValueError, match=r"weights have shape \(2, 2\); the model needs \[3, 3\]"):
+    with pytest.raises(ValueError, match=r"weights have shape \(2, 2\); they must have shape \[3, 3\]"):
         PathLoss()(gate_cases.gate(3), torch.eye(2), gate_cases.batch(3))
     with pytest.raises(ValueError, match="labels of 1 tasks; the model has 3"):
         DirectPathLoss()(gate_cases.gate(3), torch.eye(3), gate_cases.batch(1))

@@ -103,7 +103,7 @@ def test_descriptors_reach_z() -> None:
     batch = packed[rows]
     expected = net.W_z(torch.cat([net.read_out(batch), descriptors[rows]], 1))
     torch.testing.assert_close(net(batch), expected)
-    with pytest.raises(ValueError, match="0 descriptors per molecule; expected 4"):
+    with pytest.raises(ValueError, match="0 descriptors per molecule; it must have 4"):
         net(replace(batch, descriptors=None))
     with pytest.raises(ValueError, match=r"descriptors must be \[18, F\]; got \(3, 4\)"):
         pack(SMILES, descriptors=descriptors[:3])
