@@ -1,1 +1,1 @@
-"""From tables of properties to packed batches: declarations, user files, splits, scaling, features."""
+"""The data of a training: property tables, user files, splits, features, scaling and batches."""

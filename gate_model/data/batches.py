@@ -13,30 +13,30 @@ __all__ = ["Batch", "Batches", "ExchangingBatches", "Inputs", "LabelledMolecules
 
 
 class Inputs(Protocol):
-    """What an embedding reads, one row per molecule: a tensor, or anything that can be indexed and moved."""
+    """The inputs of an embedding, one row per molecule: a tensor, or any object with these three methods."""
 
     def __getitem__(self, indices: Tensor, /) -> Any:
-        """The rows `indices` `[B]` (int64), in that order."""
+        """Return the rows `indices` `[B]` (int64), in that order."""
 
     def __len__(self) -> int:
-        """N molecules."""
+        """Return the number of molecules N."""
 
     def to(self, device: Any, /) -> Any:
-        """The same on another device."""
+        """Return the same inputs on another device."""
 
 
 class Batch(NamedTuple):
     """B molecules with the labels of T tasks."""
 
     x: Any
-    """What the embedding reads, `[B, ...]`."""
+    """Inputs of the embedding, `[B, ...]`."""
     y: Tensor
-    """Standardised labels `[B, T]`, 0 where there is none."""
+    """Standardised labels `[B, T]`, 0 where there is no label."""
     mask: Tensor
     """True where there is a label, bool `[B, T]`."""
 
     def to(self, device: torch.device | str) -> "Batch":
-        """The same batch on another device."""
+        """Return the same batch on another device."""
         return Batch(self.x.to(device), self.y.to(device), self.mask.to(device))
 
 
@@ -69,7 +69,7 @@ class LabelledMolecules:
 
     @classmethod
     def from_labels(cls, x: Inputs, labels: NDArray[np.floating[Any]] | Tensor) -> Self:
-        """From a label table `[N, T]` in which NaN means "no label"; y is float32 unless a tensor is given."""
+        """Make it from labels `[N, T]` in which NaN means "no label". An array becomes float32; a tensor stays as it is."""
         y = labels if isinstance(labels, Tensor) else torch.as_tensor(labels, dtype=torch.float32)
         return cls(x, y, ~y.isnan())
 
@@ -77,22 +77,22 @@ class LabelledMolecules:
         return len(self.y)
 
     def batch(self, indices: Tensor) -> Batch:
-        """The molecules `indices` `[B]` (int64), in that order."""
+        """Return the molecules `indices` `[B]` (int64), in that order, as a batch."""
         return Batch(self.x[indices], self.y[indices], self.mask[indices])
 
     def to(self, device: torch.device | str) -> "LabelledMolecules":
-        """The same molecules on another device."""
+        """Return the same molecules on another device."""
         return LabelledMolecules(self.x.to(device), self.y.to(device), self.mask.to(device))
 
 
 class Batches:
-    """A re-iterable view of one side of `ExchangingBatches`; every `iter()` is one pass over its molecules."""
+    """The train or the validation batches of `ExchangingBatches`; every `iter()` is one pass over the molecules."""
 
     def __init__(self, owner: "ExchangingBatches", validation: bool) -> None:
         self._owner, self._validation = owner, validation
 
     def __len__(self) -> int:
-        """Number of batches of a pass."""
+        """Return the number of batches in one pass."""
         n = len(self.indices)
         full, rest = divmod(n, self._owner.batch_size)
         return max(full + (rest > 1), 1)
@@ -105,33 +105,36 @@ class Batches:
 
     @property
     def indices(self) -> Tensor:
-        """The molecules of this side now, int64 `[n]`."""
+        """The present molecules of this side, int64 `[n]`."""
         return self._owner.validation_indices if self._validation else self._owner.train_indices
 
 
 class ExchangingBatches:
-    """Train and validation batches; between epochs a share of the validation molecules changes places with train.
+    """Train and validation batches. Between epochs, train and validation exchange a share of their molecules.
 
-    The two sides stay a partition of the molecules given, their sizes never change, and no other molecule (a
-    test set) is touched. Because train molecules were validation molecules before and will be again, the
-    validation loss cannot choose between models: keep molecules aside for that.
+    Each molecule is always on exactly one of the two sides, and the sizes of the sides never change. Other molecules,
+    such as a test set, are never used. Train molecules were validation molecules before and will be again, so the
+    validation loss cannot choose between models: keep other molecules aside for that.
 
-    - `data.train`: every `iter()` is one epoch in a fresh order.
-    - `data.validation`: every `iter()` is one pass; its order is drawn anew by `next_epoch`, so that a run that
-      never looks at the validation batches sees the same train batches as one that does.
-    - A last batch of a single molecule is joined to the batch before (batch norm needs two); any other partial
-      batch is kept. No molecule is left out of an epoch.
+    - `data.train`: every `iter()` is one epoch in a new order.
+    - `data.validation`: every `iter()` is one pass. Its order is drawn by `next_epoch`, so that a run that never looks
+      at the validation batches gets the same train batches as one that does.
+    - A last batch of a single molecule is joined to the batch before it (batch norm needs two molecules); any other
+      partial batch is kept. No molecule is left out of an epoch.
 
-    Everything random comes from one generator of its own, seeded here.
+    All random numbers come from a separate generator, which is seeded here.
 
     Args:
         molecules: all molecules.
         train: rows of `molecules` to train on, int64 `[n]`; at least 2.
         validation: rows to validate on, disjoint from `train`; at least 1.
         batch_size: molecules per batch, at least 2.
-        exchange: share of the validation molecules that leaves at `next_epoch`; the paper's is 0.2. The number
-            is rounded, and at most all of train.
+        exchange: share of the validation molecules that is exchanged by `next_epoch`, 0 to 1; the paper's is 0.2. The
+            number is rounded, and is at most the number of train molecules.
         seed: seed of the generator.
+
+    Raises:
+        ValueError: an argument is outside its range, or a molecule is in both `train` and `validation`.
     """
 
     def __init__(
@@ -154,18 +157,20 @@ class ExchangingBatches:
         both = torch.cat([self.train_indices, self.validation_indices])
         counts = both.bincount()
         if int(counts.max()) > 1:
-            raise ValueError(f"molecule {int(counts.argmax())} stands twice in train and validation together")
+            raise ValueError(
+                f"molecule {int(counts.argmax())} appears twice in train and validation; each may appear once"
+            )
         self.epoch = 0
         self._generator = torch.Generator().manual_seed(seed)
         self.train, self.validation = Batches(self, validation=False), Batches(self, validation=True)
         self._shuffle_validation()
 
     def shuffled_train(self) -> Tensor:
-        """The train molecules in a fresh order, int64 `[n]`; one draw from the generator."""
+        """Return the train molecules in a new random order, int64 `[n]`."""
         return self.train_indices[torch.randperm(len(self.train_indices), generator=self._generator)]
 
     def next_epoch(self) -> None:
-        """Exchange molecules between train and validation, and count the epoch."""
+        """Exchange molecules between train and validation, and add 1 to `epoch`."""
         n = min(round(self.exchange * len(self.validation_indices)), len(self.train_indices))
         train, validation = self.train_indices.clone(), self.validation_indices.clone()
         leave = torch.randperm(len(train), generator=self._generator)[:n]
@@ -176,10 +181,10 @@ class ExchangingBatches:
         self.epoch += 1
 
     def state_dict(self) -> dict[str, Tensor | int]:
-        """Indices, generator and epoch count: tensors and ints, readable with `torch.load(weights_only=True)`.
+        """Return the indices, the generator and the number of epochs as tensors and ints.
 
-        Take it between epochs: a run resumed from there equals an uninterrupted one to the bit. A state taken
-        while `train` is being iterated resumes with a new epoch, not in the middle of this one.
+        `torch.load(weights_only=True)` can read them. Take the state between epochs: then a resumed run gives the same
+        bits as an uninterrupted one. A state taken during a pass over `train` resumes with a new epoch.
         """
         return {
             "train": self.train_indices.clone(),
@@ -189,7 +194,11 @@ class ExchangingBatches:
         }
 
     def load_state_dict(self, state: dict[str, Tensor | int]) -> None:
-        """Continue from `state`; ValueError if it belongs to other molecules or other sizes."""
+        """Continue from `state`.
+
+        Raises:
+            ValueError: the state belongs to other molecules, or to sides of other sizes.
+        """
         train, validation = torch.as_tensor(state["train"]), torch.as_tensor(state["validation"])
         for name, new, old in (
             ("train", train, self.train_indices),

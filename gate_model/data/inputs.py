@@ -1,4 +1,4 @@
-"""From SMILES to what an embedding reads: rows of features, or graphs with descriptors."""
+"""From SMILES to the inputs of an embedding: rows of features, or graphs with descriptors."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,17 +14,20 @@ from gate_model.data.molecules.graphs import pack
 __all__ = ["Featurizer", "Reads", "Rows"]
 
 Reads = Literal["features", "graphs"]
-"""What an embedding reads: rows of features `[B, F]`, or a `GraphBatch` whose `descriptors` are `[B, F]`."""
+"""The inputs of an embedding: rows of features `[B, F]`, or a `GraphBatch` whose `descriptors` are `[B, F]`."""
 
 
 @dataclass(frozen=True, eq=False)
 class Featurizer:
-    """What embeddings of one kind read.
+    """Computes the inputs of an embedding from SMILES.
 
     Args:
-        reads: "features": fingerprints and descriptors, scaled; "graphs": graphs, and of the features the descriptors.
-        scaler: learned from the training molecules.
-        depth: of the network that reads the graphs.
+        reads: "features" for scaled fingerprints and descriptors; "graphs" for graphs with scaled descriptors.
+        scaler: the scaling of the features, learned from the training molecules.
+        depth: depth of the network that reads the graphs.
+
+    Raises:
+        ValueError: `reads` is neither "features" nor "graphs".
     """
 
     reads: Reads
@@ -37,7 +40,7 @@ class Featurizer:
 
     @property
     def width(self) -> int:
-        """F, the features of a molecule besides its graph."""
+        """F, the number of features of a molecule besides its graph."""
         return len(self.scaler.mean) - (MORGAN_BITS if self.reads == "graphs" else 0)
 
     def __call__(
@@ -48,13 +51,13 @@ class Featurizer:
         keep: bool = True,
         progress: Callable[[int, int], None] | None = None,
     ) -> Inputs:
-        """Inputs of N molecules.
+        """Return the inputs of N molecules.
 
         Args:
-            smiles: N readable SMILES.
-            raw: their `features`.
-            keep: cache the graphs on disk.
-            progress: called with (graphs made, N).
+            smiles: N SMILES that RDKit can read.
+            raw: the molecules' `features`, not scaled.
+            keep: store the graphs in the cache on disk.
+            progress: called with (number of graphs made, N).
         """
         scaled = torch.from_numpy(self.scaler.transform(raw))
         if self.reads == "features":
@@ -77,5 +80,5 @@ class Rows:
         return self.inputs[self.rows[indices]]
 
     def to(self, device: Any, /) -> "Rows":
-        """The same on another device."""
+        """Return the same rows on another device."""
         return Rows(self.inputs.to(device), self.rows.to(device))

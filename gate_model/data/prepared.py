@@ -1,4 +1,4 @@
-"""A property table made ready for training: features, split, scaling, tensors."""
+"""A property table prepared for training: features, split, scaling and tensors."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,32 +20,32 @@ Labels = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Standardizer:
-    """Mean and standard deviation of each task's labels, `[T]`."""
+    """Standardises labels with the mean and the standard deviation of each task, `[T]`."""
 
     mean: Labels
     std: Labels
 
     @classmethod
     def fit(cls, labels: Labels) -> "Standardizer":
-        """From labels `[N, T]`, NaN = none; a task whose labels are all the same gets std 1."""
+        """Compute both from labels `[N, T]` (NaN = no label). A task whose labels are all equal gets std 1."""
         std = np.nanstd(labels, axis=0)
         return cls(np.nanmean(labels, axis=0), np.where(std > 0, std, 1.0))
 
     def transform(self, labels: Labels) -> Labels:
-        """Standardised labels; NaN stays."""
+        """Return the standardised labels; NaN stays NaN."""
         return (labels - self.mean) / self.std
 
     def inverse(self, standardised: Labels) -> Labels:
-        """Labels in the tasks' own units."""
+        """Return labels in the tasks' own units."""
         return standardised * self.std + self.mean
 
     def to_dict(self) -> dict[str, Labels]:
-        """The arrays by name."""
+        """Return both arrays by name."""
         return {"mean": self.mean, "std": self.std}
 
     @classmethod
     def from_dict(cls, arrays: dict[str, Labels]) -> "Standardizer":
-        """Inverse of `to_dict`."""
+        """Return the object from which `to_dict` made these arrays."""
         return cls(arrays["mean"], arrays["std"])
 
 
@@ -55,26 +55,33 @@ class PreparedData:
 
     table: PropertyTable
     molecules: LabelledMolecules
-    """What the embedding reads of N molecules, y and mask `[N, T]`."""
+    """Inputs of N molecules, with labels y and mask `[N, T]`."""
     labels: Labels
-    """Standardised labels `[N, T]`, NaN = none."""
+    """Standardised labels `[N, T]`, NaN = no label."""
     split: Split
     standardizer: Standardizer
     featurizer: Featurizer
 
     @property
     def abbreviations(self) -> tuple[str, ...]:
-        """The tasks, in order."""
+        """Abbreviations of the tasks, in order."""
         return self.table.abbreviations
 
     def some(self, rows: NDArray[np.int64]) -> tuple[Rows, Labels]:
-        """Inputs of n molecules, and their standardised labels `[n, T]` (NaN = none)."""
+        """Return the inputs of the molecules `rows` `[n]`, and their standardised labels `[n, T]` (NaN = no label)."""
         return Rows(self.molecules.x, torch.from_numpy(rows)), self.labels[rows]
 
     def batches(
         self, batch_size: int, exchange: float, *, seed: int, device: torch.device | None = None
     ) -> ExchangingBatches:
-        """Train and validation batches on `device` (None: where the molecules are); see `ExchangingBatches`."""
+        """Return train and validation batches, see `ExchangingBatches`.
+
+        Args:
+            batch_size: molecules per batch, at least 2.
+            exchange: share of the validation molecules that is exchanged between epochs, 0 to 1.
+            seed: seed of the order of the molecules and of the exchange.
+            device: device of the batches; None: where the molecules are.
+        """
         molecules = self.molecules if device is None else self.molecules.to(device)
         train, validation = self.split.train, self.split.validation
         return ExchangingBatches(molecules, train, validation, batch_size=batch_size, exchange=exchange, seed=seed)
@@ -89,15 +96,17 @@ def prepare(
     split: Split | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> PreparedData:
-    """Inputs, a split, and scaling learned from its training molecules alone.
+    """Prepare a table for training: compute the inputs, split the molecules, and standardise features and labels.
+
+    The scaling is learned from the training molecules of the split only.
 
     Args:
         table: molecules and labels.
-        seed: of the split.
-        reads: what the embedding reads.
-        depth: of message passing, for graphs.
-        split: of the table's molecules; the scaffold split of `seed` when left out.
-        progress: called with (molecules done, N); for graphs once more from the start.
+        seed: seed of the split.
+        reads: the inputs of the embedding: "features" or "graphs".
+        depth: depth of the message passing, for graphs.
+        split: a split of the table's molecules; default: the scaffold split of `seed`.
+        progress: called with (number of molecules done, N); for graphs it counts a second time.
     """
     raw = features(table.smiles, progress=progress)
     split = scaffold_split(table.smiles, table.labels, seed=seed) if split is None else split

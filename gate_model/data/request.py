@@ -1,4 +1,4 @@
-"""What data a run uses: named once, loaded, split, and written into config.json."""
+"""The data of a run: `DataRequest` names them, loads them, splits them, and describes them in config.json."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,44 +14,45 @@ __all__ = ["DataRequest"]
 
 @dataclass(frozen=True)
 class DataRequest:
-    """What data a run uses. Nothing is read before `load`."""
+    """The data that a run uses, and how they are split. Nothing is read before `load`."""
 
     data: str = "chemicals"
     """"chemicals", or the path of a CSV file with a SMILES column."""
     tasks: tuple[str, ...] | None = None
-    """Abbreviations or column names; None: all that the data have."""
+    """Abbreviations or column names of the tasks; None: all tasks of the data."""
     smiles_column: str | None = None
-    """In the user's file; None: the column that is called smiles."""
+    """Name of the SMILES column in the user's file; None: the column that is called smiles."""
     at_least: int = 1
     """Molecules with fewer labels are left out."""
     derived: bool = False
-    """With labels of `chemicals` that are computed from labels of other tasks."""
+    """Include labels of `chemicals` that are computed from labels of other tasks."""
     join: str | None = None
-    """The path of a CSV file whose tasks and molecules join those of `chemicals`."""
+    """Path of a CSV file whose tasks and molecules are added to those of `chemicals`."""
     splitting: "Splitting" = "scaffold"
+    """How the molecules are split: "scaffold" or "random"."""
     fraction: float = 1.0
-    """Share of the train and validation molecules that is kept."""
+    """Share of the train and validation molecules that is kept, above 0 and at most 1."""
 
     def load(self, *, rebuild: bool = False) -> "PropertyTable":
-        """The table; what of a user's file is not used is listed in its `set_aside`.
+        """Return the table. Its `set_aside` lists the rows, cells and columns of a user's file that are not used.
 
         Args:
-            rebuild: build the chemicals table anew, whatever the cache holds.
+            rebuild: build the chemicals table again, even if it is cached.
 
         Raises:
-            DataError: a task, file or column that cannot be used, or settings that do not go together.
+            DataError: a task, file or column cannot be used, or two settings exclude each other.
         """
         table = self._whole(rebuild)
         return table.with_at_least(self.at_least) if self.at_least > 1 else table
 
     def split(self, table: "PropertyTable", seed: int) -> "Split":
-        """The parts of `table`, the loaded table, in the run with this seed."""
+        """Return the split of the loaded `table` in the run with this seed."""
         from gate_model.data.splits import split_of  # noqa: PLC0415
 
         return split_of(table, self.splitting, self.fraction, seed=seed)
 
     def identity(self, table: "PropertyTable") -> dict[str, Any]:
-        """What was asked for and what was loaded, for config.json: a run can be resumed if this is the same."""
+        """Return what was requested and loaded, for config.json. A run can be resumed only if this is the same."""
         return {
             "data": self.data,
             "source": table.source,
@@ -67,7 +68,7 @@ class DataRequest:
 
     @classmethod
     def from_identity(cls, config: Mapping[str, Any]) -> "DataRequest":
-        """A request that loads the table of a run again; `config` has at least the keys of `identity`."""
+        """Return a request that loads the table of a run again; `config` must have the keys of `identity`."""
         return cls(
             data=config["data"],
             tasks=tuple(config["tasks"]),
@@ -80,7 +81,7 @@ class DataRequest:
         )
 
     def _whole(self, rebuild: bool) -> "PropertyTable":
-        """The loaders are imported here, so that the command line can describe its options without them."""
+        """Load the table with all its molecules. The loaders are imported late, so that the help of commands is fast."""
         from gate_model.data.chemicals.table import load_chemicals  # noqa: PLC0415
         from gate_model.data.files.join import load_joined  # noqa: PLC0415
         from gate_model.data.files.user_csv import read_csv  # noqa: PLC0415
@@ -89,7 +90,7 @@ class DataRequest:
         if self.data != "chemicals":
             if self.derived or self.join:
                 option = "--derived" if self.derived else f"--join {self.join}"
-                raise DataError(f"{option} is for --data chemicals, not for --data {self.data}")
+                raise DataError(f"{option} works with --data chemicals only; got --data {self.data}")
             return read_csv(Path(self.data), tasks=self.tasks, smiles_column=self.smiles_column)
         if self.join is not None:
             return load_joined(

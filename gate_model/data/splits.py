@@ -1,4 +1,7 @@
-"""Parts of the molecules: training, validation, selection, test; by scaffold or by chance, the same for all tasks."""
+"""Splits of the molecules into train, validation, selection and test, by scaffold or at random.
+
+A split is the same for all tasks.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +16,7 @@ from gate_model.data.table import DataError, PropertyTable
 __all__ = ["SPLIT_METHOD", "Split", "Splitting", "fewer", "random_split", "scaffold_split", "split_of"]
 
 SPLIT_METHOD = "scaffold; acyclic molecules one group each; one split per seed"
-"""How reports and model cards call the scaffold split."""
+"""The description of the scaffold split in reports and model cards."""
 _LARGE = 0.02
 _ATTEMPTS = 200
 _FAIR = 0.3
@@ -24,23 +27,30 @@ Splitting = Literal["scaffold", "random"]
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Row numbers, sorted; the four parts are disjoint and cover all molecules."""
+    """Four sorted, disjoint lists of row numbers. Together they hold all molecules, unless `fewer` made the split."""
 
     train: Rows
+    """Molecules to train on."""
     validation: Rows
-    """Drives λ; 20 % of it changes places with train between epochs."""
+    """Molecules from which λ is learned; 20 % of them are exchanged for train molecules between epochs."""
     selection: Rows
-    """Never trained on; chooses between models and searches."""
+    """Molecules that are never trained on; they choose between models, and between the points of a search."""
     test: Rows
-    """Looked at once."""
+    """Molecules that are used once, for the final numbers."""
 
     def sizes(self) -> dict[str, int]:
-        """Molecules in each part, by its name."""
+        """Return the number of molecules in each part, by name."""
         return {name: len(rows) for name, rows in vars(self).items()}
 
 
 def split_of(table: PropertyTable, kind: Splitting, fraction: float = 1.0, *, seed: int) -> Split:
-    """A split of the table's molecules, with a share of its train and validation molecules only.
+    """Return a split of the table's molecules of which only a share of train and validation is kept.
+
+    Args:
+        table: molecules and labels.
+        kind: "scaffold" or "random".
+        fraction: share of the train and validation molecules to keep, above 0 and at most 1.
+        seed: seed of the split.
 
     Raises:
         DataError: some task would have no label in some part.
@@ -60,19 +70,20 @@ def scaffold_split(
     seed: int,
     fractions: tuple[float, float, float, float] = (0.7, 0.1, 0.1, 0.1),
 ) -> Split:
-    """Split by Murcko scaffold, at random in the seed; an acyclic molecule is a group of its own.
+    """Split by Murcko scaffold: molecules with the same scaffold are in the same part.
 
-    Acyclic molecules have the empty scaffold in common; as one group (31 % of `chemicals`) they would
-    make the split lopsided. Scaffolds of more than 2 % of the molecules are dealt first, to the roomiest part.
+    The scaffolds are assigned at random. All acyclic molecules have the empty scaffold; as one group (31 % of
+    `chemicals`) they would unbalance the split, so each of them is a group of its own. Scaffolds of more than 2 % of
+    the molecules are assigned first, to the part with the most room.
 
-    Every task must be found in every part. Up to 200 orders are tried for one in which each task has 0.3 of its fair
-    share everywhere; otherwise the best is taken.
+    Every task must have labels in every part. Up to 200 random orders are tried until each task has at least 0.3 of its
+    proportional share in every part; if none is found, the best of them is used.
 
     Args:
         smiles: N canonical SMILES.
-        labels: `[N, T]`, NaN = no label.
-        seed: of the order.
-        fractions: of train, validation, selection and test.
+        labels: labels `[N, T]`, NaN = no label.
+        seed: seed of the random order.
+        fractions: shares of train, validation, selection and test.
 
     Raises:
         DataError: some task has no label in some part, whatever the order.
@@ -97,8 +108,8 @@ def scaffold_split(
         column = int((counts == 0).any(0).argmax())
         raise DataError(
             f"task {column + 1} of {labels.shape[1]} has {int(present[:, column].sum())} labels, of which "
-            f"{', '.join(map(str, counts[:, column]))} fall into train, validation, selection and test: each part "
-            "needs one. Leave the task out with --tasks, or add labels on other scaffolds"
+            f"{', '.join(map(str, counts[:, column]))} fall into train, validation, selection and test; each part must "
+            "have at least one. Leave the task out with --tasks, or add labels of molecules with other scaffolds"
         )
     return Split(*(np.flatnonzero(best_part == p) for p in range(4)))
 
@@ -106,14 +117,14 @@ def scaffold_split(
 def random_split(
     labels: NDArray[np.float64], *, seed: int, fractions: tuple[float, float, float, float] = (0.7, 0.1, 0.1, 0.1)
 ) -> Split:
-    """Molecules by chance into train, validation, selection and test; every task is found in every part.
+    """Split the molecules at random; every task has labels in every part.
 
-    Easier than a scaffold split: most test molecules have close relatives in train.
+    This is easier than a scaffold split, because most test molecules have close relatives in train.
 
     Args:
-        labels: `[N, T]`, NaN = no label.
-        seed: of the order.
-        fractions: of the four parts.
+        labels: labels `[N, T]`, NaN = no label.
+        seed: seed of the random order.
+        fractions: shares of train, validation, selection and test.
 
     Raises:
         DataError: no order gives every part a label of every task.
@@ -125,22 +136,26 @@ def random_split(
         parts = np.split(order, cuts)
         if all(present[part].any(0).all() for part in parts):
             return Split(*(np.sort(part) for part in parts))
-    raise DataError(f"a task has so few labels that no random split gives some to each part: {present.sum(0).min()}")
+    raise DataError(
+        f"a task has so few labels ({present.sum(0).min()}) that no random split gives each part at least one; leave the "
+        "task out with --tasks, or add labels"
+    )
 
 
 def fewer(split: Split, labels: NDArray[np.float64], fraction: float, *, seed: int) -> Split:
-    """The same split with a share of its train and validation molecules, drawn by chance; selection and test stay.
+    """Keep a random share of the train and validation molecules; selection and test stay as they are.
 
-    Both shrink, since molecules change places between them during a training.
+    Both train and validation shrink, because molecules are exchanged between them during a training.
 
     Args:
-        split: of N molecules.
-        labels: `[N, T]`, NaN = no label.
-        fraction: above 0, at most 1; 1 gives `split` itself.
-        seed: of the draw.
+        split: a split of N molecules.
+        labels: labels `[N, T]`, NaN = no label.
+        fraction: share to keep, above 0 and at most 1; with 1 `split` itself is returned.
+        seed: seed of the random choice.
 
     Raises:
-        DataError: no draw leaves two train labels and one validation label of every task.
+        DataError: no random choice leaves two train labels and one validation label of every task.
+        ValueError: `fraction` is outside its range.
     """
     if not 0 < fraction <= 1:
         raise ValueError(f"fraction={fraction}: it must be above 0 and at most 1")
@@ -162,7 +177,7 @@ def fewer(split: Split, labels: NDArray[np.float64], fraction: float, *, seed: i
 
 
 def _deal(groups: list[Rows], room: NDArray[np.float64], rng: np.random.Generator, n: int) -> NDArray[np.int64]:
-    """Part of every molecule: large groups first to the roomiest part, then the others where they fit."""
+    """Return the part of every molecule: large groups go first, to the part with the most room, then the others."""
     part = np.zeros(n, dtype=np.int64)
     left = room.copy()
     shuffled = [groups[i] for i in rng.permutation(len(groups))]

@@ -1,4 +1,4 @@
-"""The property table: molecules × tasks, with holes, and where each label comes from."""
+"""The property table: labels of N molecules and T tasks, many of them missing, and the source of each label."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ SET_ASIDE_COLUMNS = ("row", "column", "value", "reason", "action")
 
 
 class DataError(ValueError):
-    """Data that cannot be used; the message names the file, row or column, what came and what must be."""
+    """The data cannot be used. The message names the file, row or column, what it holds and what it must be."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,49 +23,51 @@ class Origins:
     """The source of every label."""
 
     names: tuple[str, ...]
+    """Names of the sources."""
     kinds: tuple[Kind, ...]
-    """Of each source."""
+    """The kind of each source."""
     codes: NDArray[np.int16]
-    """`[N, T]`, a place in `names`; -1 = no label."""
+    """Source of each label `[N, T]` as its place in `names`; -1 = no label."""
 
     @classmethod
     def single(cls, name: str, kind: Kind, labels: NDArray[np.float64]) -> "Origins":
-        """All `labels` `[N, T]` are from one source."""
+        """Return the origins of `labels` `[N, T]` that all have the same source."""
         return cls((name,), (kind,), np.where(np.isfinite(labels), 0, -1).astype(np.int16))
 
     def places(self, kind: Kind) -> list[int]:
-        """The codes of the sources of this kind."""
+        """Return the codes of the sources of this kind."""
         return [place for place, own in enumerate(self.kinds) if own == kind]
 
     def kind_of(self, column: int) -> Kind:
-        """Of the labels of one task."""
+        """Return the kind of the labels of one task."""
         return summary(self.kinds[code] for code in np.unique(self.codes[:, column]) if code >= 0)
 
 
 @dataclass(frozen=True, eq=False)
 class PropertyTable:
-    """N molecules and T tasks."""
+    """The labels of N molecules for T tasks."""
 
     tasks: tuple[Task, ...]
     smiles: tuple[str, ...]
-    """Canonical, each once, `[N]`."""
+    """Canonical SMILES `[N]`, each once."""
     labels: NDArray[np.float64]
-    """`[N, T]` in the tasks' units, NaN = no label."""
+    """Labels `[N, T]` in the tasks' units, NaN = no label."""
     set_aside: pd.DataFrame
-    """What of a user's file is not used as it stood: row (line of the file), column, value, reason, action."""
+    """The rows, cells and columns of a user's file that were left out or changed. Columns: row (line of the file),
+    column, value, reason, action."""
     source: str
-    """Where it comes from."""
+    """Where the table comes from."""
     origins: Origins | None = None
-    """The source of every label; None: all from `source`, a user's."""
+    """The source of every label; None: all labels come from `source`, a user's file."""
 
     @property
     def abbreviations(self) -> tuple[str, ...]:
-        """Of the tasks, in order."""
+        """Abbreviations of the tasks, in order."""
         return tuple(task.abbreviation for task in self.tasks)
 
     @property
     def provenance(self) -> pd.DataFrame:
-        """One row per label, by molecule and task: smiles, task, value, source, kind."""
+        """One row for each label, sorted by molecule and task. Columns: smiles, task, value, source, kind."""
         origins = self.origins or Origins.single(self.source, "user", self.labels)
         rows, columns = np.nonzero(np.isfinite(self.labels))
         codes = origins.codes[rows, columns]
@@ -80,7 +82,11 @@ class PropertyTable:
         )
 
     def with_at_least(self, n_labels: int) -> "PropertyTable":
-        """Only the molecules with at least `n_labels` labels; DataError if none has."""
+        """Return the table of the molecules with at least `n_labels` labels.
+
+        Raises:
+            DataError: no molecule has so many labels.
+        """
         keep = np.isfinite(self.labels).sum(1) >= n_labels
         if not keep.any():
             raise DataError(f"no molecule of {self.source} has {n_labels} labels among {', '.join(self.abbreviations)}")
@@ -89,21 +95,23 @@ class PropertyTable:
         return replace(self, smiles=smiles, labels=self.labels[keep], origins=origins)
 
     def select(self, abbreviations: Sequence[str]) -> "PropertyTable":
-        """Only these tasks, in this order, and the molecules that carry a label for one of them."""
+        """Return the table of these tasks, in this order, with the molecules that carry a label of at least one."""
         columns = [self.abbreviations.index(name) for name in abbreviations]
         origins = self.origins and replace(self.origins, codes=self.origins.codes[:, columns])
         tasks = tuple(self.tasks[c] for c in columns)
         return replace(self, tasks=tasks, labels=self.labels[:, columns], origins=origins).with_at_least(1)
 
     def to_frame(self) -> pd.DataFrame:
-        """SMILES and one column per task."""
+        """Return a frame with the SMILES and one column for each task."""
         return pd.DataFrame(self.labels, columns=list(self.abbreviations)).assign(smiles=self.smiles)[
             ["smiles", *self.abbreviations]
         ]
 
     def describe(self) -> pd.DataFrame:
-        """One row per task: task, name, unit, kind, labels, min, median, max, derived (labels of that kind), paper
-        (labels in its Table 3, or NaN).
+        """Return one row for each task.
+
+        Columns: task, name, unit, kind, labels (their number), min, median, max, derived (number of labels of that
+        kind), paper (number of labels in the paper's Table 3, or NaN).
         """
         derived = [0] * len(self.tasks)
         if self.origins:
@@ -120,7 +128,7 @@ class PropertyTable:
         return pd.DataFrame(rows, columns=columns)
 
     def overlaps(self) -> pd.DataFrame:
-        """Molecules that carry both labels, `[T, T]`; the diagonal counts the labels of each task."""
+        """Return the number of molecules with both labels `[T, T]`; the diagonal is the number of labels of each task."""
         present = np.isfinite(self.labels).astype(np.int64)
         names = pd.Index(self.abbreviations, name="task")
         return pd.DataFrame(present.T @ present, index=names, columns=list(names))

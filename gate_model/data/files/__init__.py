@@ -1,1 +1,1 @@
-"""Files of users."""
+"""Reading the files of users."""

@@ -1,4 +1,4 @@
-"""A user's file joined to the chemicals table: more tasks, more molecules, better labels."""
+"""Joining a user's file to the chemicals table. The file can add tasks and molecules, and replace labels."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,7 +26,14 @@ def load_joined(
     smiles_column: str | None = None,
     rebuild: bool = False,
 ) -> PropertyTable:
-    """The chemicals table with the labels of a user's file: these `tasks` of either, or all of both.
+    """Return the chemicals table joined with a user's file.
+
+    Args:
+        path: the user's CSV file.
+        tasks: tasks of the table or the file; None: all tasks of both.
+        derived: include labels that are computed from labels of other tasks.
+        smiles_column: name of the SMILES column in the file; None: the column that is called smiles.
+        rebuild: build the chemicals table again, even if it is cached.
 
     Raises:
         DataError: see `read_additions` and `load_chemicals`.
@@ -43,7 +50,7 @@ def load_joined(
         raise DataError(
             f"{path}: none of {', '.join(names)} is a column that can be joined; it has {', '.join(mine.abbreviations)}"
         )
-    # A task that is derived only needs no library if the file has it.
+    # A task that has only derived labels in the library is left out of it if the file has the task.
     library = [
         n for n in names if n not in added or (n in AVAILABLE and (derived or DECLARATIONS[n].kind != "derived"))
     ]
@@ -52,9 +59,10 @@ def load_joined(
 
 
 def join(library: PropertyTable, mine: PropertyTable) -> PropertyTable:
-    """Molecules and tasks of both, matched by canonical SMILES and abbreviation; the library's come first.
+    """Return a table with the molecules and tasks of both tables; those of the library come first.
 
-    Where both have a label the one of `mine` is used; a library's label that differs is listed in `set_aside`.
+    Molecules are matched by canonical SMILES, tasks by abbreviation. Where both tables have a label, the one of `mine`
+    is used; if the library's label differs, it is listed in `set_aside`.
     """
     tasks = {task.abbreviation: task for task in (*library.tasks, *mine.tasks)}
     columns = {name: place for place, name in enumerate(tasks)}

@@ -1,4 +1,4 @@
-"""The molecules of a file, a part at a time, so that its size does not matter."""
+"""Reading the molecules of a file in parts, so that a large file needs no more memory than a small one."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,40 +14,45 @@ __all__ = ["MoleculeFile", "Row"]
 
 
 class Row(NamedTuple):
-    """One data row."""
+    """One row of the file."""
 
     line: int
-    """Of the file; the header is line 1."""
+    """Number of its line in the file; the header is line 1."""
     smiles: str
+    """SMILES as given in the file."""
     canonical: str | None
-    """None if it cannot be read."""
+    """Canonical SMILES; None if the given one cannot be read."""
     problem: str
-    """Why; empty if there is none."""
+    """Why it cannot be read; empty if it can."""
 
 
 @dataclass(frozen=True)
 class MoleculeFile:
-    """A comma-, semicolon- or tab-separated file, UTF-8, with a SMILES column."""
+    """A UTF-8 file with a SMILES column; cells are separated by commas, semicolons or tabs."""
 
     path: Path
     smiles_column: str | None = None
-    """Its name; when left out, the column called smiles, in any case, or the only one that contains it."""
+    """Name of the SMILES column. None: the column called smiles, in any case, or the only one with smiles in it."""
 
     def count(self) -> int:
-        """Number of data rows; DataError if the file cannot be read to its end."""
+        """Return the number of rows below the header.
+
+        Raises:
+            DataError: the file cannot be read to its end, or has no row below the header.
+        """
         n = sum(1 for _ in self._cells())
         if n == 0:
             raise DataError(f"{self.path}: no row below the header")
         return n
 
     def chunks(self, size: int) -> Iterator[list[Row]]:
-        """Lists of up to `size` rows, in order; empty lines are skipped."""
+        """Yield lists of up to `size` rows, in order. Empty lines are skipped."""
         rows = (_row(line, text) for line, text in self._cells())
         while chunk := list(islice(rows, size)):
             yield chunk
 
     def _cells(self) -> Iterator[tuple[int, str]]:
-        """Line and SMILES text of every row."""
+        """Return the line number and the SMILES text of every row."""
         rows = csv_rows(self.path)
         _, header = next(rows)
         column = header.index(smiles_column_of(header, self.smiles_column, self.path))

@@ -1,4 +1,4 @@
-"""A user's CSV that nobody prepared: what can be read is read, what is set aside is listed."""
+"""Reading a user's CSV file that nobody has cleaned: what can be used is read, and the rest is listed with a reason."""
 
 import csv
 import difflib
@@ -32,21 +32,24 @@ def read_csv(
     smiles_column: str | None = None,
     min_labels: int = MIN_LABELS,
 ) -> PropertyTable:
-    """Read a SMILES column and numeric columns with empty cells.
+    """Read a file with a SMILES column and numeric columns, which may have empty cells.
 
-    Rows are named by their line in the file; the header is line 1. Not used as it stands, and listed in `set_aside`:
-    SMILES that are missing or that RDKit cannot read, cells that are no finite number, molecules given more than once
-    with different values (their median is used), columns that are empty, not numeric, constant, or with fewer than
-    `min_labels` labels.
+    The following is left out or changed, and listed in `set_aside` with the line of the file (the header is line 1):
+
+    - SMILES that are missing or that RDKit cannot read;
+    - cells that are not a finite number;
+    - molecules that appear more than once with different values (the median is used);
+    - columns that are empty, not numeric, constant, or with fewer than `min_labels` labels.
 
     Args:
-        path: comma-, semicolon- or tab-separated, UTF-8.
-        tasks: the columns to read; every numeric one when left out.
-        smiles_column: its name; when left out, the column called smiles, in any case, or the only one that contains it.
+        path: a UTF-8 file; cells are separated by commas, semicolons or tabs.
+        tasks: names of the columns to read; None: every numeric column.
+        smiles_column: name of the SMILES column. None: the column called smiles, in any case, or the only one with
+            smiles in its name.
         min_labels: a column with fewer labels is set aside.
 
     Raises:
-        DataError: nothing can be trained: no such file or column, fewer than 2 usable tasks or 20 molecules.
+        DataError: there is no such file or column, or fewer than 2 usable tasks or 20 molecules.
     """
     path = Path(path)
     table = _labels(path, tasks, smiles_column, lambda _: min_labels)
@@ -61,13 +64,14 @@ def read_csv(
 
 
 def read_additions(path: Path | str, *, smiles_column: str | None = None) -> PropertyTable:
-    """Read a file as `read_csv` does, to join the chemicals table.
+    """Read a file as `read_csv` does, to join it to the chemicals table.
 
-    Columns named by an abbreviation of the paper's Table 3, in any case, become that task, in the table's unit. One
-    label is enough for a task that `chemicals` labels too.
+    A column whose name is an abbreviation in the paper's Table 3, in any case, becomes that task and must be in the
+    table's unit. For a task that `chemicals` labels too, one label is enough.
 
     Raises:
-        DataError: no such file or column, no usable column, or another unit in the header of one of the paper's tasks.
+        DataError: there is no such file or column, no column can be used, or the header gives one of the paper's tasks
+            another unit.
     """
     path = Path(path)
     table = _labels(path, None, smiles_column, lambda task: 1 if task.abbreviation.upper() in AVAILABLE else MIN_LABELS)
@@ -88,8 +92,10 @@ def read_additions(path: Path | str, *, smiles_column: str | None = None) -> Pro
 def _labels(
     path: Path, tasks: Sequence[str] | None, smiles_column: str | None, fewest: Callable[[Task], int]
 ) -> PropertyTable:
-    """All that can be used of a file. A column is set aside if it has less than `fewest` labels, or, where more than
-    one must be there, if all are the same.
+    """Return the part of a file that can be used.
+
+    A column is set aside if it has fewer than `fewest` labels. It is also set aside if all its labels are equal, unless
+    `fewest` is 1.
     """
     frame, key = _read(path, smiles_column)
     columns = [column for column in frame.columns if column != key]
@@ -132,16 +138,18 @@ def _left_out(table: PropertyTable) -> str:
 
 
 def _plain(unit: str) -> str:
-    """The unit without spaces and special signs."""
+    """Return the unit without spaces and special characters."""
     return re.sub(r"[\s^]", "", unit).replace("·", ".").replace("³", "3").replace("Å", "A")
 
 
 def _read(path: Path, smiles_column: str | None) -> tuple[pd.DataFrame, str]:
-    """All cells as text, indexed by their line, and the name of the SMILES column."""
+    """Return all cells as text, indexed by their line in the file, and the name of the SMILES column."""
     (_, header), *numbered = csv_rows(path)
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice:
-        raise DataError(f"{path}: column name(s) {', '.join(map(repr, twice))} given more than once")
+        raise DataError(
+            f"{path}: column name(s) {', '.join(map(repr, twice))} given more than once; each must be unique"
+        )
     if not numbered:
         raise DataError(f"{path}: no row below the header")
     lines, rows = zip(*numbered, strict=True)
@@ -150,12 +158,13 @@ def _read(path: Path, smiles_column: str | None) -> tuple[pd.DataFrame, str]:
 
 
 def csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Line in the file and cells of every row, the header first; cells are stripped, and as many as the header has.
+    """Yield the line number and the cells of every row, the header first.
 
-    Comma-, semicolon- or tab-separated, UTF-8; empty lines are skipped.
+    The file must be UTF-8, with cells separated by commas, semicolons or tabs. Empty lines are skipped. Cells are
+    stripped of spaces, and a short row is filled with empty cells.
 
     Raises:
-        DataError: no such file, not text, no header, or a row with more cells than the header.
+        DataError: there is no such file, it is not text, it has no header, or a row has more cells than the header.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -182,7 +191,13 @@ def csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def smiles_column_of(header: list[str], asked: str | None, path: Path) -> str:
-    """The name of the SMILES column: the one asked for, or the one to be recognised; DataError if there is none."""
+    """Return the name of the SMILES column: `asked` if given, otherwise the column called smiles, in any case.
+
+    If no column is called smiles, the only one with smiles in its name is returned.
+
+    Raises:
+        DataError: there is no such column, or more than one.
+    """
     names = ", ".join(map(repr, header))
     if asked is not None:
         if asked not in header:
@@ -208,7 +223,7 @@ def _named(name: str, columns: list[str], path: Path) -> str:
 
 
 def comma_hint(part: str, names: Sequence[str]) -> str:
-    """The end of a message, if `part` is all that the comma in one of `names` has left of it; otherwise empty."""
+    """Return a hint for a message if `part` is a piece of one of `names` that was cut at its comma, otherwise ""."""
     for name in names:
         if "," in name and part in (piece.strip() for piece in name.split(",")):
             return f"""; the comma in {name!r} must be protected by quotes: --tasks '"{name}"'"""
@@ -225,7 +240,7 @@ def _canonical(smiles: "pd.Series[str]", key: str, aside: SetAside) -> "pd.Serie
 def _numbers(
     cells: "pd.Series[str]", column: str, structure: "pd.Series[str]", aside: SetAside, asked: bool
 ) -> "pd.Series[float] | None":
-    """The column as numbers; None if it is left out as a whole."""
+    """Return the column as numbers, or None if the whole column is left out."""
     filled = cells[~cells.str.lower().isin(_EMPTY)]
     for row, text in cells[cells.str.lower().isin(_EMPTY - {""})].items():
         aside.append((row, column, text, "stands for no value", "cell taken as empty"))
@@ -249,7 +264,7 @@ def _numbers(
 def _merge(
     smiles: "pd.Series[str]", structure: "pd.Series[str]", labels: "dict[str, pd.Series[float]]", aside: SetAside
 ) -> pd.DataFrame:
-    """One row per molecule, in order of first appearance; the median where it has several values."""
+    """Return one row for each molecule, in order of first appearance, with the median if it has several values."""
     first = list(dict.fromkeys(structure.dropna()))
     merged = pd.DataFrame(index=pd.Index(first, name="smiles"), columns=list(labels), dtype=float)
     for column, values in labels.items():

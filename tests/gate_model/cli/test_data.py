@@ -58,4 +58,4 @@ def test_data_describe_of_a_users_file(messy: Path) -> None:
     assert "from my.csv" in done.stdout
     assert "RDKit cannot read" in done.stderr
     refused = gate("data", "describe", "--data", messy, "--derived", check=False)
-    assert (refused.returncode, "--derived is for --data chemicals" in refused.stderr) == (2, True)
+    assert (refused.returncode, "--derived works with --data chemicals only" in refused.stderr) == (2, True)

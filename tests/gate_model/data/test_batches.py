@@ -157,7 +157,7 @@ def test_a_state_of_other_data_is_refused():
     ({"exchange": 1.5}, "exchange must be between 0 and 1; got 1.5"),
     ({"train": np.array([0])}, "train needs at least 2 molecules; got 1"),
     ({"validation": np.array([], dtype=np.int64)}, "validation needs at least 1 molecules; got 0"),
-    ({"validation": np.array([3, 50])}, "molecule 3 stands twice"),
+    ({"validation": np.array([3, 50])}, "molecule 3 appears twice"),
     ({"validation": np.array([60])}, "validation has rows 60 to 60; there are 60 molecules"),
     ({"train": np.ones(60, dtype=bool)}, "train must be a vector of row numbers"),
 ])  # fmt: skip

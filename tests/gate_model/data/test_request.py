@@ -68,7 +68,7 @@ def test_the_split_is_of_the_kind_and_size_that_is_asked_for(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("request_", [DataRequest("my.csv", derived=True), DataRequest("my.csv", join="x.csv")])
 def test_options_of_chemicals_are_refused_for_a_file(request_: DataRequest) -> None:
-    with pytest.raises(DataError, match=r"is for --data chemicals, not for --data my\.csv"):
+    with pytest.raises(DataError, match=r"works with --data chemicals only; got --data my\.csv"):
         request_.load()
 
 
