@@ -69,7 +69,7 @@ class LabelledMolecules:
 
     @classmethod
     def from_labels(cls, x: Inputs, labels: NDArray[np.floating[Any]] | Tensor) -> Self:
-        """Make it from labels `[N, T]` in which NaN means "no label". An array becomes float32; a tensor stays as it is."""
+        """Make it from labels `[N, T]`, NaN = no label. An array becomes float32; a tensor keeps its type."""
         y = labels if isinstance(labels, Tensor) else torch.as_tensor(labels, dtype=torch.float32)
         return cls(x, y, ~y.isnan())
 

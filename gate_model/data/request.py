@@ -81,7 +81,7 @@ class DataRequest:
         )
 
     def _whole(self, rebuild: bool) -> "PropertyTable":
-        """Load the table with all its molecules. The loaders are imported late, so that the help of commands is fast."""
+        """Load the table with all its molecules. The loaders are imported late, so that the help is fast."""
         from gate_model.data.chemicals.table import load_chemicals  # noqa: PLC0415
         from gate_model.data.files.join import load_joined  # noqa: PLC0415
         from gate_model.data.files.user_csv import read_csv  # noqa: PLC0415

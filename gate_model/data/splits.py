@@ -137,8 +137,8 @@ def random_split(
         if all(present[part].any(0).all() for part in parts):
             return Split(*(np.sort(part) for part in parts))
     raise DataError(
-        f"a task has so few labels ({present.sum(0).min()}) that no random split gives each part at least one; leave the "
-        "task out with --tasks, or add labels"
+        f"a task has so few labels ({present.sum(0).min()}) that no random split gives each part at least one; leave "
+        "the task out with --tasks, or add labels"
     )
 
 

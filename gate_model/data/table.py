@@ -128,7 +128,7 @@ class PropertyTable:
         return pd.DataFrame(rows, columns=columns)
 
     def overlaps(self) -> pd.DataFrame:
-        """Return the number of molecules with both labels `[T, T]`; the diagonal is the number of labels of each task."""
+        """Return the number of molecules with both labels `[T, T]`; the diagonal holds the number of labels."""
         present = np.isfinite(self.labels).astype(np.int64)
         names = pd.Index(self.abbreviations, name="task")
         return pd.DataFrame(present.T @ present, index=names, columns=list(names))

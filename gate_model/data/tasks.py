@@ -1,4 +1,4 @@
-"""What a task is, and the forty of the paper's Table 3."""
+"""The tasks: what describes one, and the forty of the paper's Table 3."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,9 +7,16 @@ from typing import Literal
 __all__ = ["CATALOGUE", "Kind", "Task", "summary"]
 
 Kind = Literal["tabulated", "correlation", "mixed", "derived", "computed", "user"]
-"""Where a label comes from: a printed value; a fitted equation at 298.15 K; a compilation of measured and estimated
-values that does not tell them apart; a function of other tasks' labels; quantum chemistry; a user's file. A task whose
-labels are of several kinds is "mixed"."""
+"""Where a label comes from:
+
+- "tabulated": a printed value;
+- "correlation": a fitted equation, evaluated at 298.15 K;
+- "mixed": a compilation that does not tell measured from estimated values;
+- "derived": a function of other tasks' labels;
+- "computed": quantum chemistry;
+- "user": a user's file.
+
+A task with labels of several kinds is "mixed"."""
 
 
 @dataclass(frozen=True)
@@ -17,19 +24,20 @@ class Task:
     """One property to predict."""
 
     abbreviation: str
-    """As in the paper's Table 3, or the column's name in a user's file."""
+    """Abbreviation in the paper's Table 3, or name of the column in a user's file."""
     name: str
     unit: str
-    """Of the labels after `transform`; empty when unknown."""
+    """Unit of the labels after `transform`; empty if it is unknown."""
     kind: Kind = "user"
-    """Of its labels; "user" as long as no library has given any."""
+    """Kind of the labels; "user" until a library gives some."""
     transform: Literal["identity", "log10"] = "identity"
+    """The function that is applied to the values of a library."""
     paper: int | None = None
-    """Its number of labels in the paper's Table 3."""
+    """Number of labels in the paper's Table 3."""
 
 
 def summary(kinds: Iterable[Kind]) -> Kind:
-    """The kind of a task whose labels are of these kinds; "user" for none."""
+    """Return the kind of a task whose labels are of these kinds; "user" if there are none."""
     found = set(kinds)
     return "mixed" if len(found) > 1 else next(iter(found), "user")
 
@@ -79,4 +87,5 @@ CATALOGUE: dict[str, Task] = {
         Task("UFT", "upper flammability limit temperature", "K", paper=1443),
     )
 }
-"""Name, unit and transform of each; who labels it is declared in `declarations`, or it comes from a user's file."""
+"""The paper's tasks by abbreviation. Their sources are declared in `gate_model.data.chemicals.declarations`; tasks
+without a declaration can only come from a user's file."""

@@ -1,1 +1,1 @@
-"""The property table of the `chemicals` library."""
+"""The property table that is built from the data of the `chemicals` library."""

@@ -1,4 +1,4 @@
-"""The ChemSep file that `chemicals` bundles (Artistic License 2.0), as tables indexed by CAS number."""
+"""Reads the ChemSep file that is part of `chemicals` (Artistic License 2.0) as tables indexed by CAS number."""
 
 from collections.abc import Callable
 from functools import cache
@@ -27,8 +27,11 @@ def _compounds() -> dict[str, ET.Element]:
 
 
 def table(name: str) -> pd.DataFrame:
-    """`constants`: one column per constant, in the file's units, its 0 ("no value") as NaN; else the coefficients of
-    that property: eqno, A–E, Tmin, Tmax and Tc, what is not given as 0.
+    """Return a table of the file, with one row for each compound.
+
+    For the name `constants` there is one column for each constant, in the file's units; a 0 in the file means "no
+    value" and becomes NaN. Any other name is a property: then the columns are its coefficients eqno, A–E, Tmin, Tmax
+    and Tc, with 0 for those that the file does not give.
     """
     rows: dict[str, dict[str, float]] = {}
     for cas, compound in _compounds().items():
@@ -46,9 +49,9 @@ def _value(element: ET.Element | None) -> float:
 
 
 def equation(temperature: float, number: float, *coefficients: float) -> float:
-    """ChemSep's numbered equations in the file's units; the coefficients are Tc, A, B, C, D, E.
+    """Return the value of ChemSep's equation of this number at a temperature in K, in the file's units.
 
-    NaN for a number that no property read here uses.
+    The coefficients are Tc, A, B, C, D, E. The value is NaN for a number that no property here uses.
     """
     evaluate = _EQUATIONS.get(int(number))
     return float(evaluate(temperature, *coefficients)) if evaluate else np.nan

@@ -1,4 +1,4 @@
-"""Which of several sources a molecule's label is taken from."""
+"""The choice of the source from which a molecule's label is taken, if there are several."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,17 +15,19 @@ Mask = NDArray[np.bool_]
 
 
 def choose(values: Values, declaration: Declaration) -> NDArray[np.int64]:
-    """The place of the chosen source for each molecule, -1 for no label.
+    """Return the place of the chosen source for each molecule, or -1 for no label.
 
-    The first source with a value counts, unless three or more have one and it is farther than the tolerance from their
-    median: then the first that is not. Where three or more printed values exist, theirs is the median: several fits can
-    be one fit in several tables. No label where just two have one, no estimates among them, in gross conflict: farther
-    apart than six times the tolerance. Derived values count where there is no other; one in gross conflict with the
-    chosen value takes the label away.
+    - The first source that has a value is chosen.
+    - If three or more sources have a value, those farther from the median than the tolerance are passed over. If there
+      are three or more printed values, the median is theirs alone: several fits can be the same fit in several tables.
+    - If exactly two sources have a value, neither is an estimate, and they differ by more than six times the tolerance
+      (a gross conflict), there is no label.
+    - A derived value is chosen only if there is no other value. If it is in gross conflict with the chosen value, there
+      is no label.
 
     Args:
-        values: `[N, S]`, a column per declared source, NaN = none, after transform and bounds.
-        declaration: its sources and tolerance.
+        values: values `[N, S]` after transform and bounds, one column for each declared source, NaN = no value.
+        declaration: the sources and the tolerance.
     """
     kinds = np.array([source.kind for source in declaration.sources])
     derived = np.array([isinstance(source, Derived | Solved) for source in declaration.sources])
@@ -52,7 +54,7 @@ def choose(values: Values, declaration: Declaration) -> NDArray[np.int64]:
 
 
 def _median(values: Values, mask: Mask) -> Values:
-    """Of the marked values of each row, NaN where none is."""
+    """Return the median of the marked values of each row; NaN if no value is marked."""
     result = np.full(len(values), np.nan)
     some = mask.any(1)
     result[some] = np.nanmedian(np.where(mask, values, np.nan)[some], axis=1)

@@ -1,7 +1,7 @@
-"""Equations that the libraries do not have in the form the tables need, and the relations between tasks.
+"""Equations that the libraries do not have in the form that the tables need, and the relations between tasks.
 
-Equations of correlations begin with the temperature in K; relations take labels in their tasks' units. Where one does
-not apply it gives NaN.
+The first argument of a correlation is the temperature in K. A relation takes labels in the units of their tasks. Where
+an equation does not apply, it returns NaN.
 """
 
 from collections.abc import Callable
@@ -42,67 +42,70 @@ _ELEMENT_ENTROPY = {
 
 
 def times_molar_mass(equation: Callable[..., float]) -> Callable[..., float]:
-    """The equation of a molar density with one more coefficient, the molar mass, that it is multiplied by."""
+    """Turn the equation of a molar density into that of a density: the molar mass becomes its last coefficient."""
     return lambda t, *row: equation(t, *row[:-1]) * row[-1]
 
 
 def vdi_density(t: float, tc: float, rhoc: float, a: float, b: float, c: float, d: float, mass: float) -> float:
-    """VDI-PPDS density of a saturated liquid in g/cm3."""
+    """Return the density of a saturated liquid in g/cm3 by the VDI-PPDS equation."""
     return float(mass / (1e6 * volume_VDI_PPDS(t, tc, rhoc, a, b, c, d, mass)))
 
 
 def alibakhshi(t: float, tb: float, tc: float, c: float) -> float:
-    """Enthalpy of vaporization in J/mol by Alibakhshi's one constant, from Tb − 50 K to Tc − 100 K."""
+    """Return the enthalpy of vaporization in J/mol by Alibakhshi's equation of one constant.
+
+    It applies from Tb − 50 K to Tc − 100 K.
+    """
     return float(Alibakhshi(t, tc, c)) if tb - 50 <= t <= tc - 100 else nan
 
 
 def viscosity_base_10(t: float, a: float, b: float) -> float:
-    """10^(A + B/T) in Pa·s.
+    """Return the viscosity 10^(A + B/T) in Pa·s.
 
-    The library applies exp() to these coefficients, but they are of base 10: with it, the median difference in log10 to
-    Perry's table is 0.004.
+    The library applies exp() to these coefficients, but they are for base 10: with base 10 the median difference in
+    log10 from Perry's table is 0.004.
     """
     return float(10.0 ** (a + b / t))
 
 
 def permittivity(t: float, a: float, b: float, c: float, d: float) -> float:
-    """CRC polynomial A + BT + CT² + DT³; the last two may be missing."""
+    """Return the CRC polynomial A + BT + CT² + DT³; C and D may be NaN, which counts as 0."""
     return a + b * t + (0.0 if isnan(c) else c) * t**2 + (0.0 if isnan(d) else d) * t**3
 
 
 def molar_volume(mass: float, density: float) -> float:
-    """Molar mass in g/mol over density in g/cm3, in cm3/mol."""
+    """Return the molar volume in cm3/mol: the molar mass in g/mol divided by the density in g/cm3."""
     return mass / density
 
 
 def plausible_volume(_: float, volume: float, mass: float) -> float:
-    """A molar volume in m3/mol if it means 0.6 to 5 g/cm3; the table has misprints up to 2.8e8."""
+    """Return a molar volume in m3/mol if its density is 0.6 to 5 g/cm3; the table has misprints up to 2.8e8."""
     return volume if 0.6e6 <= mass / volume <= 5e6 else nan
 
 
 def lorentz_lorenz(index: float, volume: float) -> float:
-    """Polarizability volume in Å3 of refractive index and molar volume in cm3/mol."""
+    """Return the polarizability volume in Å3 from the refractive index and the molar volume in cm3/mol."""
     return float(polarizability_from_RI(index, volume * 1e-6) * 1e30)
 
 
 def parachor(tension: float, volume: float) -> float:
-    """Macleod–Sugden: V·σ^(1/4), vapour density neglected; mN/m and cm3/mol."""
+    """Return the parachor V·σ^(1/4) (Macleod–Sugden) from mN/m and cm3/mol; the vapour's density is neglected."""
     return float(volume * tension**0.25)
 
 
 def hildebrand(vaporization: float, volume: float) -> float:
-    """√((ΔHvap − RT)/V) at 298.15 K in MPa^0.5, of kJ/mol and cm3/mol."""
+    """Return the solubility parameter √((ΔHvap − RT)/V) at 298.15 K in MPa^0.5, from kJ/mol and cm3/mol."""
     cohesive = vaporization - _R * T_REFERENCE
     return sqrt(1e3 * cohesive / volume) if cohesive > 0 else nan
 
 
 def hansen(_: float, dispersion: float, polar: float, bonding: float) -> float:
-    """Total solubility parameter of its three parts."""
+    """Return the total solubility parameter from Hansen's three parts."""
     return sqrt(dispersion**2 + polar**2 + bonding**2)
 
 
 def gibbs(enthalpy: float, entropy: float, formula: str) -> float:
-    """ΔGf = ΔHf − T(S − ΣS of the elements) at 298.15 K, of kJ/mol and J/(mol K)."""
+    """Return ΔGf = ΔHf − T(S − ΣS of the elements) at 298.15 K in kJ/mol, from kJ/mol and J/(mol K)."""
     atoms: dict[str, float] = simple_formula_parser(formula)
     if not set(atoms) <= set(_ELEMENT_ENTROPY):
         return nan
@@ -111,7 +114,7 @@ def gibbs(enthalpy: float, entropy: float, formula: str) -> float:
 
 
 def combustion_gross(formation: float, formula: str) -> float:
-    """Enthalpy of combustion in kJ/mol to CO2, liquid water, N2, SO2, HCl, HF, Br2, I2 and P4O10."""
+    """Return the enthalpy of combustion in kJ/mol to CO2, liquid water, N2, SO2, HCl, HF, Br2, I2 and P4O10."""
     atoms: dict[str, float] = simple_formula_parser(formula)
     if not set(atoms) <= _BURNT:
         return nan
@@ -119,6 +122,6 @@ def combustion_gross(formation: float, formula: str) -> float:
 
 
 def combustion_net(formation: float, formula: str) -> float:
-    """As `combustion_gross`, with water as a gas."""
+    """Return the enthalpy of combustion as `combustion_gross` does, but with water as a gas."""
     water = combustion_stoichiometry(simple_formula_parser(formula)).get("H2O", 0.0)
     return float(LHV_from_HHV(combustion_gross(formation, formula) * 1e3, water) * 1e-3)

@@ -1,4 +1,4 @@
-"""The bundled tables of `chemicals`, all of one shape: rows by CAS number as an integer."""
+"""Reads the tables of `chemicals` in one form: rows are indexed by CAS number, as an integer."""
 
 from importlib import import_module
 from typing import Any
@@ -14,9 +14,10 @@ __all__ = ["identifiers", "numbers", "table"]
 
 
 def table(name: str) -> pd.DataFrame:
-    """The table that a source names, rows without a CAS number left out; a CAS number listed twice keeps the first row.
+    """Return the table that a source names.
 
-    A dict of fitted heat capacities becomes the column `298.15 K` of those whose range holds that temperature.
+    Rows without a CAS number are left out. If a CAS number is listed twice, the first row is kept. A dict of fitted
+    heat capacities becomes the column `298.15 K`, for the fits whose range includes this temperature.
     """
     module, _, rest = name.partition(".")
     if name.startswith("file:"):
@@ -37,12 +38,12 @@ def table(name: str) -> pd.DataFrame:
 
 
 def numbers(column: "pd.Series[Any]") -> "pd.Series[float]":
-    """The column as floats, what is not a number as NaN."""
+    """Return the column as floats; a cell that is not a number becomes NaN."""
     return pd.to_numeric(pd.Series(np.asarray(column), index=column.index), errors="coerce").astype(float)
 
 
 def identifiers() -> dict[int, Any]:
-    """CAS number ↦ `smiles`, `MW` (g/mol) and `formula`; takes seconds and some 240 MB."""
+    """Return `smiles`, `MW` (g/mol) and `formula` by CAS number; this takes seconds and about 240 MB."""
     # Imported late: the module builds its index when it is loaded.
     from chemicals.identifiers import get_pubchem_db  # noqa: PLC0415
 

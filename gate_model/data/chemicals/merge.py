@@ -1,4 +1,4 @@
-"""From declarations to labels: read every source, go from CAS numbers to molecules, choose one, keep its source."""
+"""From declarations to labels: read all sources, turn CAS numbers into molecules, choose one source for each label."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -24,8 +24,9 @@ _ATMOSPHERE = 101325.0
 
 
 def merge(names: Sequence[str]) -> pd.DataFrame:
-    """Labels of these tasks, one row each, sorted by task (in the order of `names`) and SMILES: smiles, task, value,
-    source, kind; SMILES are canonical.
+    """Return the labels of these tasks, one row for each, sorted by task (in the order of `names`) and SMILES.
+
+    The columns are smiles (canonical), task, value, source and kind.
     """
     builder = _Builder(names)
     parts = []
@@ -39,7 +40,7 @@ def merge(names: Sequence[str]) -> pd.DataFrame:
 
 
 class _Builder:
-    """Quantities by molecule, each computed once and when it is first needed."""
+    """Computes the labels of each task and auxiliary quantity once, when they are first needed."""
 
     def __init__(self, names: Sequence[str]) -> None:
         index = library.identifiers()
@@ -54,7 +55,7 @@ class _Builder:
         self._known: dict[str, pd.DataFrame] = {}
 
     def labels(self, name: str) -> pd.DataFrame:
-        """By SMILES: value, and source as its place among the declared ones."""
+        """Return the labels of a task, indexed by SMILES: value, and the place of its source in the declaration."""
         if name not in self._known:
             self._known[name] = self._choose(name)
         return self._known[name]
@@ -70,7 +71,7 @@ class _Builder:
         return found
 
     def _choose(self, name: str) -> pd.DataFrame:
-        """One value per molecule, see `choose`."""
+        """Choose one value for each molecule, see `choose`."""
         declaration = DECLARATIONS[name]
         columns = {}
         for place, source in enumerate(declaration.sources):
@@ -87,7 +88,7 @@ class _Builder:
         return pd.DataFrame({"value": table[found, chosen[found]], "source": chosen[found]}, index=frame.index[found])
 
     def _values(self, source: Source) -> "pd.Series[float]":
-        """By SMILES, in the task's unit before its transform."""
+        """Return the values of a source, indexed by SMILES, in the task's unit before its transform."""
         match source:
             case Column():
                 values = self._column(source)
@@ -99,7 +100,7 @@ class _Builder:
                 return self._solved(source)
         values = values.replace([np.inf, -np.inf], np.nan).dropna()
         smiles = self._smiles.reindex(values.index)
-        # The lower median is a value that stands in the table.
+        # The lower median is always a value of the table.
         by_molecule = values[smiles.notna()].groupby(smiles.dropna()).quantile(0.5, interpolation="lower")
         if source.phase:
             allowed = {source.phase} if source.certain else {source.phase, "unknown"}
@@ -126,7 +127,7 @@ class _Builder:
         return pd.Series(values, index=rows.index, dtype=float)
 
     def _rows(self, source: Correlation) -> pd.DataFrame:
-        """By CAS number: low, high and the coefficients."""
+        """Return low, high and the coefficients of a correlation, indexed by CAS number."""
         frame = self._table(source.table)
         frame = frame[frame.index.isin(self._smiles.index)]
 
@@ -171,15 +172,17 @@ class _Builder:
         return pd.Series(found, dtype=float)
 
     def _phase(self, smiles: pd.Index) -> "pd.Series[str]":
-        """The stable phase at 298.15 K; unknown where neither melting nor boiling point is known."""
+        """Return the stable phase at 298.15 K, or "unknown" if neither the melting nor the boiling point is known."""
         melting, boiling = (self.labels(name)["value"].reindex(smiles) for name in ("MP", "BP"))
         solid, gas = melting > T_REFERENCE + 1, boiling < T_REFERENCE - 1
         known = melting.notna() | boiling.notna()
         return pd.Series(np.select([solid, gas, known], ["solid", "gas", "liquid"], "unknown"), index=smiles)
 
     def _without_reduced_pressure(self, frame: pd.DataFrame, sources: Sequence[Source]) -> pd.DataFrame:
-        """Without values that are not above the melting point, and without those of suspect sources that lie far below
-        another source, or far below Joback's estimate where they stand alone.
+        """Remove boiling points that cannot be at normal pressure.
+
+        These are the values that are not above the melting point, and the values of suspect sources that are far below
+        another source, or far below Joback's estimate if there is no other source.
         """
         joback = library.numbers(self._table("miscdata.joback_predictions")["Tb"])
         joback = joback[joback.index.isin(self._smiles.index) & (joback < 900)]
@@ -196,7 +199,7 @@ class _Builder:
 
 
 def _closure(names: Sequence[str]) -> list[str]:
-    """These quantities and all that they need."""
+    """Return these quantities and all others that they need."""
     found: dict[str, None] = {}
     waiting = list(names)
     while waiting:
@@ -216,7 +219,7 @@ def _evaluate(source: Correlation, temperature: float, row: Sequence[float]) -> 
 
 
 def _root(source: Correlation, row: Sequence[float], pressure: float, low: float, high: float) -> float | None:
-    """The temperature of this vapour pressure in Pa, None if it is not within the range."""
+    """Return the temperature in K at which the vapour pressure has this value in Pa; None if it is out of range."""
 
     def excess(temperature: float) -> float:
         return _evaluate(source, temperature, row) - pressure

@@ -32,18 +32,18 @@ _RULES = (
 def load_chemicals(
     tasks: Sequence[str] | None = None, *, derived: bool = False, rebuild: bool = False
 ) -> PropertyTable:
-    """The table of `tasks` (all that have labels when left out), from the cache if it was built before.
+    """Return the table of these tasks, from the cache if it was built before.
 
-    The cache holds the labels of all tasks. It is keyed by library versions and the source code of the declarations and
-    checked by its content's hash; a damaged or outdated file is built anew, which takes some 15 s.
+    The cache holds the labels of all tasks. Its key contains the versions of the libraries and the source code of the
+    declarations, and its content has a checksum. A damaged or outdated file is built again, which takes about 15 s.
 
     Args:
-        tasks: abbreviations.
-        derived: with the labels that are functions of other tasks' labels.
-        rebuild: whatever the cache holds.
+        tasks: abbreviations of the tasks; None: all that have labels.
+        derived: include labels that are computed from labels of other tasks.
+        rebuild: build the table again, even if it is cached.
 
     Raises:
-        DataError: a task that is not in the table, or one that has derived labels only, and `derived` is not set.
+        DataError: a task is not in the table, or it has only derived labels and `derived` is False.
     """
     names = list(AVAILABLE) if tasks is None else list(dict.fromkeys(tasks))
     for name in tasks or ():
@@ -64,17 +64,17 @@ def _check(name: str, derived: bool) -> None:
     if name not in AVAILABLE:
         if name in CATALOGUE:
             raise DataError(
-                f"task {name!r} ({CATALOGUE[name].name}) is not in `chemicals`; it joins from your own file"
+                f"task {name!r} ({CATALOGUE[name].name}) is not in `chemicals`; it must come from your own file"
             )
         close = difflib.get_close_matches(name.upper(), CATALOGUE, n=1)
         hint = f"; did you mean {close[0]}?" if close else ""
         raise DataError(f"task {name!r} is not in the chemicals table, which has {', '.join(AVAILABLE)}{hint}")
     if not derived and DECLARATIONS[name].kind == "derived":
-        raise DataError(f"task {name!r} has labels derived from other tasks only; ask for them with --derived")
+        raise DataError(f"task {name!r} has only labels that are derived from other tasks; include them with --derived")
 
 
 def _stored(rebuild: bool) -> bytes:
-    """All labels of all tasks, from the cache or built."""
+    """Return all labels of all tasks, from the cache if they are there; otherwise build them."""
     versions = [version(library) for library in _LIBRARIES]
     rules = [inspect.getsource(import_module(f"gate_model.data.{module}")) for module in _RULES]
     file = f"chemicals-{cache.key_of(versions, rules)}.npz"
@@ -86,7 +86,7 @@ def _stored(rebuild: bool) -> bytes:
 
 
 def _pack(labels: pd.DataFrame) -> bytes:
-    """Long arrays: molecule, task, source and value of each label; equal labels give equal bytes."""
+    """Return molecule, task, source and value of each label as the bytes of a file; equal labels give equal bytes."""
     smiles, molecule = np.unique(labels["smiles"].to_numpy(str), return_inverse=True)
     pairs = list(zip(labels["source"], labels["kind"], strict=True))
     sources = sorted(set(pairs))
@@ -104,7 +104,7 @@ def _pack(labels: pd.DataFrame) -> bytes:
 
 
 def _unpack(content: bytes) -> tuple[tuple[str, ...], NDArray[np.float64], Origins]:
-    """Canonical SMILES `[N]`, labels `[N, T]` of all available tasks, and their origins."""
+    """Return canonical SMILES `[N]`, labels `[N, T]` of all available tasks, and their origins."""
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         names = json.loads(arrays["names"].tobytes())
         shape = (len(names["smiles"]), len(AVAILABLE))

@@ -1,4 +1,4 @@
-"""Which tables of `chemicals` give which task, in order of trust, and what is believed of them."""
+"""The declarations: which tables of `chemicals` label which task, in order of trust, and within which bounds."""
 
 from gate_model.data.chemicals.declarations.energies import ENERGIES
 from gate_model.data.chemicals.declarations.liquids import LIQUIDS
@@ -9,7 +9,7 @@ from gate_model.data.tasks import CATALOGUE
 __all__ = ["AVAILABLE", "DECLARATIONS"]
 
 DECLARATIONS: dict[str, Declaration] = {**TRANSITIONS, **LIQUIDS, **ENERGIES}
-"""The 32 tasks, and in lower case the auxiliary quantities that derived labels use."""
+"""Declarations of the 32 tasks, and (names in lower case) of the auxiliary quantities that derived labels use."""
 
 AVAILABLE = tuple(name for name in CATALOGUE if name in DECLARATIONS)
 """The tasks that the library can label, in the paper's order."""

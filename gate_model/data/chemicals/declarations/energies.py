@@ -1,4 +1,4 @@
-"""Heat capacities, enthalpies, entropies and Gibbs energies of formation, combustion."""
+"""Declarations of heat capacities, of enthalpies, entropies and Gibbs energies of formation, and of combustion."""
 
 from chemicals.dippr import EQ100
 from chemicals.heat_capacity import TRCCp
@@ -13,7 +13,7 @@ _JANAF = "file:JANAF_1998.tsv"
 _CHEMSEP = ("eqno", "Tc", "A", "B", "C", "D", "E")
 _RANGE = ("Tmin", "Tmax")
 _FIT = "298.15 K"
-"""The column of a table of fitted heat capacities."""
+"""The column that holds the values of fitted heat capacities."""
 
 
 def _capacity(part: str) -> Correlation:
@@ -25,7 +25,7 @@ def _shomate(phase: str) -> Column:
 
 
 def _zabransky() -> tuple[Column, ...]:
-    """Isobaric, saturated and mean heat capacities, each as splines and as quasi-polynomials."""
+    """Return sources of isobaric, saturated and mean heat capacities, each as splines and as quasi-polynomials."""
     forms = ("iso_s", "iso_p", "sat_s", "sat_p", "const_s", "const_p")
     return tuple(
         Column(f"Zabransky {form}", f"heat_capacity.zabransky_dict_{form}", _FIT, kind="correlation") for form in forms
@@ -33,7 +33,7 @@ def _zabransky() -> tuple[Column, ...]:
 
 
 def _standard_state(letter: str, scale: float) -> tuple[Column, ...]:
-    """Columns of solid, liquid and gas, each used for the molecules that are stable in that phase."""
+    """Return the columns of solid, liquid and gas, each for the molecules that are stable in that phase."""
     phases: tuple[Phase, ...] = ("solid", "liquid", "gas")
     found = []
     for phase in phases:
@@ -44,8 +44,8 @@ def _standard_state(letter: str, scale: float) -> tuple[Column, ...]:
             if letter == "Hf":
                 names = {"ATcT": f"ATCT_{phase[0].upper()}"} | names
         found += [
-            # Where the phase is not known a value of the solid decides it (right for 97 % of those known), one of the
-            # liquid or of the gas does not (88 % and few).
+            # Where the phase is not known, a value of the solid is used: for molecules of known phase, 97 % of those
+            # with such a value are solids. A value of the liquid (88 %) or of the gas (few molecules) is not used.
             Column(f"{n} {phase}", f"reaction.{key}_sources[{s}]", key, scale, phase=phase, certain=phase != "solid")
             for n, s in names.items()
         ]

@@ -1,4 +1,4 @@
-"""Density, volume, viscosity, surface, light, electricity, solubility, and the size of a molecule."""
+"""Declarations of density, volume, viscosity, surface tension, optical and electric properties, solubility and size."""
 
 from chemicals.dippr import EQ101, EQ105, EQ106
 from chemicals.interface import Jasper, REFPROP_sigma, Somayajulu

@@ -1,4 +1,4 @@
-"""Boiling, melting, the critical point, vaporization, and what burns."""
+"""Declarations of boiling, melting, the critical point, vaporization and flammability."""
 
 from math import e
 from typing import Literal
@@ -45,7 +45,7 @@ def _antoine(t: float, a: float, b: float, c: float) -> float:
 
 
 def _vaporization(at: Literal["298.15 K", "BP"]) -> tuple[Correlation, ...]:
-    """The fits of the enthalpy of vaporization."""
+    """Return the sources that are fits of the enthalpy of vaporization."""
     perry = "phase_change.phase_change_data_Perrys2_150"
     vdi = "phase_change.phase_change_data_VDI_PPDS_4"
     fits = "phase_change.phase_change_data_Alibakhshi_Cs"
