@@ -18,6 +18,8 @@ Triangles = Sequence[tuple[int, int, int]]
 
 def connectivity(atoms: Atoms, values: dict[str, float]) -> None:
     """χ2 and χ3 from valence electrons (n) and from valences (v); κ1 to κ3 and Φ = κ1 κ2 / A (eqs. 58 to 62)."""
+    if atoms.explicit_hydrogens:
+        return  # RDKit's paths avoid them
     neighbours: list[list[int]] = [[] for _ in range(len(atoms))]
     for begin, end, _ in atoms.bonds:
         neighbours[begin].append(end)

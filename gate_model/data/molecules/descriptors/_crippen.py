@@ -21,6 +21,8 @@ _hydrogens: dict[Surrounding, tuple[float, float]] = {}
 
 def crippen(atoms: Atoms, values: dict[str, float]) -> None:
     """Sums over the atoms of the graph, then over the hydrogens of each."""
+    if atoms.explicit_hydrogens:
+        return  # their own kind depends on hydrogens that are not in the graph
     contributions = list(rdMolDescriptors._CalcCrippenContribs(atoms.molecule))
     for index, hydrogens in enumerate(atoms.hydrogens):
         if hydrogens:
@@ -45,7 +47,7 @@ def _surrounding(atoms: Atoms, index: int) -> Surrounding:
         ]
         kind = next_atom.GetAtomicNum(), next_atom.GetIsAromatic(), next_atom.GetTotalDegree()
         neighbours.append((*kind, tuple(sorted(double))))
-    return (number, *sorted(neighbours))
+    return (number, atoms.hydrogens[index], *sorted(neighbours))
 
 
 def _typed(atoms: Atoms, index: int) -> tuple[float, float]:

@@ -24,6 +24,8 @@ def _all() -> Patterns:
 
 def patterns(atoms: Atoms, values: dict[str, float]) -> None:
     """Only what this molecule can hold is matched."""
+    if atoms.explicit_hydrogens:
+        return  # for a pattern they count as hydrogens of their neighbours, and QED takes them away first
     molecule, known = atoms.molecule, _all()
     values |= dict.fromkeys(_FRAGMENTS, 0.0)
     acceptors = alerts = 0
@@ -35,5 +37,4 @@ def patterns(atoms: Atoms, values: dict[str, float]) -> None:
             alerts += molecule.HasSubstructMatch(pattern)
         else:
             acceptors += len(molecule.GetSubstructMatches(pattern))
-    if not atoms.explicit_hydrogens:
-        drug_likeness(atoms, values, acceptors=acceptors, alerts=alerts)
+    drug_likeness(atoms, values, acceptors=acceptors, alerts=alerts)
