@@ -1,1 +1,1 @@
-"""What is run with GATE: one training, a search, a comparison."""
+"""Experiments with GATE: comparisons of methods, searches, the leaderboard and Figure 1 of the paper."""

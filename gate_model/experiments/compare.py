@@ -29,34 +29,50 @@ METHODS: tuple[Method, ...] = (
     constant("lambda=1", "constant λ = 1 (GATE)", 1.0),
     constant("lambda=0", "constant λ = 0 (no transfer, the control)", 0.0),
 )
-"""Beside the searches."""
+"""The methods of `gate compare` besides the searches."""
 
 
 def single(method: Method) -> Single:
-    """A method of GATE as one of a comparison; the training function knows it by its name."""
+    """Return a method of GATE in the form that a comparison needs. The training function finds it by its name."""
     return Single(method.name, method.title, "learned" if method.learning is not None else "constant")
 
 
 def grid_of(values: Sequence[float], *, shared: bool = False, population: int = 1) -> Searched:
-    """Every point over a symmetric λ for each pair of tasks, or over one λ for all."""
+    """Return a grid search.
+
+    Args:
+        values: the values of each λ.
+        shared: search one λ for all pairs; False: a symmetric λ for each pair of tasks.
+        population: number of points that are trained together.
+    """
     axes = Axes(values=tuple(values), symmetric=True, shared=shared)
     found = comparison.grid(values, "grid", f"grid search over {_OVER[shared]}", population=population)
     return replace(found, axes=axes)
 
 
 def tpe_of(values: Sequence[float], trials: int, *, shared: bool = False) -> Searched:
-    """TPE between the smallest and the largest value, over the same λ."""
+    """Return a TPE search.
+
+    Args:
+        values: the search is between the smallest and the largest of them.
+        trials: number of trainings.
+        shared: search one λ for all pairs; False: a symmetric λ for each pair of tasks.
+    """
     low, high = min(values), max(values)
     return comparison.tpe(trials, low, high, "tpe", f"TPE search over {_OVER[shared]}", symmetric=True, shared=shared)
 
 
 def too_many(tasks: Sequence[str], values: Sequence[float]) -> bool:
-    """Would a grid of `values` over a λ for each pair have more than `MAX_POINTS` points?"""
+    """Return whether a grid of these values over a λ for each pair has more than `MAX_POINTS` points."""
     return bool(len(values) ** len(pairs(tasks)) > MAX_POINTS)
 
 
 def check_size(tasks: Sequence[str], values: Sequence[float]) -> int:
-    """Number of points of the grid; ValueError if nobody would wait for it."""
+    """Return the number of points of the grid.
+
+    Raises:
+        ValueError: there are more than `MAX_POINTS`.
+    """
     if too_many(tasks, values):
         raise ValueError(
             f"a grid of {len(values)} values over the {len(pairs(tasks))} pairs of {len(tasks)} tasks has "
@@ -67,7 +83,7 @@ def check_size(tasks: Sequence[str], values: Sequence[float]) -> int:
 
 
 def shared_values(values: Sequence[float]) -> tuple[float, ...]:
-    """The grid of one λ for all pairs: `values` if they are eight or more, else nine over their range."""
+    """Return the values for one λ of all pairs: `values` if there are eight or more, else nine over their range."""
     if len(values) >= 8:
         return tuple(values)
     return tuple(np.linspace(min(values), max(values), 9).round(12).tolist())

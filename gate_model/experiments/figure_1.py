@@ -1,4 +1,4 @@
-"""Figure 1 of the paper in full, and a wider grid beside it: RMSE over the three symmetric λ of DS, HV and BP."""
+"""Figure 1 of the paper: RMSE over the three symmetric λ of DS, HV and BP, on the paper's grid and on a wider one."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -27,8 +27,9 @@ __all__ = ["GRIDS", "TASKS", "figure_1", "write_figure_1"]
 
 TASKS = ("DS", "HV", "BP")
 GRIDS: Mapping[str, tuple[float, ...]] = {"paper": (0.2, 0.4, 0.6, 0.8, 1.0), "wide": (0.0, 0.2, 1.0, 1.7, 3.0)}
-"""The paper's values; and, coarser, 0 (no transfer), the ends of the paper's range, and two values beyond it: at λ = 3
-the transferred paths of a target weigh three times as much as its direct path."""
+"""Values of each λ on the two grids. "paper" has the paper's values. "wide" has 0 (no transfer), the ends of the
+paper's range and two larger values: at λ = 3 the transferred paths of a target weigh three times as much as its direct
+path."""
 
 
 def figure_1(
@@ -41,21 +42,21 @@ def figure_1(
     command: str,
     progress: Progress = lambda done, total: None,
 ) -> None:
-    """Train every point of both grids and every learned λ for every seed, and write the folder.
+    """Train all points of both grids and the methods that learn λ for every seed, and write the results.
 
-    Each finished training is kept under `folder/jobs`; the same call goes on from those.
+    Each finished training is stored in `folder/jobs`; a later call continues from there.
 
     Args:
-        folder: for the results.
-        datasets: the three tasks, one split per seed.
-        settings: of every training.
-        population: grid points that are trained in one.
+        folder: folder for the results.
+        datasets: prepared data of the three tasks by seed; each seed has its own split.
+        settings: hyperparameters of every training.
+        population: number of grid points that are trained together.
         on: where to train, see `bilevel_hpo.jobs.workers`.
-        command: how to repeat it, for the results.
-        progress: called with (trainings done, trainings in all).
+        command: the command that repeats the experiment, for the results.
+        progress: called with (number of trainings done, number of all trainings).
 
     Raises:
-        DivergedError: a training did.
+        DivergedError: the predictions of a training were not finite.
     """
     grids = {name: replace(grid_of(values, population=population), name=name) for name, values in GRIDS.items()}
     methods: list[Method] = [*grids.values(), *map(single, LEARNED.values())]
@@ -85,13 +86,13 @@ def figure_1(
 def write_figure_1(
     folder: Path, points: pd.DataFrame, learned: Mapping[str, Mapping[int, Trained]], about: Mapping[str, object]
 ) -> None:
-    """`points.csv`, `learned.csv`, `findings.json`, `findings.md` and the two landscapes.
+    """Write `points.csv`, `learned.csv`, `findings.json`, `findings.md` and the pages of the two landscapes.
 
     Args:
-        folder: where to.
-        points: columns grid, seed, one per λ, val_rmse, test_rmse (of winners only), seconds.
+        folder: folder for the files.
+        points: columns grid, seed, one for each λ, val_rmse, test_rmse (for winners only) and seconds.
         learned: the trainings that learned λ, by method and seed.
-        about: data, settings and command.
+        about: data, settings and command, for findings.json.
     """
     names = pairs(TASKS)
     table = pd.DataFrame(
@@ -120,7 +121,7 @@ def write_figure_1(
 
 
 def _landscape(points: pd.DataFrame, names: Sequence[str], paths: Sequence[tuple[str, NDArray[np.float64]]]) -> str:
-    """A page with the mean over the seeds at each point; every seed's level is set to their common mean."""
+    """Return a page with the mean over the seeds at each point, after every seed is shifted to the common mean."""
     level = points.groupby("seed")["val_rmse"].transform("mean")
     facts = LandscapeFacts.from_frame(
         points.assign(level=points["val_rmse"] - level + points["val_rmse"].mean()),
@@ -136,7 +137,7 @@ def _landscape(points: pd.DataFrame, names: Sequence[str], paths: Sequence[tuple
 
 
 def _points(answer: Answer, grid: str, seed: int) -> pd.DataFrame:
-    """Rows of `points.csv` of one grid and seed."""
+    """Return the rows of `points.csv` for one grid and seed."""
     rows = [{**trial.params, "val_rmse": trial.selection, "seconds": trial.seconds} for trial in answer.trials]
     frame = pd.DataFrame(rows)
     best = frame.index == frame["val_rmse"].idxmin()
@@ -151,6 +152,6 @@ def _mean(scores: Mapping[str, float]) -> float:
 
 
 def _symmetric(lambda_: Sequence[float]) -> list[float]:
-    """The mean of both directions of each pair, from λ `[T²]`."""
+    """Return the mean of both directions of each pair, from λ `[T²]`."""
     T = len(TASKS)
     return [(lambda_[T * t + s] + lambda_[T * s + t]) / 2 for t, s in combinations(range(T), 2)]

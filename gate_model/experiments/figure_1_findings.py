@@ -1,9 +1,9 @@
-"""What the two grids of Figure 1 say: where the best λ is, how much λ matters beside chance, how learned λ compares.
+"""The findings of Figure 1: where the best λ is, how much λ matters compared with chance, and how learned λ compares.
 
-Chance is what seeds (each with its own split, initial weights and batches) differ in. With RMSE y[p, s] at point p and
-seed s, P points and S seeds, the two-way layout without replication y = level of s + effect of p + rest gives the
-standard deviations `noise` = √(mean square of the rest) and `effect` = √(variance of the points' means − noise²/S),
-0 where that is negative.
+Chance is the difference between seeds, each of which has its own split, initial weights and batches. Let y[p, s] be the
+RMSE at point p and seed s, for P points and S seeds. The two-way layout without replication,
+y = level of s + effect of p + rest, gives two standard deviations: `noise` = √(mean square of the rest) and
+`effect` = √(variance of the points' means − noise²/S), or 0 if that difference is negative.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,13 +17,13 @@ __all__ = ["findings", "paragraph"]
 
 
 def findings(points: pd.DataFrame, learned: pd.DataFrame, names: Sequence[str]) -> dict[str, Any]:
-    """Facts as plain numbers, for JSON.
+    """Return the findings as plain numbers, for JSON.
 
     Args:
-        points: columns grid, seed, `names`, val_rmse, test_rmse (of each seed's winner only); every seed of a grid has
-            the same points, and there are two seeds or more.
-        learned: columns method, seed, `names`, test_rmse.
-        names: of the λ.
+        points: columns grid, seed, `names`, val_rmse and test_rmse (for each seed's winner only). Every seed of a grid
+            must have the same points, and there must be at least two seeds.
+        learned: columns method, seed, `names` and test_rmse.
+        names: names of the λ.
     """
     grids = {str(grid): _grid(rows, names) for grid, rows in points.groupby("grid", sort=False)}
     return {
@@ -36,7 +36,7 @@ def findings(points: pd.DataFrame, learned: pd.DataFrame, names: Sequence[str]) 
 
 
 def paragraph(facts: Mapping[str, Any]) -> str:
-    """The findings in words, Markdown."""
+    """Return the findings in words, as Markdown."""
     lines = [f"{len(facts['seeds'])} seeds, each with its own scaffold split; RMSE on standardised labels."]
     for name, grid in facts["grids"].items():
         at = ", ".join(f"{pair} {value:g}" for pair, value in grid["best"].items())

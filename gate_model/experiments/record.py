@@ -1,4 +1,4 @@
-"""The record of a GATE training for `bilevel_hpo.comparison`, and what GATE adds to the files of a run folder."""
+"""Records of trainings for `bilevel_hpo.comparison`, and the files of a run folder with what GATE adds to them."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -23,14 +23,14 @@ from gate_model.training.methods import Method, relative
 __all__ = ["RMSE", "record_of", "setting_of", "write_run"]
 
 RMSE = Metric("RMSE")
-"""On standardised labels."""
+"""The metric of all comparisons: RMSE on standardised labels."""
 CONTROL = "lambda=0"
-"""No transfer: the method that all others are held against, where it is one of them."""
+"""The method without transfer, with which all others are compared if it was run."""
 _NOTES: Mapping[str, Any] = {
     "metric": {"name": RMSE.name, "higher_is_better": RMSE.higher_is_better, "note": "standardised labels"},
     "lambda_note": "in units of the direct path",
 }
-"""For the report."""
+"""Notes that the report shows."""
 _CONTROL_NOTE = (
     "λ = 0 is the control: no task teaches another through the mapping loss. Only what beats it has gained from "
     "transfer; beating λ = 1 alone does not show that."
@@ -38,13 +38,14 @@ _CONTROL_NOTE = (
 _NO_CONTROL = "No control was run (λ = 0); this folder cannot tell whether transfer helped. See gate compare."
 _SHARED_NOTE = "A λ for each pair would have been too many for a search."
 _OUTSIDE = ("scikit-learn", "lightgbm")
-"""Packages behind rows of the leaderboard, whose versions are noted where they are installed."""
+"""Packages of some methods of the leaderboard; their versions are recorded if they are installed."""
 
 
 def record_of(data: PreparedData, method: Method, trained: of_gate.Trained, *, test: bool = True) -> Trained:
-    """A training by `method`, judged on the selection molecules and, if `test`, on the test molecules.
+    """Return the record of a training by `method`, with its RMSE on the selection molecules.
 
-    λ is in units of the direct path. `extra` has the test RMSE in the tasks' own units, and the predictions.
+    With `test` it also has the RMSE on the test molecules, and `extra` holds the test RMSE in the tasks' own units and
+    the predictions. λ is in units of the direct path.
     """
     selection = _scores(data, trained, data.split.selection)[0]
     scores, extra = dict[str, float](), dict[str, Any]()
@@ -72,7 +73,16 @@ def record_of(data: PreparedData, method: Method, trained: of_gate.Trained, *, t
 
 
 def setting_of(folder: Path, tasks: Sequence[str], about: Mapping[str, Any], *, storage: str | None = None) -> Setting:
-    """What the methods of a comparison on `tasks` have in common; a search may ask for any λ from 0."""
+    """Return what all methods of a comparison on these tasks share.
+
+    Args:
+        folder: the run folder.
+        tasks: names of the tasks.
+        about: everything that decides the numbers, for the identity of stored trainings.
+        storage: where searches store their studies; default: in the run folder.
+
+    A search may try any λ of at least 0.
+    """
     anything = TransferRatios(tasks, constraint=Box(0.0, math.inf))
     return Setting(anything, RMSE, folder / "jobs", storage, about)
 
@@ -89,16 +99,16 @@ def write_run(
     split: str = SPLIT_METHOD,
     more: Mapping[str, Any] | None = None,
 ) -> None:
-    """`results.json` and the tables of a run folder.
+    """Write `results.json` and the tables of a run folder.
 
     Args:
-        folder: of the run.
+        folder: the run folder.
         kind: "training", "comparison" or "leaderboard".
-        datasets: one per seed, all of the same tasks.
-        methods: in the order in which they are shown.
-        answers: of all methods and seeds.
-        setting: of the comparison.
-        command: how to repeat it.
+        datasets: prepared data by seed, all with the same tasks.
+        methods: the methods, in the order in which they are shown.
+        answers: the answers of all methods for all seeds.
+        setting: the setting of the comparison, from `setting_of`.
+        command: the command that repeats the run.
         split: how the molecules were split, in words.
         more: further entries of results.json.
     """
@@ -139,7 +149,7 @@ def _scores(data: PreparedData, trained: of_gate.Trained, rows: Any) -> tuple[di
 
 
 def _searched(methods: Sequence[comparison.Method]) -> dict[str, Any]:
-    """What the report says of the axes of grid and TPE, if these are among the methods."""
+    """Return what the report says about the λ that grid and TPE search, if they are among the methods."""
     axes = [method.axes for method in methods if isinstance(method, comparison.Searched)]
     if any(isinstance(each, comparison.Axes) and each.shared for each in axes):
         return {"search": {"symmetric": True, "note": _SHARED_NOTE}}
@@ -152,7 +162,7 @@ def _installed(packages: Sequence[str]) -> list[str]:
 
 
 def _in_units(data: PreparedData) -> Any:
-    """The test RMSE in the tasks' own units, of one method."""
+    """Return a function from the answers of one method to its test RMSE in the tasks' own units."""
 
     def of(runs: Sequence[Answer]) -> dict[str, Any]:
         rows = [run.trained.extra["test_units"] for run in runs if not run.trained.failure]

@@ -1,4 +1,4 @@
-"""GATE as the training function of a comparison."""
+"""The training function of a comparison: it trains GATE."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,13 +19,13 @@ __all__ = ["Trainings"]
 
 @dataclass(frozen=True)
 class Trainings:
-    """One training for each run: by the method of the run's name, or with the constant λ that a search asks for.
+    """Trains GATE for each run: by the method that the run names, or with the constant λ that a search proposes.
 
     Args:
-        datasets: one per seed.
-        settings: of every training.
-        methods: by name.
-        device: where to train.
+        datasets: prepared data by seed.
+        settings: hyperparameters of every training.
+        methods: methods by name.
+        device: the device on which to train.
     """
 
     datasets: Mapping[int, PreparedData]
@@ -34,7 +34,7 @@ class Trainings:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     def __call__(self, run: Run) -> Trained:
-        """One training."""
+        """Train once, and return the record."""
 
         def report(epoch: EpochReport) -> None:
             run.report(epoch.selection, epoch.epoch)
@@ -44,7 +44,7 @@ class Trainings:
         return record_of(data, method, trained, test=run.wants_test)
 
     def together(self, runs: Sequence[Run]) -> list[Trained]:
-        """Several constant λ in one training."""
+        """Train several runs with constant λ together, and return their records."""
         data, methods = self.datasets[runs[0].seed], [self._constant(run) for run in runs]
         found = train_population(data, methods, self.settings, seed=runs[0].seed, device=self.device)
         return [

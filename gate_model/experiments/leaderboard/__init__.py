@@ -1,1 +1,1 @@
-"""The leaderboard: learned λ and what a user could do instead, on the same data, splits and seeds."""
+"""The leaderboard: learned λ and its alternatives on the same data, splits and seeds."""

@@ -1,4 +1,4 @@
-"""What one method leaves behind for one seed, and what it is given."""
+"""The input and the result of one method for one seed."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,50 +16,55 @@ from gate_model.training.settings import Settings
 __all__ = ["Answer", "Assignment", "Predict", "Runner", "columns", "of_model"]
 
 Predict = Callable[[NDArray[np.int64]], NDArray[np.float64]]
-"""Rows of the table `[n]` ↦ predictions `[n, T]`, standardised."""
+"""A function: rows of the table `[n]` ↦ predictions `[n, T]` in standardised units."""
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """One seed's data and how to train on them."""
+    """The data of one seed, and how to train on them."""
 
     data: PreparedData
     settings: Settings
     seed: int
     python: Path | None = None
-    """The interpreter that has chemprop."""
+    """Path of a Python interpreter that can import chemprop."""
     seconds: float | None = None
-    """How long the training may take, for a method with a time limit."""
+    """Seconds that the training may take, for a method with a time limit."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """All choices are made: no number of the test molecules has been looked at yet."""
+    """The result of one method for one seed. The test molecules have not been used yet."""
 
     predict: Predict
     seconds: float
-    """Wall seconds of all its trainings, without evaluation."""
+    """Wall-clock seconds of all its trainings, without evaluation."""
     training_runs: int = 1
+    """Number of its trainings."""
     lambda_: Tensor | None = None
-    """In units of the direct path `[T, T]`, where the method has such."""
+    """λ in units of the direct path `[T, T]`, if the method has λ."""
     curve: list[dict[str, float]] = field(default_factory=list)
-    """A row per epoch: epoch, seconds, train_loss, and selection, the RMSE on the selection molecules."""
+    """One entry for each epoch: epoch, seconds, train_loss, and selection (RMSE on the selection molecules)."""
     trajectory: Tensor | None = None
-    """`lambda_` at the start and after every epoch `[epochs + 1, T, T]`, where the method learns it."""
+    """`lambda_` at the start and after every epoch `[epochs + 1, T, T]`, if the method learns it."""
 
 
 class Runner(Protocol):
-    """How a method is run."""
+    """A function that trains one method."""
 
     def __call__(self, assignment: Assignment) -> Answer:
-        """Train, choose, and hand back a way to predict; DivergedError if the training diverged."""
+        """Train, make all choices, and return the answer.
+
+        Raises:
+            DivergedError: the predictions are not finite.
+        """
 
 
 def of_model(data: PreparedData, model: nn.Module) -> Predict:
-    """Predictions of a network on `data`."""
+    """Return a function with the predictions of a network on `data`."""
     return lambda rows: predict(model, data.some(rows)[0])
 
 
 def columns(tasks: list[Predict]) -> Predict:
-    """Predictions of one model for each task `[n, 1]`, side by side."""
+    """Return a function that puts the predictions `[n, 1]` of one model for each task side by side."""
     return lambda rows: np.concatenate([of(rows) for of in tasks], axis=1)

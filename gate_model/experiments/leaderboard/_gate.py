@@ -1,4 +1,4 @@
-"""Methods inside GATE: the same network, optimizer and batches; only the weights of the losses differ."""
+"""Methods that train GATE: with the same network, optimizer and batches, but different weights of the losses."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -20,18 +20,18 @@ __all__ = ["GateTraining", "SingleTasks", "WeightedByRule", "only_task"]
 
 @dataclass(frozen=True)
 class GateTraining:
-    """One training with λ constant or learned.
+    """Trains GATE once with a constant or learned λ.
 
     Args:
         method: how λ is chosen.
-        changes: fields of `Settings` that are this method's own.
+        changes: fields of `Settings` that differ for this method.
     """
 
     method: Method
     changes: Mapping[str, Any] = field(default_factory=dict)
 
     def __call__(self, assignment: Assignment) -> Answer:
-        """λ as it is at the end, and on the way if it is learned."""
+        """Train; the answer has the final λ, and its trajectory if it is learned."""
         data, settings = assignment.data, replace(assignment.settings, **self.changes)
         trained = train(data, self.method, settings, seed=assignment.seed)
         learned = self.method.learning is not None
@@ -46,15 +46,18 @@ class GateTraining:
 
 @dataclass(frozen=True)
 class WeightedByRule:
-    """One training under a weighting rule; `rule` makes it from the number of tasks.
+    """Trains GATE once under a weighting rule, on the losses themselves.
 
-    On the losses themselves: a rule that balances them and their logarithms would do the same work twice.
+    Logarithms balance the losses already, which is the work of the rule.
+
+    Args:
+        rule: a function that makes the rule from the number of tasks.
     """
 
     rule: Callable[[int], Rule]
 
     def __call__(self, assignment: Assignment) -> Answer:
-        """Without λ: the rule weights targets."""
+        """Train; the answer has no λ, because the rule weights the targets."""
         settings = replace(assignment.settings, relative_losses=False)
         trained = train_by_rule(assignment.data, self.rule, settings, seed=assignment.seed)
         return Answer(of_model(assignment.data, trained.model), trained.seconds, curve=trained.history)
@@ -62,14 +65,14 @@ class WeightedByRule:
 
 @dataclass(frozen=True)
 class SingleTasks:
-    """One network per task, trained on that task's molecules alone.
+    """Trains one network for each task, on the molecules of that task only.
 
-    Every one has as many steps as the training of all tasks together, since as many epochs would leave the small tasks
-    untrained: five steps an epoch there are one here.
+    Each training has as many steps as the training of all tasks together. With as many epochs, small tasks would not be
+    trained enough, because their epochs have fewer steps.
     """
 
     def __call__(self, assignment: Assignment) -> Answer:
-        """T trainings."""
+        """Train T networks."""
         data, settings = assignment.data, assignment.settings
         steps = settings.epochs * steps_per_epoch(data, settings.batch_size)
         seconds, models = 0.0, list[Predict]()
@@ -83,13 +86,13 @@ class SingleTasks:
 
 
 def steps_per_epoch(data: PreparedData, batch_size: int) -> int:
-    """Batches of an epoch: a last one of a single molecule is joined to the one before."""
+    """Return the number of batches in an epoch. A last batch of one molecule is joined to the batch before it."""
     full, rest = divmod(len(data.split.train), batch_size)
     return max(full + (rest > 1), 1)
 
 
 def only_task(data: PreparedData, column: int) -> PreparedData:
-    """One task with the molecules that carry its label; the split and the scaling stay."""
+    """Return the data of one task, with the molecules that carry its label; the split and the scaling stay the same."""
     keep = np.isfinite(data.labels[:, column])
     place = np.cumsum(keep) - 1
     split = Split(*(place[rows[keep[rows]]] for rows in vars(data.split).values()))

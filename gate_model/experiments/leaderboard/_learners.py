@@ -1,4 +1,4 @@
-"""Learners of λ beside those of `gate_model.training.methods`: rivals of the budget."""
+"""Further methods that learn λ, to compare with those of `gate_model.training.methods`."""
 
 from dataclasses import replace
 
@@ -14,14 +14,14 @@ IMPLICIT = {
     "conjugate-gradient": ConjugateGradient(10, damping=0.01),
     "nystrom": Nystrom(rank=10, damping=0.01),
 }
-"""Ten products with the Hessian each."""
+"""Estimators of the implicit hypergradient; each uses ten products with the Hessian."""
 
 LITERAL_SUM = constant("lambda=1-sum", "", 1.0, LITERAL)
-"""GATE of the paper: mapping losses summed over the sources as printed."""
+"""GATE of the paper: λ = 1, and mapping losses summed over the sources as printed."""
 DIRECT_SUM = replace(LEARNED["direct"], name="direct-sum", losses=replace(LITERAL, val=PathLoss(mapping="sum")))
-"""Algorithm 3 with the sum as printed: GATE* of the paper."""
+"""GATE* of the paper: Algorithm 3, and mapping losses summed over the sources as printed."""
 FREE = Method("free", "", Ratios(Positive(), 1.0), AVERAGED, Learning(OneStep(), outer_lr=0.1))
-"""The one-step hypergradient on λ > 0 without a budget, from λ = 1."""
+"""The one-step hypergradient on λ > 0 without a budget; λ starts at 1."""
 AUTO_LAMBDA = Method(
     "auto-lambda",
     "",
@@ -29,10 +29,10 @@ AUTO_LAMBDA = Method(
     AVERAGED,
     Learning(AutoLambda(), outer_lr=0.02, outer_every=8, warm_up=0.0),
 )
-"""Auto-λ: its finite difference, from its λ = 0.1; in float32 only."""
+"""Auto-λ: its finite difference, and its start λ = 0.1. It must be trained in float32."""
 
 
 def implicit(name: str) -> Method:
-    """The budget under an implicit hypergradient: `name` is a key of `IMPLICIT`."""
+    """Return the method that learns λ on a budget with an implicit hypergradient; `name` is a key of `IMPLICIT`."""
     estimator: Hypergradient = IMPLICIT[name]
     return replace(LEARNED["budget"], name=name, learning=Learning(estimator, outer_lr=0.2))

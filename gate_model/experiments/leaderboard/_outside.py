@@ -1,4 +1,4 @@
-"""Methods outside GATE: trees for each task on the same features, and chemprop in an environment of its own."""
+"""Methods that are not GATE: trees for each task on the same features, and chemprop in a separate environment."""
 
 import importlib
 import json
@@ -21,29 +21,29 @@ __all__ = ["Chemprop", "Trees", "extra_trees", "imported", "lightgbm"]
 
 
 def extra_trees(seed: int) -> Any:
-    """scikit-learn's ExtraTreesRegressor (Geurts and others, 2006) at its defaults: 100 trees."""
+    """Return scikit-learn's ExtraTreesRegressor (Geurts and others, 2006) with its default of 100 trees."""
     return imported("sklearn.ensemble").ExtraTreesRegressor(random_state=seed, n_jobs=1)
 
 
 def lightgbm(seed: int) -> Any:
-    """LightGBM's regressor (Ke and others, 2017) at its defaults: 100 trees."""
+    """Return LightGBM's regressor (Ke and others, 2017) with its default of 100 trees."""
     return imported("lightgbm").LGBMRegressor(random_state=seed, n_jobs=1, deterministic=True, verbosity=-1)
 
 
 @dataclass(frozen=True)
 class Trees:
-    """One model per task on fingerprints and descriptors of the train and validation molecules.
+    """Trains one model for each task on fingerprints and descriptors of the train and validation molecules.
 
-    Both parts, since molecules change places between them while GATE trains, so that it sees both.
+    It uses both parts because GATE does: molecules are exchanged between them while GATE trains.
 
     Args:
-        model: from a seed, a regressor with `fit` and `predict`.
+        model: a function from a seed to a regressor with `fit` and `predict`.
     """
 
     model: Callable[[int], Any]
 
     def __call__(self, assignment: Assignment) -> Answer:
-        """T models; nothing is chosen."""
+        """Train T models; there is nothing to choose."""
         data = assignment.data
         rows = np.concatenate([data.split.train, data.split.validation])
         x, y = _features(data), data.labels[rows]
@@ -62,18 +62,24 @@ class Trees:
 
 @dataclass(frozen=True)
 class Chemprop:
-    """chemprop's multi-task D-MPNN at the defaults of its command line, as many epochs as GATE, or as many seconds.
+    """Trains chemprop's multi-task D-MPNN with the defaults of its command line, for as many epochs or seconds as GATE.
 
-    It trains on the train molecules, and keeps the epoch that is best on the validation molecules: its default too.
+    It trains on the train molecules and keeps the epoch that is best on the validation molecules, which is chemprop's
+    default too.
 
     Args:
-        timed: train for as long as constant λ = 1 did; the schedule is laid out for the epochs that fit in.
+        timed: train for as many seconds as constant λ = 1 did; the number of epochs is chosen to fit. False: train for
+            as many epochs as GATE.
     """
 
     timed: bool = False
 
     def __call__(self, assignment: Assignment) -> Answer:
-        """In a process of the interpreter that has chemprop; ValueError with its last words if it fails."""
+        """Train in a new process of the interpreter that has chemprop.
+
+        Raises:
+            ValueError: there is no interpreter, or chemprop fails; the message has the end of its error output.
+        """
         if assignment.python is None:
             raise ValueError("chemprop needs --python, an interpreter that can import chemprop 2.3")
         data, wanted = assignment.data, np.concatenate([assignment.data.split.selection, assignment.data.split.test])
@@ -102,12 +108,16 @@ class Chemprop:
 
 
 def _features(data: PreparedData) -> NDArray[np.float32]:
-    """Scaled fingerprints and descriptors of all molecules `[N, F]`, whatever the embedding."""
+    """Return the scaled fingerprints and descriptors of all molecules `[N, F]`, whatever the embedding reads."""
     return data.featurizer.scaler.transform(features(data.table.smiles))
 
 
 def imported(module: str) -> Any:
-    """An optional package; ValueError that says how to get it."""
+    """Import an optional package.
+
+    Raises:
+        ValueError: it is not installed; the message says how to install it.
+    """
     try:
         return importlib.import_module(module)
     except ImportError as error:

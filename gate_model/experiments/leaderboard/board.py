@@ -1,4 +1,4 @@
-"""The leaderboard from the results of all jobs: tables as data, and as a page."""
+"""The leaderboard, made from the answers of all methods: tables as CSV, and a page in Markdown."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,10 +26,10 @@ REFERENCES = (
     "chemprop",
     "chemprop-timed",
 )
-"""What every method is compared with."""
+"""The methods with which every method is compared, if they were run."""
 _SAME_COST = 1.10
 _NUMBERS = ("ratio", "ratio_std", "geometric", "wins", "tasks", "p_tasks", "effect", "p_pairs", "wins_pairs", "pairs")
-"""Of `bilevel_hpo.statistics.Paired`, in comparisons.csv."""
+"""Fields of `bilevel_hpo.statistics.Paired` that are columns of comparisons.csv."""
 
 
 @dataclass(frozen=True)
@@ -41,31 +41,34 @@ class Row:
     group: str
     seeds: tuple[int, ...]
     test: NDArray[np.float64]
-    """RMSE `[seeds, tasks]`, standardised labels."""
+    """Test RMSE `[seeds, tasks]` on standardised labels."""
     units: NDArray[np.float64]
-    """The same in the tasks' own units."""
+    """Test RMSE `[seeds, tasks]` in the tasks' own units."""
     seconds: float
-    """Of one seed's answer, all its trainings; mean over seeds."""
+    """Wall-clock seconds of all trainings for one seed; mean over seeds."""
     cpu_seconds: float
+    """Processor seconds of all trainings for one seed; mean over seeds."""
     training_runs: int
+    """Number of trainings for one seed."""
     failures: tuple[str, ...] = ()
-    """What went wrong, by seed; those seeds are in no number."""
+    """What failed, by seed. Failed seeds are left out of all numbers."""
     note: str = ""
+    """What the method chose, if it chooses among others."""
 
 
 def rows_of(names: Sequence[str], answers: Answers) -> list[Row]:
-    """One row for each name, best mean RMSE first; a method that failed for every seed comes last."""
+    """Return one row for each name. The best mean RMSE comes first; methods that failed for every seed come last."""
     rows = [_row(name, {seed: answer for (of, seed), answer in answers.items() if of == name}) for name in names]
     return sorted(rows, key=lambda row: float(row.test.mean()) if row.seeds else np.inf)
 
 
 def write_board(folder: Path, rows: Sequence[Row], facts: dict[str, Any]) -> None:
-    """leaderboard.csv, comparisons.csv, per_task.csv and leaderboard.md.
+    """Write leaderboard.csv, comparisons.csv, per_task.csv and leaderboard.md.
 
     Args:
-        folder: where they go.
-        rows: of `rows_of`.
-        facts: of the run: `tasks`, `units` (by task), molecules, split, fraction and epochs.
+        folder: folder for the files.
+        rows: the rows, from `rows_of`.
+        facts: facts of the run: `tasks`, `units` (by task), molecules, split, fraction and epochs.
     """
     tasks = list(facts["tasks"])
     compared = comparisons(rows)
@@ -77,7 +80,10 @@ def write_board(folder: Path, rows: Sequence[Row], facts: dict[str, Any]) -> Non
 
 
 def comparisons(rows: Sequence[Row]) -> pd.DataFrame:
-    """Every method against every reference, and against the best of those that cost no more: numbers of `Paired`."""
+    """Compare every method with every reference, and with the best method that costs no more.
+
+    Each row has the numbers of `bilevel_hpo.statistics.Paired`.
+    """
     known = {row.method: row for row in rows if row.seeds}
     found = []
     for row in known.values():
@@ -119,7 +125,7 @@ def _of(row: Row, seeds: Sequence[int]) -> NDArray[np.float64]:
 
 
 def _std(values: NDArray[np.float64]) -> float:
-    """Over seeds, of the mean over tasks."""
+    """Return the standard deviation over seeds of the mean over tasks; 0 for one seed."""
     return float(values.mean(1).std(ddof=1)) if len(values) > 1 else 0.0
 
 

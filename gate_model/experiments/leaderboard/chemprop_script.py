@@ -1,8 +1,8 @@
-"""Trains chemprop and predicts; run by an interpreter that has chemprop 2.3, and imports nothing of this project.
+"""A script that trains chemprop and predicts. It needs chemprop 2.3, and imports nothing of this project.
 
-`python -P chemprop_script.py QUESTION.json ANSWER.json`. Network and training are those of `chemprop train` with
-no options but the number of epochs: bond messages of width 300 and depth 3, sum over atoms divided by 100, one hidden
-layer of 300, batches of 64, the epoch with the best validation loss is kept.
+Usage: `python -P chemprop_script.py QUESTION.json ANSWER.json`. The network and the training are those of
+`chemprop train` with no option but the number of epochs: bond messages of width 300 and depth 3, the sum over atoms
+divided by 100, one hidden layer of 300, batches of 64; the epoch with the best validation loss is kept.
 """
 
 import json
@@ -19,7 +19,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 
 def main(question: Path, answer: Path) -> None:
-    """Read the question, write the answer."""
+    """Read the question, train, predict, and write the answer."""
     torch.set_num_threads(1)
     asked = json.loads(question.read_text())
     labels = np.array(asked["labels"], dtype=float)
@@ -31,7 +31,7 @@ def main(question: Path, answer: Path) -> None:
         loaders[part] = data.build_dataloader(dataset, shuffle=part == "train", seed=asked["seed"])
     epochs = asked["epochs"]
     if asked["seconds"] is not None:
-        trained(loaders, labels.shape[1], 1, asked["seed"])  # the first epoch also pays for what is loaded late
+        trained(loaders, labels.shape[1], 1, asked["seed"])  # the first epoch is slower: it loads modules
         spent = trained(loaders, labels.shape[1], 2, asked["seed"])[1] / 2
         epochs = max(2, int(asked["seconds"] / spent))
     model, seconds = trained(loaders, labels.shape[1], epochs, asked["seed"])
@@ -41,7 +41,7 @@ def main(question: Path, answer: Path) -> None:
 
 
 def trained(loaders: dict[str, Any], n_tasks: int, epochs: int, seed: int) -> tuple[Any, float]:
-    """The model of the best epoch, and the seconds that the training took."""
+    """Return the model of the best epoch, and the seconds of the training."""
     pl.seed_everything(seed)
     model = models.MPNN(
         nn.BondMessagePassing(),
@@ -57,7 +57,7 @@ def trained(loaders: dict[str, Any], n_tasks: int, epochs: int, seed: int) -> tu
 
 
 def trainer(epochs: int, callbacks: list[Any] | None = None) -> pl.Trainer:
-    """On the CPU, silent."""
+    """Return a trainer that uses the CPU and prints nothing."""
     quiet: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
     return pl.Trainer(
         accelerator="cpu",

@@ -27,24 +27,24 @@ __all__ = ["ENTRIES", "UNIFORM", "UNIFORM_VALUES", "Entry", "entries_of", "metho
 Group = Literal["learned", "constant", "weighting", "search", "outside"]
 
 UNIFORM = "uniform"
-"""The row of the best uniform λ: no training of its own, but a choice among the constant ones."""
+"""Name of the best uniform λ: it needs no training of its own, because it chooses among the constant λ."""
 TPE, TRIALS = "tpe", 20
 UNIFORM_VALUES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One method."""
+    """One method of the leaderboard."""
 
     name: str
     title: str
     group: Group
     run: Runner | None
-    """None for one that trains nothing of its own kind: a search, and the best of others."""
+    """Function that trains it; None for a search, and for the best of other methods."""
     waits_for: str = ""
-    """The method whose seconds are its time limit."""
+    """The method whose seconds are its time limit, if it has one."""
     needs: str | None = None
-    """A module that is not installed with the rest."""
+    """An optional module that it imports."""
 
 
 def _constant(value: float, title: str | None = None) -> Entry:
@@ -53,7 +53,7 @@ def _constant(value: float, title: str | None = None) -> Entry:
 
 
 def _plain(method: Method) -> GateTraining:
-    """With the losses as the paper prints them, not their logarithms."""
+    """Return the training with the losses as the paper prints them instead of their logarithms."""
     return GateTraining(method, {"relative_losses": False})
 
 
@@ -128,10 +128,12 @@ ENTRIES = {entry.name: entry for entry in _ALL}
 
 
 def entries_of(names: list[str]) -> list[Entry]:
-    """The rows of these names, in the order of the table; the row `uniform` needs one per value.
+    """Return the entries of these names, in the order of the table.
+
+    The entry `uniform` also needs the constant λ that it chooses from, so these are added.
 
     Raises:
-        ValueError: a name that is not known, or a time limit whose measure is not among the rows.
+        ValueError: a name is not known, or a method has a time limit and the method that sets it is not named.
     """
     unknown = [name for name in names if name not in ENTRIES]
     if unknown:
@@ -141,12 +143,12 @@ def entries_of(names: list[str]) -> list[Entry]:
         wanted |= {f"lambda={value:g}" for value in UNIFORM_VALUES}
     for entry in (ENTRIES[name] for name in wanted):
         if entry.waits_for and entry.waits_for not in wanted:
-            raise ValueError(f"--methods: {entry.name} trains as long as {entry.waits_for} did; name that too")
+            raise ValueError(f"--methods: {entry.name} trains as long as {entry.waits_for}; name that method too")
     return [entry for entry in ENTRIES.values() if entry.name in wanted]
 
 
 def methods_of(entries: Sequence[Entry], datasets: Mapping[int, PreparedData]) -> list[comparison.Method]:
-    """The same as methods of a comparison on these data, one set per seed."""
+    """Return the entries as methods of a comparison on these data, which are given by seed."""
     return [_method(entry, datasets) for entry in entries]
 
 

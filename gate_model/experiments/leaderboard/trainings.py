@@ -1,4 +1,4 @@
-"""The training function of `gate benchmark`: the method of a run's name is trained, and judged."""
+"""The training function of `gate benchmark`: it trains the method that a run names, and computes its RMSE."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,12 +23,12 @@ __all__ = ["BenchmarkTrainings"]
 
 @dataclass(frozen=True)
 class BenchmarkTrainings:
-    """What all methods have in common.
+    """Trains the method that a run names.
 
     Args:
-        datasets: one per seed.
-        settings: of the trainings inside GATE; the names of methods say how theirs differ.
-        python: the interpreter that has chemprop.
+        datasets: prepared data by seed.
+        settings: hyperparameters of the trainings of GATE; some methods change them, as their names say.
+        python: path of a Python interpreter that can import chemprop.
     """
 
     datasets: Mapping[int, PreparedData]
@@ -36,10 +36,10 @@ class BenchmarkTrainings:
     python: Path | None = None
 
     def __call__(self, run: Run) -> Trained:
-        """Train, and look at the test molecules if the run asks for them."""
+        """Train, and return the record; the test molecules are used only if the run asks for them."""
         data, entry = self.datasets[run.seed], ENTRIES[run.method]
         runner = entry.run
-        if runner is None:  # a search: λ is that of a point
+        if runner is None:  # a search: the run has the λ of one point
             lambda_: Any = run.weights().tolist()
             runner = GateTraining(constant(run.method, "", tuple(tuple(row) for row in lambda_)))
         answer = runner(Assignment(data, self.settings, run.seed, self.python, run.options.get("seconds")))
@@ -68,5 +68,5 @@ def _scored(data: PreparedData, answer: Answer, *, test: bool) -> Trained:
 
 
 def _rounded(lambda_: Tensor | None, digits: int) -> list[Any]:
-    """λ `[..., T, T]` as `[..., T²]`."""
+    """Return λ `[..., T, T]`, rounded, as lists `[..., T²]`."""
     return [] if lambda_ is None else np.round(lambda_.double().flatten(-2).numpy(), digits).tolist()
