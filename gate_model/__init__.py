@@ -1,6 +1,6 @@
 """GATE: multi-task molecular property regression with learned transfer ratios.
 
-Every name is imported when it is first used: `import gate_model` loads neither torch nor RDKit.
+Each name is imported when it is first used, so `import gate_model` loads neither torch nor RDKit.
 """
 
 import importlib

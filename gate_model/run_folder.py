@@ -1,13 +1,13 @@
-"""The versions behind a result of GATE, for the files of a run."""
+"""The versions of the packages behind a result of GATE, for the files of a run."""
 
 from bilevel_hpo.run_folder import versions as engine_versions
 
 __all__ = ["PACKAGES", "versions"]
 
 PACKAGES = ("rdkit", "chemicals", "safetensors")
-"""What a result depends on beside the engine."""
+"""The packages that a result depends on besides the engine and its dependencies."""
 
 
 def versions() -> dict[str, str]:
-    """Versions by name: the engine and its dependencies, `PACKAGES`, and Python."""
+    """Return versions by name: those of the engine and its dependencies, of `PACKAGES` and of Python."""
     return engine_versions(PACKAGES)

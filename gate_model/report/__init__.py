@@ -1,4 +1,4 @@
-"""The report page of a run of GATE: the engine's, with predictions, units and data."""
+"""The report page of a run of GATE: the engine's page with predictions, units and data added."""
 
 from bilevel_hpo.report import ReportError, ReportFacts, report_facts
 from gate_model.report._page import write_report

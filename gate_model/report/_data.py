@@ -1,4 +1,4 @@
-"""The data of a run: its tasks, its split, and what was set aside."""
+"""The section of the report about the data: the tasks, the split, and the rows that were set aside."""
 
 from collections.abc import Iterator
 
@@ -12,19 +12,19 @@ _ROWS_SHOWN = 20
 _FEW = 5
 _USES = {
     "train": "trains the model",
-    "validation": "drives λ; a part of it changes places with training molecules every epoch",
+    "validation": "λ is learned from it; a part is exchanged for training molecules after every epoch",
     "selection": "chooses the winner of a search; never exchanged",
-    "test": "looked at once, for the numbers on this page",
+    "test": "used once, for the numbers on this page",
 }
 
 
 def data_parts(facts: ReportFacts, source: str, set_aside: pd.DataFrame) -> Iterator[Soft | PageTable | Section]:
-    """Tables of the tasks and of the split, and the rows that were set aside.
+    """Yield the table of the tasks, the table of the split, and the section with the rows that were set aside.
 
     Args:
-        facts: of the run.
-        source: the molecules and where they come from, in words.
-        set_aside: row, column, value, reason, action; all text.
+        facts: the facts of the run.
+        source: the number of molecules and where they come from, in words.
+        set_aside: columns row, column, value, reason and action, all of them text.
     """
     yield _tasks(facts, source)
     split = facts.files.results.get("split") or {}
@@ -52,7 +52,7 @@ def _set_aside(rows: pd.DataFrame) -> Iterator[str | Fold]:
         yield "Nothing was set aside."
         return
     counts = ", ".join(f"{number} × {action}" for action, number in rows["action"].value_counts().items())
-    yield f"{counts}. All of them are in set_aside.csv."
+    yield f"{counts}. The file set_aside.csv lists all of them."
     total, shown = len(rows), rows.head(_ROWS_SHOWN)
     names = ("row", "column", "value", "reason", "action")
     cells = tuple(tuple(map(str, row)) for row in shown[list(names)].to_numpy())

@@ -1,4 +1,4 @@
-"""The engine's page, and what only molecules have."""
+"""The report page: the engine's page, with the sections that only molecules have."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,16 +28,16 @@ from gate_model.report._parity import parity
 __all__ = ["write_report"]
 
 _OPEN = 12
-"""Tasks up to which folds of them are open."""
+"""Folded parts with an entry for each task are open up to this number of tasks."""
 
 
 def write_report(folder: Path) -> Path:
-    """Write `report.html` of any run folder, and return its path.
+    """Write `report.html` into a run folder, and return its path.
 
-    A folder that names molecules gets the predictions, the errors in the tasks' own units and the data as well.
+    If the run used molecules, the page also shows the predictions, the errors in the tasks' own units, and the data.
 
     Args:
-        folder: a finished comparison, search or single training.
+        folder: the folder of a finished comparison, search or single training.
 
     Raises:
         ReportError: a file is missing or damaged; the message names it and what it must hold.
@@ -76,7 +76,7 @@ def _sections(facts: ReportFacts) -> Iterator[Section]:
 
 
 def _units(facts: ReportFacts, units: dict[str, str]) -> Iterator[Section]:
-    """Errors in the unit of each task."""
+    """Yield the section with the errors in the unit of each task."""
     scored = [method for method in facts.methods if method.seeds]
     spread = ", mean ± standard deviation over seeds" if any(len(method.seeds) > 1 for method in scored) else ""
     table = task_table(
@@ -98,7 +98,7 @@ def _in_units(facts: ReportFacts, name: str) -> "np.ndarray[tuple[int, ...], np.
 
 
 def _predictions(facts: ReportFacts, units: dict[str, str]) -> Iterator[Section]:
-    """Predicted against given labels of the method that the page shows."""
+    """Yield the section that plots predictions against labels, for the method that the page shows."""
     text, numeric = ("method", "smiles", "task", "unit"), ("seed", "y_true", "y_pred")
     rows: pd.DataFrame = read_table(facts.folder / "predictions.csv", text, numeric)
     shown = facts.shown

@@ -1,4 +1,4 @@
-"""Predicted against given labels of the test molecules, one figure per task."""
+"""Plots of predictions against labels for the test molecules, one figure for each task."""
 
 from collections.abc import Iterator, Mapping
 
@@ -12,22 +12,25 @@ from bilevel_hpo.report import PageFigure, ReportFacts
 __all__ = ["DRAWN_POINTS", "parity"]
 
 DRAWN_POINTS = 8_000
-"""Of all tasks together; beyond it an even random part of each task is drawn, so that the page stays small."""
+"""Number of points that are drawn for all tasks together. If there are more, a random part of each task is drawn, so
+that the page stays small."""
 
 _BINNED = 1000
-"""`plots.parity` counts more points than these in bins instead of drawing each."""
+"""If a figure has more points, `plots.parity` counts them in bins instead of drawing each point."""
 
 
 def parity(
     facts: ReportFacts, rows: pd.DataFrame, units: Mapping[str, str], rmse: NDArray[np.float64]
 ) -> Iterator[PageFigure]:
-    """All predictions of a method, every seed with its own test molecules.
+    """Yield one figure for each task with the predictions of a method for all seeds.
+
+    Every seed has its own test molecules.
 
     Args:
-        facts: of the run.
-        rows: the method's predictions: seed, smiles, task, y_true, y_pred.
-        units: of the tasks.
-        rmse: of the method in these units, `[S, T]`.
+        facts: the facts of the run.
+        rows: predictions of the method; columns seed, smiles, task, y_true and y_pred.
+        units: unit of each task.
+        rmse: RMSE of the method in these units, `[S, T]`.
     """
     rows = rows.dropna(subset=["y_true", "y_pred"])
     limit = max(200, DRAWN_POINTS // len(facts.tasks))
