@@ -7,12 +7,12 @@ __all__ = ["main"]
 
 
 def main(run: RunArgument, out: OutOption) -> None:
-    """The quadratic variations of λ: are 95 % of them under 0.1, and what does that mean?
+    """Are 95 % of the quadratic variations of λ below 0.1, and what does that mean?
 
-    It trains nothing: it reads RUN, the folder that `gate benchmark --out RUN` has written.
+    The script trains nothing. It reads RUN, the folder that `gate benchmark --out RUN` has written.
     The run must have at least one of the methods direct, direct-sum, budget and free.
 
-    It writes into --out: discussion.csv (by seed), pairs.csv (every λ), findings.md, and the figure discussion
+    It writes to --out: discussion.csv (by seed), pairs.csv (every λ), findings.md, and the figure discussion
     as HTML and PNG.
 
     Example: python examples/paper/discussion.py runs/leaderboard --out runs/discussion

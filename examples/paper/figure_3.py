@@ -7,13 +7,13 @@ __all__ = ["main"]
 
 
 def main(run: RunArgument, out: OutOption) -> None:
-    """Validation RMSE over the epochs with and without learned λ: is it faster, is its band narrower?
+    """Plot the validation RMSE over the epochs: is learned λ faster than constant λ, and is its band narrower?
 
-    It trains nothing: it reads RUN, the folder that `gate benchmark --out RUN` has written.
+    The script trains nothing. It reads RUN, the folder that `gate benchmark --out RUN` has written.
     The run must have the methods lambda=1-plain, direct, lambda=0-plain, budget and lambda=0; lambda=1-sum and
-    direct-sum are read too if they are there.
+    direct-sum are used too if they are there.
 
-    It writes into --out: figure_3.csv (mean and std by epoch), curves.csv (every seed), epochs_to_reach.csv,
+    It writes to --out: figure_3.csv (mean and std by epoch), curves.csv (every seed), epochs_to_reach.csv,
     spread.csv, findings.md, and the figure figure_3 as HTML and PNG.
 
     Example: python examples/paper/figure_3.py runs/leaderboard --out runs/figure_3

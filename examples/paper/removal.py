@@ -1,4 +1,4 @@
-"""Does learned λ agree with what a source is worth? See docs/meaning.md."""
+"""Does learned λ agree with the measured gain of a source? See docs/meaning.md."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,31 +22,33 @@ __all__ = ["main"]
 
 def main(
     run: RunArgument,
-    out: Annotated[Path, typer.Option("--out", help="The run folder; it must not hold another run.")],
-    seeds: Annotated[int, typer.Option(min=2, help="How many seeds of the run: its first ones.")] = 3,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the results. It must be new, unless you resume.")],
+    seeds: Annotated[int, typer.Option(min=2, help="Number of seeds of RUN to use, from the first on.")] = 3,
     population: Annotated[
-        int, typer.Option(min=1, help="Trainings that are done as one. More are faster and take more memory.")
+        int,
+        typer.Option(min=1, help="Number of trainings that are done together. More are faster and take more memory."),
     ] = 4,
     workers: Annotated[
-        int, typer.Option(min=1, help="Processes that train at the same time, one thread each.")
+        int, typer.Option(min=1, help="Number of processes that train at the same time, each in one thread.")
     ] = CORES,
     dask: Annotated[
         str | None,
         typer.Option(
             metavar="ADDRESS",
-            help="Address of a Dask scheduler, such as tcp://10.0.0.1:8786: train on its workers. --workers then "
-            "has no effect.",
+            help="Address of a Dask scheduler, such as tcp://10.0.0.1:8786. The trainings then run on its workers, and "
+            "--workers is ignored.",
         ),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out where it stopped.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out where it stopped.")] = False,
 ) -> None:
-    """Does learned λ agree with what a source is worth?
+    """Does learned λ agree with the measured gain of a source?
 
-    It trains: for each seed λ = 1 with all sources, and again with every source removed in turn. RUN is the folder that
-    `gate benchmark --out RUN` has written; it gives the molecules, the splits, the settings and the learned λ.
-    The run must have three tasks, the asked number of seeds and a method that learns λ, such as budget.
+    The script trains, for each seed, GATE at λ = 1 with all sources, and again with each source removed in turn. RUN is
+    the folder that `gate benchmark --out RUN` has written; the script takes the molecules, the splits, the settings and
+    the learned λ from it. The run must have at least three tasks, at least --seeds seeds, and a method that learns λ,
+    such as budget.
 
-    It writes into --out: gain.csv, rmse.csv, agreement.csv, stability.csv, variance.csv, pairs.csv, findings.md,
+    It writes to --out: gain.csv, rmse.csv, agreement.csv, stability.csv, variance.csv, pairs.csv, findings.md,
     findings.json, and figures as HTML and PNG.
 
     Example: python examples/paper/removal.py runs/leaderboard --seeds 3 --out runs/removal
@@ -72,7 +74,7 @@ def main(
 
 
 def _prepared(benchmark: BenchmarkRun, table: PropertyTable, seed: int) -> PreparedData:
-    """The molecules as the run had them for `seed`."""
+    """Return the molecules with the split that the run had for `seed`."""
     network = benchmark.settings.network
     reads = embedding_named(network.embedding).reads
     with counted(f"features, seed {seed}") as told:

@@ -1,4 +1,4 @@
-"""Is learned λ the same in every seed, and does chemistry show in it? See docs/meaning.md."""
+"""Is learned λ the same in every seed, and does it agree with chemistry? See docs/meaning.md."""
 
 from paper_studies.analysis import check_folder
 from paper_studies.benchmark_run import BenchmarkRun
@@ -11,12 +11,12 @@ __all__ = ["main"]
 
 
 def main(run: RunArgument, out: OutOption) -> None:
-    """Is learned λ the same in every seed, and does chemistry show in it?
+    """Is learned λ the same in every seed, and does it agree with chemistry?
 
-    It trains nothing: it reads RUN, the folder that `gate benchmark --out RUN` has written, and loads its molecules
-    again. The run must have three tasks, two seeds and a method that learns λ, such as budget.
+    The script trains nothing. It reads RUN, the folder that `gate benchmark --out RUN` has written, and loads its
+    molecules again. The run must have at least three tasks, two seeds and a method that learns λ, such as budget.
 
-    It writes into --out: stability.csv, variance.csv, pairs.csv, lambda.csv, findings.md, findings.json, and figures as
+    It writes to --out: stability.csv, variance.csv, pairs.csv, lambda.csv, findings.md, findings.json, and figures as
     HTML and PNG.
 
     Example: python examples/paper/stability.py runs/leaderboard --out runs/stability

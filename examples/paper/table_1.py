@@ -7,13 +7,13 @@ __all__ = ["main"]
 
 
 def main(run: RunArgument, out: OutOption) -> None:
-    """RMSE of every task under constant and learned λ, beside the paper's.
+    """Print the RMSE of every task with constant and with learned λ, beside the paper's numbers.
 
-    It trains nothing: it reads RUN, the folder that `gate benchmark --out RUN` has written.
+    The script trains nothing. It reads RUN, the folder that `gate benchmark --out RUN` has written.
     The run must have the methods lambda=1-plain, direct, lambda=0-plain, budget and lambda=0; lambda=1-sum and
-    direct-sum are read too if they are there.
+    direct-sum are used too if they are there.
 
-    It writes into --out: table_1.csv, findings.md, and the figure table_1 as HTML and PNG.
+    It writes to --out: table_1.csv, findings.md, and the figure table_1 as HTML and PNG.
 
     Example: python examples/paper/table_1.py runs/leaderboard --out runs/table_1
     """

@@ -7,13 +7,13 @@ __all__ = ["main"]
 
 
 def main(run: RunArgument, out: OutOption) -> None:
-    """How many tasks a learned λ improves, and by how much, against GATE and against λ = 0.
+    """Count the tasks that learned λ improves compared with GATE and with λ = 0, and print by how much.
 
-    It trains nothing: it reads RUN, the folder that `gate benchmark --out RUN` has written.
+    The script trains nothing. It reads RUN, the folder that `gate benchmark --out RUN` has written.
     The run must have the methods lambda=1-plain, direct, lambda=0-plain, budget and lambda=0; lambda=1-sum and
-    direct-sum are read too if they are there.
+    direct-sum are used too if they are there.
 
-    It writes into --out: table_2.csv (comparisons), improvements.csv (by task), findings.md, and the figure
+    It writes to --out: table_2.csv (comparisons), improvements.csv (by task), findings.md, and the figure
     table_2 as HTML and PNG.
 
     Example: python examples/paper/table_2.py runs/leaderboard --out runs/table_2

@@ -1,1 +1,1 @@
-"""What the scripts in `examples/paper` share: reading a benchmark, the paper's tables, and the meaning of λ."""
+"""The code behind the scripts in `examples/paper`: reading a benchmark, the paper's tables, and the meaning of λ."""

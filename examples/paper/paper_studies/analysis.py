@@ -1,4 +1,4 @@
-"""What an analysis of a benchmark leaves behind: tables, figures, and what it says; and the folder they go into."""
+"""The result of an analysis of a benchmark (tables, figures and findings), and the folder that it is written to."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,20 +17,24 @@ __all__ = ["Analysis", "check_folder", "write_analysis"]
 
 @dataclass(frozen=True)
 class Analysis:
-    """What came of one question to a finished run."""
+    """The result of an analysis of a finished run."""
 
     tables: Mapping[str, pd.DataFrame]
-    """By the name of their CSV file."""
+    """Tables by the name of their CSV file."""
     figures: Mapping[str, go.Figure]
-    """By the name of their files."""
+    """Figures by the name of their files."""
     findings: str
-    """Markdown."""
+    """The findings in words, as Markdown."""
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """The numbers behind `findings`, for findings.json; where there are none there is no such file."""
+    """The numbers behind `findings`, for findings.json; the file is not written if there are none."""
 
 
 def check_folder(folder: Path, table: str) -> None:
-    """RunError if `folder` holds anything else than an analysis with this table, which may be replaced."""
+    """Check that `folder` is empty or holds an earlier analysis with this table, which may be replaced.
+
+    Raises:
+        RunError: the folder holds anything else.
+    """
     if folder.exists() and any(folder.iterdir()) and not (folder / f"{table}.csv").exists():
         raise RunError(f"{folder} is not empty and holds no {table}.csv; choose another --out")
 

@@ -1,4 +1,4 @@
-"""The folder of a finished `gate benchmark`: what was asked for, the results, and how to add those that are missing."""
+"""The folder of a finished `gate benchmark`: its options, its results, and the command that adds missing results."""
 
 import shlex
 from collections.abc import Sequence
@@ -26,22 +26,22 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """Numbers of one method and seed; T tasks."""
+    """The numbers of one method and seed, for T tasks."""
 
     method: str
     seed: int
     test_rmse: Array
-    """Standardised labels, `[T]`; empty if the training failed."""
+    """Test RMSE on standardised labels `[T]`; empty if the training failed."""
     val_rmse: Array
-    """On the selection molecules, standardised labels, `[T]`."""
+    """RMSE on the selection molecules and standardised labels `[T]`."""
     curve: Array
     """RMSE on the selection molecules after every epoch, mean over tasks."""
     lambda_: Array
-    """In units of the direct path `[1, T, T]`; `[0, T, T]` where the method has none."""
+    """λ in units of the direct path `[1, T, T]`; `[0, T, T]` if the method has none."""
     trajectory: Array
-    """`lambda_` at the start and after every epoch `[epochs + 1, T, T]`; `[0, T, T]` where none is learned."""
+    """`lambda_` at the start and after every epoch `[epochs + 1, T, T]`; `[0, T, T]` if λ is not learned."""
     failure: str = ""
-    """Why there are no numbers."""
+    """Why the training failed; empty if it did not."""
 
 
 @dataclass(frozen=True)
@@ -73,39 +73,39 @@ class BenchmarkRun:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """What was asked for, from config.json."""
+        """The options of the run, from config.json."""
         content: dict[str, Any] = read_json(self._config)
         return content
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """Abbreviations, in the order of λ's rows and columns."""
+        """Abbreviations of the tasks, in the order of the rows and columns of λ."""
         return tuple(self.config["tasks"])
 
     @property
     def settings(self) -> Settings:
-        """Of the trainings; those of some rows differ from them, as their names say."""
+        """Hyperparameters of the trainings; some methods change them, as their names say."""
         return Settings.from_dict(self.config["settings"])
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """Methods with a result for one seed at least, in the order of the leaderboard's table."""
+        """The methods with a result for at least one seed, in the order of the leaderboard's table."""
         return tuple(name for name in ENTRIES if self._seeds(name))
 
     @property
     def learned(self) -> tuple[str, ...]:
-        """Those of `methods` that learn λ."""
+        """The methods that learn λ."""
         return tuple(name for name in self.methods if ENTRIES[name].group == "learned")
 
     def results(self, method: str) -> tuple[Result, ...]:
-        """Of all seeds of one of `methods`, in their order; failed trainings are among them."""
+        """Return the results of one method for all seeds, in their order, with those of failed trainings."""
         return tuple(
             _result(method, seed, read_trained(self.folder / "jobs", method, seed), len(self.tasks))
             for seed in self._seeds(method)
         )
 
     def lacks(self, what: str, *, methods: Sequence[str] = (), seeds: int | None = None) -> RunError:
-        """The error of a run without `what`; its message ends with the command that adds these methods or seeds."""
+        """Return an error that says the run lacks `what`; its message ends with the command that adds it."""
         about = read_json(self.folder / "results.json")
         words = [word for word in shlex.split(about["command"]) if word != "--resume"]
         options = {"--methods": ",".join([*(row["name"] for row in about["methods"]), *methods])}
@@ -121,15 +121,23 @@ class BenchmarkRun:
 
     @property
     def data(self) -> DataRequest:
-        """What data the run used."""
+        """The data that the run used."""
         return DataRequest.from_identity(self.config)
 
     def table(self) -> PropertyTable:
-        """The molecules and labels of the run, loaded again; RunError if they are other ones now."""
+        """Load the molecules and labels of the run again.
+
+        Raises:
+            RunError: they are not the same as in the run.
+        """
         return self.checked(self.data.load())
 
     def checked(self, table: PropertyTable) -> PropertyTable:
-        """`table`; RunError if the run was made with another one."""
+        """Return `table` if the run was made with it.
+
+        Raises:
+            RunError: the run was made with another table.
+        """
         now = {"source": table.source, "tasks": list(table.abbreviations), "molecules": len(table.smiles)}
         different = [
             f"{key} {self.config[key]!r} there, {now[key]!r} here" for key in now if self.config[key] != now[key]
@@ -139,7 +147,7 @@ class BenchmarkRun:
         return table
 
     def split(self, table: PropertyTable, seed: int) -> Split:
-        """The split of `table` that the run had for `seed`."""
+        """Return the split of `table` that the run had for `seed`."""
         return self.data.split(table, seed)
 
     @property
@@ -147,7 +155,7 @@ class BenchmarkRun:
         return self.folder / "config.json"
 
     def _seeds(self, method: str) -> list[int]:
-        """Of the jobs that have ended."""
+        """Return the results of the jobs that have finished."""
         files = (self.folder / "jobs").glob(f"{method}-seed*-0.json")
         return sorted(int(file.stem.removesuffix("-0").rpartition("-seed")[2]) for file in files)
 

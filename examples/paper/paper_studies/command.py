@@ -1,4 +1,4 @@
-"""What the scripts do alike on the command line: read their arguments, show progress, print findings and errors."""
+"""The command line that the scripts share: they read arguments, show progress, and print findings and errors."""
 
 import inspect
 import os
@@ -20,12 +20,14 @@ __all__ = ["CORES", "OutOption", "RunArgument", "analyse", "app_of", "command_ty
 
 CORES = os.cpu_count() or 1
 
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished `gate benchmark`.")]
-OutOption = Annotated[Path, typer.Option("--out", help="Folder for the results; earlier ones are replaced.")]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished `gate benchmark`.")]
+OutOption = Annotated[
+    Path, typer.Option("--out", help="Folder for the results. Earlier results of this script in it are replaced.")
+]
 
 
 def app_of(script: Callable[..., None]) -> typer.Typer:
-    """The command line of a script; the docstring of `script` is its --help."""
+    """Return the command line of a script; the docstring of `script` is its --help."""
     app = typer.Typer(add_completion=False)
     paragraphs = (inspect.getdoc(script) or "").split("\n\n")
     app.command(help="\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs))(script)
@@ -33,7 +35,7 @@ def app_of(script: Callable[..., None]) -> typer.Typer:
 
 
 def start(script: Callable[..., None]) -> None:
-    """Run `script` with the arguments of this process. An error that the user can mend is one message, no traceback."""
+    """Run `script` with the arguments of this process. An error that the user can correct is printed as one message."""
     try:
         app_of(script)()
     except (ValueError, OSError, DivergedError, WorkersLostError) as error:
@@ -45,7 +47,7 @@ def start(script: Callable[..., None]) -> None:
 
 
 def analyse(table: str, analysis: Callable[[Path], Analysis], run: Path, out: Path) -> None:
-    """Write what `analysis` finds in the benchmark `run` into `out`, and print it.
+    """Run `analysis` on the benchmark `run`, write the result into `out`, and print the findings.
 
     Raises:
         RunError: `out` holds something else than an earlier analysis, which has a file `table`.csv; or `run` is not a
@@ -56,7 +58,7 @@ def analyse(table: str, analysis: Callable[[Path], Analysis], run: Path, out: Pa
 
 
 def show(out: Path, found: Analysis) -> None:
-    """Write `found` into `out` and print its findings; where no PNG could be written, print why."""
+    """Write `found` into `out` and print its findings. If no PNG could be written, print why."""
     without = write_analysis(out, found)
     typer.echo(found.findings, err=True)
     if without is not None:
@@ -64,13 +66,13 @@ def show(out: Path, found: Analysis) -> None:
 
 
 def command_typed() -> str:
-    """The command that started this process, to be written into findings.json."""
+    """Return the command that started this process, for findings.json."""
     return shlex.join(["python", *sys.argv])
 
 
 @contextmanager
 def counted(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar of `what`; yields the function that is told how many are done, and of how many."""
+    """Show a progress bar of `what`, and yield a function to call with (number done, number of all)."""
     with tqdm(desc=what) as bar:
 
         def told(done: int, total: int) -> None:

@@ -1,1 +1,1 @@
-"""Does λ mean anything? Its stability over seeds, the measured gain of a source, and chemistry."""
+"""Does λ mean anything? Its stability over seeds, and its agreement with measured gains and with chemistry."""

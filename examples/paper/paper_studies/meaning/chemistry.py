@@ -1,4 +1,4 @@
-"""Pairs of tasks that chemistry says are close, and where they stand in a ranking of all pairs."""
+"""Pairs of tasks that are close by chemistry, and their places in a ranking of all pairs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,17 +17,17 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ClosePair:
-    """Two tasks and why they ought to help each other."""
+    """Two tasks, and the reason why they should help each other."""
 
     tasks: frozenset[str]
     reason: str
     kind: Literal["rule", "definition"]
-    """An empirical or physical rule; or one of the two is defined by the other, with further properties, and many of
-    its labels may have been computed from it."""
+    """"rule": an empirical or physical rule connects them. "definition": one is defined by the other and further
+    properties, and many of its labels may have been computed from it."""
 
     @property
     def name(self) -> str:
-        """`"BP|HV"`."""
+        """Name of the pair, such as `"BP|HV"`."""
         return "|".join(sorted(self.tasks))
 
 
@@ -79,30 +79,30 @@ CLOSE: tuple[ClosePair, ...] = (
 
 
 def close_among(tasks: Sequence[str]) -> list[ClosePair]:
-    """Those of `CLOSE` with both tasks in `tasks`."""
+    """Return the pairs of `CLOSE` that have both tasks in `tasks`."""
     return [pair for pair in CLOSE if pair.tasks <= set(tasks)]
 
 
 @dataclass(frozen=True)
 class Standing:
-    """Where close pairs stand."""
+    """The places of close pairs in a ranking of all pairs."""
 
     percentile: dict[str, float]
-    """By the pair's name: share of the unordered pairs that stand lower, half of those that stand alike; 0 to 1."""
+    """Percentile of each pair by name, 0 to 1: the share of the unordered pairs that rank lower; ties count half."""
     mean: float
-    """Of them; 0.5 by chance."""
+    """Mean of the percentiles; 0.5 is expected by chance."""
     p: float
-    """One-sided p of a mean as high when the tasks are renamed at random, (1 + as high) / (1 + renamings)."""
+    """One-sided p that random renamings of the tasks give so high a mean: (1 + as high) / (1 + renamings)."""
 
 
 def standing(matrix: Array, tasks: Sequence[str], close: Sequence[ClosePair], *, seed: int = 0) -> Standing:
-    """Of `close` pairs in the ranking of `matrix` `[T, T]`, the two directions of a pair averaged as ranks.
+    """Return the places of the `close` pairs in the ranking of `matrix`; the ranks of both directions are averaged.
 
     Args:
-        matrix: finite off the diagonal.
+        matrix: values `[T, T]`, finite off the diagonal.
         tasks: names of rows and columns.
         close: at least one pair, all of them among the tasks.
-        seed: of the renamings.
+        seed: seed of the random renamings.
     """
     n_tasks = len(tasks)
     off = ~np.eye(n_tasks, dtype=bool)

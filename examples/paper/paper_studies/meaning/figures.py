@@ -1,4 +1,4 @@
-"""Figures: a quantity over pairs of tasks beside its spread over seeds, shares of variance, λ against the gain."""
+"""Figures of a quantity over pairs of tasks with its spread over seeds, of shares of variance, and of gain over λ."""
 
 from collections.abc import Mapping, Sequence
 
@@ -27,16 +27,16 @@ Array = NDArray[np.float64]
 
 
 def mean_and_spread(values: Array, tasks: Sequence[str], what: str, *, signed: bool = False) -> go.Figure:
-    """Mean over seeds of `values` `[S, T, T]` beside their standard deviation, rows = targets.
+    """Draw the mean over seeds and the standard deviation as two heat maps; rows are targets, columns are sources.
 
-    Tasks with high values between them are neighbours. Colours end at the 99th percentile, so that one pair does not
-    darken all others.
+    The tasks are ordered so that those with high values between them are neighbours. The colour scale ends at the 99th
+    percentile, so that a single large value does not hide the differences between the others.
 
     Args:
-        values: finite off the diagonal.
+        values: values `[S, T, T]`, finite off the diagonal.
         tasks: names of rows and columns.
-        what: the quantity, above the left map.
-        signed: colours on both sides of 0.
+        what: name of the quantity, above the left map.
+        signed: use a colour scale with two sides of 0.
     """
     off = off_diagonal(len(tasks))
     mean, std = values.mean(0), values.std(0, ddof=1)
@@ -71,7 +71,7 @@ def mean_and_spread(values: Array, tasks: Sequence[str], what: str, *, signed: b
 
 
 def variance_bars(variances: Mapping[str, Variance]) -> go.Figure:
-    """One bar per name: shares of `PARTS`, those that are the same for all seeds full, the seed's own hatched."""
+    """Draw one bar for each name, divided into the shares of `PARTS`; parts that differ between seeds are hatched."""
     figure = go.Figure(layout={"template": TEMPLATE, "barmode": "stack", "width": 1000})
     names = list(variances)
     for place, part in enumerate(PARTS):
@@ -93,12 +93,12 @@ def variance_bars(variances: Mapping[str, Variance]) -> go.Figure:
 
 
 def gain_scatter(table: pd.DataFrame, method: str, text: str) -> go.Figure:
-    """The measured gain of each source for each target over its λ, with `text` above.
+    """Draw the measured gain of each source for each target over its λ.
 
     Args:
-        table: columns target, source, lambda, gain (means over seeds).
-        method: whose λ.
-        text: what is to be said of it.
+        table: columns target, source, lambda and gain (means over seeds).
+        method: the method that learned λ.
+        text: the title.
     """
     figure = gain(table)
     figure.update_layout(title_text=as_text(text))

@@ -1,4 +1,4 @@
-"""Does learned λ agree with what a source is measured to be worth?"""
+"""Does learned λ agree with the measured gain of a source?"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -35,15 +35,15 @@ def gain_analysis(
     labels: Array,
     about: Mapping[str, Any],
 ) -> Analysis:
-    """Tables rmse, gain, agreement, stability, variance and pairs; figures gain, and one for each method.
+    """Return the tables rmse, gain, agreement, stability, variance and pairs, and the figures of the gain.
 
     Args:
-        rmse: `[S, 1 + T, targets]`, with all sources and without each, as `train_removals` gives it; S ≥ 2.
-        seeds: of `rmse`.
-        learned: λ of every method.
+        rmse: RMSE `[S, 1 + T, targets]` with all sources and without each, from `train_removals`; S is at least 2.
+        seeds: the S seeds.
+        learned: the learned λ of every method.
         tasks: names of rows and columns.
-        labels: how closely the labels of two tasks go together `[T, T]`.
-        about: the run, for the facts.
+        labels: correlation between the labels of two tasks `[T, T]`, from `label_correlations`.
+        about: facts about the run, for findings.json.
     """
     gain = gains(rmse[:, 0], rmse[:, 1:])
     off = off_diagonal(len(tasks))
@@ -115,7 +115,7 @@ def _reliability(y: Array, view: View) -> float:
 
 
 def _rmse_table(rmse: Array, seeds: Sequence[int], tasks: Sequence[str]) -> pd.DataFrame:
-    """Columns seed, removed (empty: none), target, val_rmse."""
+    """Return a table with the columns seed, removed (empty if no source is removed), target and val_rmse."""
     rows = [
         (seed, removed, target, rmse[i, j, k])
         for i, seed in enumerate(seeds)

@@ -1,4 +1,4 @@
-"""What the labels themselves say about two tasks: their rank correlation over molecules that carry both."""
+"""The rank correlation between the labels of two tasks, over the molecules that carry both."""
 
 from collections.abc import Iterable
 
@@ -9,17 +9,17 @@ from numpy.typing import NDArray
 __all__ = ["FEWEST", "label_correlations"]
 
 FEWEST = 10
-"""Molecules that two tasks must share; with fewer there is no relation to be seen."""
+"""Number of molecules that two tasks must share; with fewer, their correlation counts as 0."""
 
 
 def label_correlations(labels: NDArray[np.float64], train_rows: Iterable[NDArray[np.int64]]) -> NDArray[np.float64]:
-    """|Spearman's ρ| of every two tasks `[T, T]`, mean over the seeds; 0 with fewer than `FEWEST` molecules.
+    """Return |Spearman's ρ| of every two tasks `[T, T]`, mean over the seeds; 0 with fewer than `FEWEST` molecules.
 
-    The sign is left out: a task that falls where another rises tells as much about it.
+    The sign is dropped, because a negative correlation tells as much about a task as a positive one.
 
     Args:
-        labels: `[N, T]`, NaN = none.
-        train_rows: of each seed.
+        labels: labels `[N, T]`, NaN = no label.
+        train_rows: the train molecules of each seed.
     """
     found = [
         pd.DataFrame(labels[rows]).corr(method="spearman", min_periods=FEWEST).abs().fillna(0.0).to_numpy()

@@ -1,4 +1,4 @@
-"""The λ that a method of a benchmark run learned, one matrix per seed."""
+"""The λ that a method of a benchmark run learned: one matrix for each seed."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,42 +17,44 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class LearnedLambda:
-    """λ of one method."""
+    """The learned λ of one method."""
 
     method: str
     seeds: tuple[int, ...]
     values: Array
-    """In units of the direct path `[seeds, targets, sources]`."""
+    """λ in units of the direct path `[seeds, targets, sources]`."""
     failed: tuple[int, ...]
     """Seeds whose training failed; they have no λ."""
 
     @property
     def zeros(self) -> float:
-        """Share of λ that are 0, the lower bound."""
+        """Share of the λ that are 0, their lower bound."""
         return float((self.values[:, off_diagonal(self.values.shape[1])] == 0).mean())
 
     @property
     def scale(self) -> str:
-        """`log λ`, or `λ` if some are 0."""
+        """The scale on which λ is analysed: `log λ`, or `λ` if some are 0."""
         return "λ" if self.zeros else "log λ"
 
     @property
     def telling(self) -> View:
-        """The view that tells about pairs: λ on the bound does not follow a source's level, which then cannot be taken
-        out of it.
+        """The view that tells most about single pairs.
+
+        It is "pairs alone" unless some λ are 0: a λ at its bound does not follow the level of its source, so this level
+        cannot be subtracted.
         """
         return "within targets" if self.zeros else "pairs alone"
 
     @property
     def scaled(self) -> Array:
-        """On that scale, 0 on the diagonal."""
+        """λ on that scale, with 0 on the diagonal."""
         scaled = self.values.copy() if self.scale == "λ" else np.log(self.values)
         scaled[:, ~off_diagonal(scaled.shape[1])] = 0.0
         return scaled
 
 
 def learned_lambdas(run: BenchmarkRun) -> list[LearnedLambda]:
-    """Of every method of the run that learns λ.
+    """Return the learned λ of every method of the run that learns it.
 
     Raises:
         RunError: there is none, one has fewer than two seeds, or the run has fewer than three tasks.
@@ -68,7 +70,7 @@ def learned_lambdas(run: BenchmarkRun) -> list[LearnedLambda]:
 
 
 def seeds_of(learned: Iterable[LearnedLambda]) -> list[int]:
-    """Seeds for which at least one of these methods has λ, in ascending order."""
+    """Return the seeds for which at least one of these methods has λ, in ascending order."""
     return sorted({seed for each in learned for seed in each.seeds})
 
 

@@ -2,11 +2,11 @@
 
 - "all pairs": Spearman's ρ over the T(T−1) values off the diagonal.
 - "within targets": Spearman's ρ over the T−1 sources of one target, mean over the targets.
-- "pairs alone": ρ of what is left when each target's and each source's own level are taken out (least squares of a
-  row effect plus a column effect, the diagonal being no data).
+- "pairs alone": ρ of the residuals after the level of each target and each source is subtracted (a row effect plus a
+  column effect, fitted by least squares without the diagonal).
 
-The values share targets and sources, so that they are not independent. Chance is therefore the correlation after the
-tasks of one matrix have been renamed at random, rows and columns alike (the quadratic assignment procedure: Mantel,
+The values share targets and sources, so they are not independent. They are therefore compared with the correlation
+after the tasks of one matrix are renamed at random, rows and columns alike (the quadratic assignment procedure: Mantel,
 1967; Krackhardt, 1988).
 """
 
@@ -39,22 +39,22 @@ RENAMINGS = 2000
 
 
 def off_diagonal(n_tasks: int) -> NDArray[np.bool_]:
-    """True where target and source differ, `[T, T]`."""
+    """Return a mask `[T, T]` that is True where target and source differ."""
     return ~np.eye(n_tasks, dtype=bool)
 
 
 def additive_design(n_tasks: int) -> Array:
-    """One row per pair off the diagonal, one column per target and then per source: 1 where the pair has it."""
+    """Return the design matrix: one row for each pair off the diagonal, a column for each target and each source."""
     targets, sources = np.nonzero(off_diagonal(n_tasks))
     one = np.eye(n_tasks)
     return np.hstack([one[targets], one[sources]])
 
 
 def without_levels(matrix: Array) -> Array:
-    """What is left off the diagonal of `[T, T]` without row and column effects; NaN on the diagonal.
+    """Return the residuals of `[T, T]` after row and column effects are subtracted; NaN on the diagonal.
 
     Raises:
-        ValueError: fewer than three tasks; the levels of two explain everything.
+        ValueError: there are fewer than three tasks; with two the effects explain everything.
     """
     n_tasks = len(matrix)
     if n_tasks < 3:
@@ -62,7 +62,7 @@ def without_levels(matrix: Array) -> Array:
     off, design = off_diagonal(n_tasks), additive_design(n_tasks)
     values = matrix[off]
     left = values - design @ (np.linalg.pinv(design) @ values)
-    # Where the levels explain everything rounding is left, and must not be ranked.
+    # If the levels explain everything, only rounding errors are left, which must not be ranked.
     left[np.abs(left) <= 1e-10 * np.abs(values).max()] = 0.0
     rest = np.full(matrix.shape, np.nan)
     rest[off] = left
@@ -70,12 +70,15 @@ def without_levels(matrix: Array) -> Array:
 
 
 def correlation(a: Array, b: Array, view: View) -> float:
-    """Of two matrices `[T, T]`, finite off the diagonal; NaN where one of them does not vary."""
+    """Return the correlation of two matrices `[T, T]`, finite off the diagonal; NaN if one of them does not vary."""
     return _product(_scores(a, view), _scores(b, view), view)
 
 
 def renaming_p(a: Array, b: Array, view: View, *, seed: int = 0) -> float:
-    """One-sided p of a correlation as high as theirs: (1 + renamings as high) / (1 + `RENAMINGS`); NaN without one."""
+    """Return the one-sided p of their correlation, (1 + renamings with one as high) / (1 + `RENAMINGS`).
+
+    It is NaN if one of the matrices does not vary.
+    """
     # The scores of renamed tasks are the renamed scores.
     scores_a, scores_b = _scores(a, view), _scores(b, view)
     found = _product(scores_a, scores_b, view)
@@ -88,22 +91,22 @@ def renaming_p(a: Array, b: Array, view: View, *, seed: int = 0) -> float:
 
 
 def between_seeds(matrices: Array, view: View) -> list[tuple[int, int, float]]:
-    """(place, place, correlation) of every two of `[S, T, T]`."""
+    """Return (place, place, correlation) for every two of the S matrices `[S, T, T]`."""
     return [(i, j, correlation(matrices[i], matrices[j], view)) for i, j in combinations(range(len(matrices)), 2)]
 
 
 def reliability(correlations: Sequence[float], n_seeds: int) -> float:
-    """Of the mean over n seeds, from the correlations r between single seeds: n·r / (1 + (n−1)·r), 0 if r ≤ 0.
+    """Return the reliability of the mean over n seeds, n·r / (1 + (n−1)·r), or 0 if r ≤ 0.
 
-    Source: Spearman (1910), Brown (1910). The correlation of two such means is at most the root of the product of their
-    reliabilities.
+    r is the mean of the correlations between single seeds. Source: Spearman (1910), Brown (1910). The correlation of
+    two such means is at most the root of the product of their reliabilities.
     """
     r = float(np.mean(correlations))
     return n_seeds * r / (1 + (n_seeds - 1) * r) if r > 0 else 0.0
 
 
 def _scores(matrix: Array, view: View) -> Array:
-    """Centred ranks `[T, T]`, of length 1 (each row of its own, within targets); 0 where nothing varies."""
+    """Return centred ranks `[T, T]`, scaled to length 1 (for "within targets" each row alone); 0 if nothing varies."""
     off = off_diagonal(len(matrix))
     if view == "pairs alone":
         matrix = without_levels(matrix)
@@ -122,6 +125,6 @@ def _ranked(values: Array, chosen: NDArray[np.bool_]) -> Array:
 
 
 def _product(a: Array, b: Array, view: View) -> float:
-    """Correlation of two matrices of scores; within targets the mean over those in which both vary."""
+    """Return the correlation of two matrices of scores; for "within targets" the mean over rows in which both vary."""
     parts = a.any(1) & b.any(1) if view == "within targets" else np.array([a.any() and b.any()])
     return float((a * b).sum() / parts.sum()) if parts.any() else float("nan")

@@ -1,4 +1,4 @@
-"""What can be said of a quantity over ordered pairs of tasks, found for several seeds: a learned λ, or a gain."""
+"""The properties of a quantity over ordered pairs of tasks, measured for several seeds: a learned λ, or a gain."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,42 +25,48 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Agreement:
-    """Of the means over seeds of two quantities."""
+    """How far the means over seeds of two quantities agree."""
 
     rho: float
-    """NaN where one does not vary."""
+    """Rank correlation; NaN if one of them does not vary."""
     p: float
-    """One-sided, by renaming tasks."""
+    """One-sided p, from random renamings of the tasks."""
     ceiling: float
-    """The highest ρ that their reliabilities allow."""
+    """The highest correlation that their reliabilities allow."""
 
 
 @dataclass(frozen=True)
 class Relations:
-    """Of one quantity y `[S, T, T]`."""
+    """The properties of one quantity y `[S, T, T]`."""
 
     seeds: dict[View, list[tuple[int, int, float]]]
-    """(place, place, ρ) of every two seeds."""
+    """(place, place, ρ) for every two seeds."""
     reliability: dict[View, float]
-    """Of the mean over the seeds."""
+    """Reliability of the mean over the seeds."""
     variance: Variance
     chemistry: dict[View, dict[str, Standing]]
-    """By kind of the pairs ("rule", "definition") and for "all"; without the kinds of which the tasks have no pair."""
+    """Places of the close pairs by kind ("rule", "definition") and for "all"; kinds without a pair are left out."""
     labels: dict[View, Agreement]
-    """With the correlation of the labels, which is taken as free of error."""
+    """Agreement with the correlations of the labels, which are taken as free of error."""
 
     def mean(self, view: View) -> float:
-        """ρ, mean over every two seeds."""
+        """Return the mean of ρ over all pairs of seeds."""
         return float(np.mean([rho for _, _, rho in self.seeds[view]]))
 
     def std(self, view: View) -> float:
-        """Standard deviation over every two seeds; NaN if there are only two."""
+        """Return the standard deviation of ρ over all pairs of seeds; NaN if there are only two seeds."""
         found = [rho for _, _, rho in self.seeds[view]]
         return float(np.std(found, ddof=1)) if len(found) > 1 else float("nan")
 
 
 def relations(y: Array, tasks: Sequence[str], labels: Array) -> Relations:
-    """All of it for y `[S, T, T]`, finite off the diagonal, S ≥ 2 and T ≥ 3; `labels` `[T, T]`."""
+    """Return the properties of y.
+
+    Args:
+        y: values `[S, T, T]`, finite off the diagonal; S is at least 2, T at least 3.
+        tasks: names of rows and columns.
+        labels: correlation between the labels of two tasks `[T, T]`.
+    """
     seeds = {view: between_seeds(y, view) for view in VIEWS}
     reliabilities = {view: reliability([rho for _, _, rho in seeds[view]], len(y)) for view in VIEWS}
     mean = y.mean(0)
@@ -80,7 +86,7 @@ def relations(y: Array, tasks: Sequence[str], labels: Array) -> Relations:
 
 
 def agreement(a: Array, b: Array, view: View, reliabilities: tuple[float, float]) -> Agreement:
-    """Of two means over seeds `[T, T]` with these reliabilities."""
+    """Return how far two means over seeds `[T, T]` with these reliabilities agree."""
     return Agreement(
         correlation(a, b, view), renaming_p(a, b, view), float(np.sqrt(reliabilities[0] * reliabilities[1]))
     )

@@ -1,7 +1,8 @@
-"""What a source is worth, measured: trainings at λ = 1 with all sources, and with each source removed.
+"""The measured gain of a source, from trainings at λ = 1 with all sources and with each source removed.
 
-gain[t, s] = log RMSE of t without s − log RMSE of t with all, on the selection molecules: above 0 the source helps. The
-source is removed for all targets at once, λ[·, s] = 0; its own direct path stays, and so do the weights of the others.
+gain[t, s] = log RMSE of t without s − log RMSE of t with all, on the selection molecules; above 0 the source helps. The
+source is removed for all targets at once, λ[·, s] = 0. Its own direct path stays, and so do the weights of the other
+sources.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,43 +26,43 @@ Array = NDArray[np.float64]
 
 
 def without(source: int | None, tasks: Sequence[str]) -> tuple[float, ...]:
-    """λ = 1 `[T²]`, but 0 from one source."""
+    """Return λ `[T²]`: 1 everywhere, but 0 for the paths from one source."""
     T = len(tasks)
     return tuple(float(t == s or s != source) for t in range(T) for s in range(T))
 
 
 def gains(rmse_with_all: Array, rmse_without: Array) -> Array:
-    """`[S, T targets, T sources]`.
+    """Return the gains `[S, T targets, T sources]`.
 
     Args:
-        rmse_with_all: `[S, targets]`.
-        rmse_without: `[S, removed sources, targets]`.
+        rmse_with_all: RMSE with all sources `[S, targets]`.
+        rmse_without: RMSE without one source `[S, removed sources, targets]`.
     """
     return np.log(rmse_without).transpose(0, 2, 1) - np.log(rmse_with_all)[:, :, None]
 
 
 @dataclass(frozen=True)
 class Removals:
-    """As a method of a comparison: T + 1 trainings, some of them done as one."""
+    """The removals in the form of a method of a comparison: T + 1 trainings for each seed."""
 
     tasks: tuple[str, ...]
     population: int
-    """Trainings that are done as one."""
+    """Number of trainings that are done together."""
     name: str = "removal"
     title: str = "λ = 1 without one source"
     group: str = "constant"
 
     def trainings(self, setting: Setting) -> int:
-        """With all sources, and without each."""
+        """Return the number of trainings: one with all sources, and one without each source."""
         return len(self.tasks) + 1
 
     def plan(self, setting: Setting, seed: int) -> "_Plan":
-        """In bundles."""
+        """Return the plan of the trainings of a seed, in bundles."""
         return _Plan(self, seed)
 
 
 class _Plan:
-    """All trainings of a seed; `extra` of the answer has their RMSE."""
+    """All trainings of a seed; `extra` of the answer holds their RMSE."""
 
     remembers_trials = False
 
@@ -77,12 +78,16 @@ class _Plan:
         self.answer: Answer | None = None
 
     def start(self) -> Sequence[Bundle]:
-        """All, once."""
+        """Return all bundles at the first call, and none afterwards."""
         bundles, self._left = self._left, []
         return bundles
 
     def finish(self, job: Bundle, result: list[Trained]) -> None:
-        """Keep the RMSE; the answer when all are there."""
+        """Store the RMSE of a bundle, and make the answer when all are there.
+
+        Raises:
+            DivergedError: a training failed.
+        """
         for each, trained in zip(job, result, strict=True):
             if trained.failure:
                 raise DivergedError(trained.failure)
@@ -101,17 +106,17 @@ def train_removals(
     on: On,
     progress: Progress = lambda done, total: None,
 ) -> Array:
-    """RMSE on the selection molecules `[S, 1 + T, targets]`, standardised labels: with all sources, then without each.
+    """Train with all sources and without each, and return the RMSE on the selection molecules `[S, 1 + T, targets]`.
 
-    Every training that is done is a file in `folder/jobs`, and is not done again.
+    The RMSE is on standardised labels. Each finished training is stored in `folder/jobs` and is not repeated.
 
     Args:
-        folder: of the run.
-        datasets: one per seed, all of the same tasks.
-        settings: of the trainings.
-        population: trainings that are done as one.
+        folder: the run folder.
+        datasets: prepared data by seed, all with the same tasks.
+        settings: hyperparameters of the trainings.
+        population: number of trainings that are done together.
         on: where to train, see `bilevel_hpo.jobs.workers`.
-        progress: called with trainings done and trainings in all.
+        progress: called with (number of trainings done, number of all trainings).
     """
     tasks = next(iter(datasets.values())).abbreviations
     trainings, removals = Trainings(datasets, settings), Removals(tasks, population)

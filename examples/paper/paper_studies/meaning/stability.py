@@ -1,4 +1,4 @@
-"""Is learned λ the same in every seed, and does chemistry show in it?"""
+"""Is learned λ the same in every seed, and does it agree with chemistry?"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,13 +21,13 @@ __all__ = ["stability_analysis"]
 def stability_analysis(
     learned: Sequence[LearnedLambda], tasks: Sequence[str], labels: NDArray[np.float64], about: Mapping[str, Any]
 ) -> Analysis:
-    """Tables stability, variance, lambda and pairs; two figures for each method, and variance.
+    """Return the tables stability, variance, lambda and pairs, two figures for each method, and the figure variance.
 
     Args:
-        learned: λ of every method, of at least two seeds and three tasks.
+        learned: the learned λ of every method, for at least two seeds and three tasks.
         tasks: names of rows and columns.
-        labels: how closely the labels of two tasks go together `[T, T]`.
-        about: the run, for the facts.
+        labels: correlation between the labels of two tasks `[T, T]`, from `label_correlations`.
+        about: facts about the run, for findings.json.
     """
     found = {each.method: relations(each.scaled, tasks, labels) for each in learned}
     ratios = [

@@ -18,7 +18,7 @@ Array = NDArray[np.float64]
 
 
 def seeds_table(found: Mapping[str, Relations], seeds: Mapping[str, Sequence[int]]) -> pd.DataFrame:
-    """Columns quantity, view, seed_a, seed_b, rho: one row for every two seeds."""
+    """Return one row for every two seeds, with the columns quantity, view, seed_a, seed_b and rho."""
     rows = [
         (name, view, seeds[name][a], seeds[name][b], rho)
         for name, each in found.items()
@@ -29,7 +29,7 @@ def seeds_table(found: Mapping[str, Relations], seeds: Mapping[str, Sequence[int
 
 
 def variance_table(found: Mapping[str, Relations]) -> pd.DataFrame:
-    """Columns quantity, part, variance, share."""
+    """Return the parts of the variance, with the columns quantity, part, variance and share."""
     rows = [
         (name, part, each.variance.parts[part], each.variance.shares[part])
         for name, each in found.items()
@@ -39,7 +39,7 @@ def variance_table(found: Mapping[str, Relations]) -> pd.DataFrame:
 
 
 def pairs_table(found: Mapping[str, Relations], tasks: Sequence[str], labels: Array) -> pd.DataFrame:
-    """Close pairs: quantity, pair, kind, reason, the percentile among all pairs in two views, labels (|ρ|)."""
+    """Return one row for each close pair: quantity, pair, kind, reason, its percentile in two views, labels (|ρ|)."""
     place = {task: index for index, task in enumerate(tasks)}
     rows = [
         (
@@ -58,14 +58,14 @@ def pairs_table(found: Mapping[str, Relations], tasks: Sequence[str], labels: Ar
 
 
 def matrix_table(values: Array, tasks: Sequence[str], name: str) -> pd.DataFrame:
-    """Columns target, source, `name` (mean over seeds) and `name`_std of `[S, T, T]`, off the diagonal."""
+    """Return one row for each pair, with the columns target, source, `name` (mean over seeds) and `name`_std."""
     mean, std = values.mean(0), values.std(0, ddof=1)
     rows = [(tasks[t], tasks[s], mean[t, s], std[t, s]) for t in range(len(tasks)) for s in range(len(tasks)) if t != s]
     return pd.DataFrame(rows, columns=["target", "source", name, f"{name}_std"])
 
 
 def as_facts(each: Relations) -> dict[str, Any]:
-    """The relations of one quantity for JSON."""
+    """Return the properties of one quantity for JSON."""
     return {
         "between_seeds": {
             view: {
@@ -89,10 +89,10 @@ def as_facts(each: Relations) -> dict[str, Any]:
 
 
 def agreement_facts(found: Agreement) -> dict[str, float | None]:
-    """For JSON."""
+    """Return the numbers for JSON."""
     return {"rho": _plain(found.rho), "p": _plain(found.p), "ceiling": found.ceiling}
 
 
 def _plain(value: float) -> float | None:
-    """None for NaN, which JSON does not have."""
+    """Return None for NaN, which JSON does not have."""
     return None if np.isnan(value) else float(value)

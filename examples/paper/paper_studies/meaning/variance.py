@@ -24,35 +24,35 @@ __all__ = ["PARTS", "Variance", "variance_parts"]
 Array = NDArray[np.float64]
 
 PARTS = ("target", "source", "pair", "target by seed", "source by seed", "pair by seed")
-"""The first three are the same for all seeds, the others differ from seed to seed."""
+"""The parts of the variance. The first three are the same for all seeds; the others differ from seed to seed."""
 
 
 @dataclass(frozen=True)
 class Variance:
-    """Of y `[R, T, T]` off the diagonal, within a seed."""
+    """The variance of y `[R, T, T]` within a seed, off the diagonal."""
 
     parts: dict[str, float]
     """Variance by `PARTS`."""
     p_pair: float
-    """Of the F test that no pair differs from what its target and its source say, in all seeds alike."""
+    """p of the F test of the hypothesis that no pair differs, in all seeds, from the sum of its target and source."""
 
     @property
     def shares(self) -> dict[str, float]:
-        """Of the sum of the parts; 0 where nothing varies."""
+        """Share of each part in the sum of all; 0 if nothing varies."""
         total = sum(self.parts.values())
         return {part: value / total if total else 0.0 for part, value in self.parts.items()}
 
     @property
     def stable(self) -> float:
-        """Share of what is the same for all seeds."""
+        """Share of the parts that are the same for all seeds."""
         return sum(self.shares[part] for part in PARTS[:3])
 
 
 def variance_parts(y: Array) -> Variance:
-    """The decomposition of y `[R, T, T]`.
+    """Return the parts of the variance of y `[R, T, T]`.
 
     Raises:
-        ValueError: fewer than two seeds or three tasks.
+        ValueError: there are fewer than two seeds or three tasks.
     """
     n_seeds, n_tasks = y.shape[:2]
     if n_seeds < 2 or n_tasks < 3:

@@ -1,4 +1,4 @@
-"""The relations in a table and in words that follow from the numbers."""
+"""The findings as tables, and in sentences that follow from the numbers."""
 
 import math
 from collections.abc import Mapping
@@ -21,13 +21,13 @@ __all__ = [
 CHANCE = "p of correlations and percentiles: one-sided, by renaming the tasks at random; of single pairs: F test."
 
 _SURE = 0.05
-"""p below this is called more than chance."""
+"""A p below this value is called more than chance."""
 _HALF = 0.5
-"""A reliability below this is called mostly chance."""
+"""A reliability below this value is called mostly chance."""
 
 
 def number(value: float, digits: int = 2) -> str:
-    """With its sign and a true minus; "–" for NaN."""
+    """Return the number as text, with its sign and a true minus; "–" for NaN."""
     if math.isnan(value):
         return "–"
     rounded = round(value, digits)
@@ -35,11 +35,11 @@ def number(value: float, digits: int = 2) -> str:
 
 
 def relation_lines(found: Mapping[str, Relations], seeds: Mapping[str, int]) -> list[str]:
-    """Two tables with a row per quantity: how stable it is, and how it goes with chemistry and labels.
+    """Return two tables with one row for each quantity: its stability, and its agreement with chemistry and labels.
 
     Args:
-        found: by the quantity's name.
-        seeds: how many, by the same name.
+        found: properties by the name of the quantity.
+        seeds: number of seeds by the same name.
     """
     stable, related = [], []
     for name, each in found.items():
@@ -74,7 +74,7 @@ def relation_lines(found: Mapping[str, Relations], seeds: Mapping[str, int]) -> 
 
 
 def pair_words(found: Relations, n_seeds: int) -> str:
-    """Whether there is something to single pairs that another seed finds again."""
+    """Return a sentence on whether the seeds agree on single pairs."""
     own, pair = 100 * (1 - found.variance.stable), 100 * found.variance.shares["pair"]
     reliability = found.reliability["pairs alone"]
     text = f"{own:.0f} % of the variance within a seed is the seed's own, {pair:.0f} % the pair's in all seeds. "
@@ -86,7 +86,7 @@ def pair_words(found: Relations, n_seeds: int) -> str:
 
 
 def chemistry_words(found: Relations) -> str:
-    """Where close pairs stand, with the levels of targets and sources taken out."""
+    """Return a sentence on the places of close pairs, after the levels of targets and sources are subtracted."""
     if not found.chemistry["pairs alone"]:
         return "The tasks have none of the pairs that ought to be close."
     close = found.chemistry["pairs alone"]["all"]
@@ -96,7 +96,7 @@ def chemistry_words(found: Relations) -> str:
 
 
 def bound_words(found: Relations, zeros: float) -> str:
-    """What can be said of pairs where a share of λ is 0."""
+    """Return a sentence on single pairs if a share of the λ is 0."""
     view: View = "within targets"
     return (
         f"{100 * zeros:.0f} % of its λ are 0, the bound, where no level can be taken out: its numbers of pairs alone "
@@ -106,16 +106,16 @@ def bound_words(found: Relations, zeros: float) -> str:
 
 
 def labels_words(found: Relations, view: View) -> str:
-    """Agreement with what the labels say."""
+    """Return a sentence on the agreement with the correlations of the labels."""
     return f"Pairs whose labels go together stand {_verdict(found.labels[view].p)} ({view})."
 
 
 def agreement_lines(found: Mapping[str, Mapping[View, Agreement]], telling: Mapping[str, View]) -> list[str]:
-    """A table of learned λ against the gain, a row per method, and a sentence for each.
+    """Return a table of the agreement between learned λ and the gain, and a sentence for each method.
 
     Args:
-        found: by method.
-        telling: by method, the view that the sentence is about.
+        found: agreement by method.
+        telling: the view that the sentence is about, by method.
     """
     rows = [
         [f"`{name}`", *(f"{number(each.rho)} ({p_text(each.p)}; {each.ceiling:.2f})" for each in views.values())]
@@ -146,7 +146,7 @@ def _verdict(p: float) -> str:
 
 
 def p_text(p: float) -> str:
-    """Of a p-value; "–" for NaN."""
+    """Return a p-value as text; "–" for NaN."""
     if math.isnan(p):
         return "–"
     return "p < 0.0001" if p < 1e-4 else f"p {p:.1g}" if p < 0.01 else f"p {p:.2f}"

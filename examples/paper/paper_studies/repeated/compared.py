@@ -1,4 +1,4 @@
-"""The methods that stand for the paper's and those that it lacks: names, colours, results for common seeds."""
+"""The methods that correspond to the paper's, and those that it lacks: names, colours, and results for common seeds."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,11 +23,11 @@ NAMES: Mapping[str, str] = {
     "direct-sum": "GATE*: direct, literal sum",
     "free": "free (learned, logarithms)",
 }
-"""The methods of the analyses, as figures and tables call them; in the order in which they are shown."""
+"""Names of the methods in figures and tables, in the order in which they are shown."""
 COLOURS: Mapping[str, str] = dict(zip(NAMES, [*PALETTE[:5], PALETTE[0], PALETTE[5], PALETTE[2]], strict=True))
-"""Of the methods; of two with the same colour one is marked by another symbol, or shown elsewhere."""
+"""Colours of the methods. If two have the same colour, they have different symbols or are in different figures."""
 PAPER_COLOUR = "#868e9a"
-"""Of the paper's numbers in figures: a grey that can be seen on white and on black."""
+"""Colour of the paper's numbers in figures: a grey that is visible on white and on black."""
 
 _NEEDED = ("lambda=1-plain", "direct", "lambda=0-plain", "budget", "lambda=0")
 _OPTIONAL = ("lambda=1-sum", "direct-sum")
@@ -35,19 +35,19 @@ _OPTIONAL = ("lambda=1-sum", "direct-sum")
 
 @dataclass(frozen=True)
 class Compared:
-    """Results of several methods for the same seeds."""
+    """The results of several methods for the same seeds."""
 
     run: BenchmarkRun
     seeds: tuple[int, ...]
-    """Those for which every method here has numbers."""
+    """Seeds for which every method has numbers."""
     results: Mapping[str, tuple[Result, ...]]
-    """By method, in the order of `NAMES`; one for each seed."""
+    """Results by method, in the order of `NAMES`; one for each seed."""
     about: str
-    """Data and training in a sentence; also which seeds are left out, and why."""
+    """The data and the training in a sentence, with the seeds that are left out, and why."""
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """Abbreviations."""
+        """Abbreviations of the tasks."""
         return self.run.tasks
 
     def test(self, method: str) -> NDArray[np.float64]:
@@ -66,7 +66,7 @@ class Compared:
 def compared(
     folder: Path, needed: Sequence[str] = _NEEDED, optional: Sequence[str] = _OPTIONAL, *, any_of: bool = False
 ) -> Compared:
-    """The results of methods in `folder`.
+    """Return the results of methods in `folder`.
 
     Args:
         folder: of a finished `gate benchmark`.

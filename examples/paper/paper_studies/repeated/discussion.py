@@ -27,7 +27,11 @@ _QUANTILES = (0.5, 0.95, 0.99)
 
 
 def discussion(folder: Path) -> Analysis:
-    """Of the benchmark in `folder`; RunError if that is none, has no learned λ, or did not keep λ after every epoch."""
+    """Return the analysis of the benchmark in `folder`.
+
+    Raises:
+        RunError: the folder is no benchmark, has no learned λ, or lacks λ after every epoch.
+    """
     run = compared(folder, ["direct", "direct-sum", "budget", "free"], [], any_of=True)
     if len(run.tasks) < 2:
         raise RunError(f"{folder} has the task {run.tasks[0]} only; λ is between two tasks or more")
@@ -89,7 +93,7 @@ def summary(pairs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _paths(run: Compared, method: str) -> Sequence[NDArray[np.float64]]:
-    """λ `[epochs + 1, T, T]` of each seed."""
+    """Return λ `[epochs + 1, T, T]` of each seed."""
     return [result.trajectory for result in run.results[method]]
 
 
@@ -128,7 +132,7 @@ def _share(values: "pd.Series[float]") -> str:
 
 
 def _figure(pairs: pd.DataFrame, n_epochs: int) -> go.Figure:
-    """Share of pairs, all seeds together, whose quadratic variation is at most x."""
+    """Draw the share of pairs, over all seeds, whose quadratic variation is at most x."""
     figure = go.Figure(layout={"template": TEMPLATE})
     for method, rows in pairs.groupby("method", sort=False):
         x = np.sort(rows["quadratic_variation"])

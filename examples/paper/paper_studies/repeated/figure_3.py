@@ -28,7 +28,11 @@ _TARGET = 0.6
 
 
 def figure_3(folder: Path) -> Analysis:
-    """Of the benchmark in `folder`; RunError if that is none or lacks a method."""
+    """Return Figure 3 for the benchmark in `folder`.
+
+    Raises:
+        RunError: the folder is no benchmark, or lacks a method.
+    """
     run = compared(folder)
     curves = {method: run.curves(method) for method in run.results}
     level = np.mean([curve.mean(1) for curve in curves.values()], axis=0)

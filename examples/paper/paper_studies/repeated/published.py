@@ -9,7 +9,7 @@ __all__ = ["AVERAGE", "CORRELATED", "IMPROVED", "published"]
 IMPROVED, AVERAGE = 31, 0.956
 """The paper's Table 2: tasks that improve, and the average RMSE as a share of GATE's."""
 CORRELATED = 10
-"""With fewer tasks in common a rank correlation with the paper's numbers says nothing, and none is given."""
+"""Number of common tasks below which a rank correlation with the paper's numbers says nothing, so none is given."""
 
 
 def published() -> pd.DataFrame:

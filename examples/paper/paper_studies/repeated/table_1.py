@@ -17,11 +17,15 @@ __all__ = ["table_1"]
 
 _SYMBOLS = ("circle", "diamond", "triangle-up", "square", "x", "circle-open", "diamond-open")
 _REPEATED = (("lambda=1-plain", "direct"), ("lambda=1-sum", "direct-sum"))
-"""What stands for the paper's GATE and GATE*."""
+"""The methods that correspond to the paper's GATE and GATE*."""
 
 
 def table_1(folder: Path) -> Analysis:
-    """Of the benchmark in `folder`; RunError if that is none or lacks a method."""
+    """Return Table 1 for the benchmark in `folder`.
+
+    Raises:
+        RunError: the folder is no benchmark, or lacks a method.
+    """
     run = compared(folder)
     frame = rmse_by_task(run)
     findings = f"{run.about}\n\n{_words(run, frame)}\n\n{_markdown(run, frame)}"
@@ -74,7 +78,7 @@ def _words(run: Compared, frame: pd.DataFrame) -> str:
 
 
 def _markdown(run: Compared, frame: pd.DataFrame) -> str:
-    """The table, best of a task in bold: ours, and the better of the paper's two."""
+    """Return the table in Markdown. Bold marks our best number of a task, and the better of the paper's two."""
     shown = [*(NAMES[method] for method in run.results), "paper: GATE", "paper: GATE*"]
     lines = ["| task | " + " | ".join(shown) + " |", "|---" * (len(shown) + 1) + "|"]
     for row in frame.to_dict("records"):
@@ -88,7 +92,7 @@ def _markdown(run: Compared, frame: pd.DataFrame) -> str:
 
 
 def _figure(run: Compared, frame: pd.DataFrame) -> go.Figure:
-    """RMSE over tasks, those where `lambda=1-plain` is best first; bars: its std over seeds."""
+    """Draw the RMSE of every task; tasks where `lambda=1-plain` is best come first. Bars are the std over seeds."""
     frame = frame.sort_values("lambda=1-plain")
     tasks = [as_label(task, 12) for task in frame["task"]]
     figure = go.Figure(

@@ -27,7 +27,7 @@ _ALIKE = (
     ("lambda=0-plain", "lambda=1-plain"),
     ("budget", "lambda=1-plain"),
 )
-"""Comparisons whose gain by task is set beside the paper's."""
+"""Comparisons whose gain for each task is shown beside the paper's."""
 _PAPER, _PAPER_SHARED, _OURS, _OURS_SHARED = (
     "paper, its 40 tasks",
     "paper, tasks of both",
@@ -37,7 +37,11 @@ _PAPER, _PAPER_SHARED, _OURS, _OURS_SHARED = (
 
 
 def table_2(folder: Path) -> Analysis:
-    """Of the benchmark in `folder`; RunError if that is none or lacks a method."""
+    """Return Table 2 for the benchmark in `folder`.
+
+    Raises:
+        RunError: the folder is no benchmark, or lacks a method.
+    """
     run = compared(folder)
     frame, by_task = comparisons(run), improvements(run)
     findings = f"{run.about}\n\n{_words(run, frame, by_task)}\n\n{_markdown(frame)}"
@@ -101,7 +105,7 @@ def _pairs(run: Compared) -> list[tuple[str, str]]:
 
 
 def _columns(paper: pd.DataFrame) -> tuple[Array, Array]:
-    """GATE* and GATE `[1, tasks]`."""
+    """Return the RMSE of GATE* and of GATE, each `[1, tasks]`."""
     star, gate = (paper[name].to_numpy(dtype=np.float64)[None] for name in ("gate_star", "gate"))
     return star, gate
 
@@ -171,7 +175,7 @@ def _markdown(frame: pd.DataFrame) -> str:
 
 
 def _figure(run: Compared, by_task: pd.DataFrame) -> go.Figure:
-    """Improvement by task, a panel for each reference; tasks where `direct` gains most on GATE come first."""
+    """Draw the improvement of each task, in one panel for each reference; those with the largest gain come first."""
     panels = [name for name in _REFERENCES if name in run.results]
     first = by_task[(by_task["method"] == "direct") & (by_task["against"] == "lambda=1-plain")]
     order = first.sort_values("improvement", ascending=False)["task"].tolist()
