@@ -44,7 +44,7 @@ def searched(
         seed: random seed of the split and of every training.
         epochs: number of epochs of every training.
         about: everything else that decides the numbers; a resumed run must have the same.
-        on: where the trainings run: a number of workers, or the address of a Dask scheduler.
+        on: the number of workers that train, or the address of a Dask scheduler.
         device: the device on which each training runs.
     """
     settings = Settings(epochs=epochs)

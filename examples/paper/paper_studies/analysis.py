@@ -40,10 +40,12 @@ def check_folder(folder: Path, table: str) -> None:
 
 
 def write_analysis(folder: Path, analysis: Analysis) -> str | None:
-    """A CSV for every table, every figure as HTML and PNG, findings.md and findings.json; earlier ones are replaced.
+    """Write a CSV for every table, every figure as HTML and PNG, findings.md and findings.json.
+
+    Files of an earlier analysis are replaced.
 
     Returns:
-        Why there is no PNG, or nothing.
+        The reason why no PNG could be written; None if they were written.
     """
     for name, frame in analysis.tables.items():
         write_csv(folder / f"{name}.csv", frame)

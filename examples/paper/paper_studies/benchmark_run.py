@@ -46,10 +46,10 @@ class Result:
 
 @dataclass(frozen=True)
 class BenchmarkRun:
-    """A finished run.
+    """A finished run of `gate benchmark`.
 
     Raises:
-        RunError: there is none in `folder`, one of another command or version, or one that has not finished.
+        RunError: `folder` holds no run, a run of another command or version, or a run that has not finished.
     """
 
     folder: Path

@@ -50,8 +50,8 @@ def analyse(table: str, analysis: Callable[[Path], Analysis], run: Path, out: Pa
     """Run `analysis` on the benchmark `run`, write the result into `out`, and print the findings.
 
     Raises:
-        RunError: `out` holds something else than an earlier analysis, which has a file `table`.csv; or `run` is not a
-            finished benchmark with the methods that the analysis needs.
+        RunError: `out` is not empty and holds no earlier analysis (a file `table`.csv); or `run` is not a finished
+            benchmark with the methods that the analysis needs.
     """
     check_folder(out, table)
     show(out, analysis(run))

@@ -69,14 +69,14 @@ def compared(
     """Return the results of methods in `folder`.
 
     Args:
-        folder: of a finished `gate benchmark`.
-        needed: methods that must be there.
-        optional: methods that are read if they are there.
-        any_of: one of `needed` is enough.
+        folder: folder of a finished `gate benchmark`.
+        needed: methods that the run must have.
+        optional: methods that are used if the run has them.
+        any_of: the run must have only one of `needed`.
 
     Raises:
-        RunError: no finished benchmark, a method is missing, or no seed is common to all; the message names
-            which.
+        RunError: the folder is no finished benchmark, a method is missing, or no seed has numbers of all methods; the
+            message says which.
     """
     run = BenchmarkRun(folder)
     missing = [name for name in needed if name not in run.methods]

@@ -1,8 +1,8 @@
-"""The Discussion's claim that 95 % of the quadratic variations of λ are under 0.1: is it so, and what does it say?
+"""The Discussion's claim that 95 % of the quadratic variations of λ are below 0.1: is it true, and what does it mean?
 
-The paper gives no formula. Here the quadratic variation of a pair is Σ_e (λ_{e+1} − λ_e)² over the epochs, λ in units
-of the direct path. By Cauchy and Schwarz it is at least (λ_n − λ_0)² / n after n epochs, and that is what a λ has that
-goes its way at an even speed: 1/n from 1 to 0, whatever the data say.
+The paper gives no formula. Here the quadratic variation of a pair is Σ_e (λ_{e+1} − λ_e)² over the epochs, with λ in
+units of the direct path. By the Cauchy-Schwarz inequality it is at least (λ_n − λ_0)² / n after n epochs. A λ that
+moves at an even speed has exactly this value: 1/n from 1 to 0, whatever the data say.
 """
 
 from collections.abc import Sequence
@@ -45,10 +45,10 @@ def discussion(folder: Path) -> Analysis:
 
 
 def movements(run: Compared) -> pd.DataFrame:
-    """One row per method, seed and pair of two tasks.
+    """Return one row for each method, seed and pair of tasks.
 
-    Columns: method, seed, target, source; start and end, λ before the first and after the last epoch;
-    quadratic_variation; distance, Σ_e |λ_{e+1} − λ_e|; even, the least quadratic variation for this start and end.
+    Columns: method, seed, target, source; start and end (λ before the first and after the last epoch);
+    quadratic_variation; distance (Σ_e |λ_{e+1} − λ_e|); even (the smallest quadratic variation for this start and end).
     """
     off = ~np.eye(len(run.tasks), dtype=bool)
     target, source = np.nonzero(off)
@@ -73,11 +73,12 @@ def movements(run: Compared) -> pd.DataFrame:
 
 
 def summary(pairs: pd.DataFrame) -> pd.DataFrame:
-    """One row per method and seed.
+    """Return one row for each method and seed.
 
-    Columns: method, seed, pairs; under, the share of quadratic variations below 0.1; q50, q95, q99 and max of them;
-    even, what an even speed alone would give, as a share of their sum; start and end, the mean λ; top, the share of the
-    whole distance that the 5 % of pairs (rounded up) with the longest have; alike, their share if all went as far.
+    Columns: method, seed, pairs; under (share of quadratic variations below 0.1); q50, q95, q99 and max of the
+    quadratic variations; even (their sum if all λ moved at an even speed, as a share of the sum); start and end (mean
+    λ); top (share of the whole distance that the 5 % of pairs with the longest distance, rounded up, have); alike (this
+    share if all pairs had the same distance).
     """
     rows = []
     for (method, seed), own in pairs.groupby(["method", "seed"], sort=False):

@@ -1,9 +1,9 @@
-"""Figure 3: validation RMSE over the epochs; when each λ gets where that of GATE ends, and how much seeds differ.
+"""Figure 3: validation RMSE over the epochs, the epoch at which each λ reaches the final RMSE of GATE, and the spread.
 
-Curves are of the selection molecules: of the paper's validation molecules 20 % change places with train molecules after
-every epoch, so that a network has been trained on most of those it is validated on. Every seed has its own split, and
-some splits are harder. A seed's level is the mean of its curves over all methods and epochs; divided by it, seeds can
-be compared.
+The curves are on the selection molecules. Of the paper's validation molecules 20 % are exchanged for train molecules
+after every epoch, so a network has been trained on most molecules on which it is validated. Every seed has its own
+split, and some splits are harder. The level of a seed is the mean of its curves over all methods and epochs; curves of
+different seeds can be compared after they are divided by it.
 """
 
 from collections.abc import Callable, Hashable
@@ -53,9 +53,10 @@ def figure_3(folder: Path) -> Analysis:
 
 
 def epochs_to_reach(run: Compared) -> pd.DataFrame:
-    """When each method first is as good as `lambda=1-plain`, or `lambda=1-sum`, is at the end.
+    """Return the epoch at which each method first reaches the final RMSE of `lambda=1-plain`, or of `lambda=1-sum`.
 
-    Columns: base, method, seed, goal (the base's last RMSE of that seed), epoch (NaN if never), share (of all epochs).
+    Columns: base, method, seed, goal (final RMSE of the base for this seed), epoch (NaN if never), share (epoch as a
+    share of all epochs).
     """
     rows = []
     for base in (name for name in _BASES if name in run.results):
@@ -68,15 +69,15 @@ def epochs_to_reach(run: Compared) -> pd.DataFrame:
 
 
 def spreads(run: Compared, level: NDArray[np.float64]) -> pd.DataFrame:
-    """How narrow the band of each method is.
+    """Return the width of the band of each method.
 
-    Columns: method; raw_end, std over seeds after the last epoch; end and mean, the same of RMSE / level, after the
-    last epoch and as a mean over all epochs; over_tasks, std over tasks at the end, mean over seeds (the paper's shade,
-    by its text). NaN for one seed, or one task.
+    Columns: method; raw_end (std over seeds after the last epoch); end and mean (std over seeds of RMSE / level, after
+    the last epoch and as a mean over all epochs); over_tasks (std over tasks at the end, mean over seeds; by the
+    paper's text this is the shade in its figure). A std over one seed, or one task, is NaN.
 
     Args:
         run: the curves.
-        level: of each seed `[seeds]`.
+        level: the level of each seed `[seeds]`.
     """
     rows = []
     for method in run.results:

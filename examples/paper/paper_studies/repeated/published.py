@@ -13,10 +13,10 @@ CORRELATED = 10
 
 
 def published() -> pd.DataFrame:
-    """One row per task, in the paper's order; index: its abbreviation.
+    """Return one row for each task, in the paper's order, indexed by its abbreviation.
 
-    Columns: gate and gate_star, RMSE on the paper's own normalised labels; note, what is uncertain in our reading of
-    the printed table, else "".
+    Columns: gate and gate_star (RMSE on the paper's normalised labels); note (what is uncertain in our reading of the
+    printed table, otherwise "").
     """
     file = Path(__file__).with_name("table_1.csv")
     return pd.read_csv(file, index_col="task", keep_default_na=False)

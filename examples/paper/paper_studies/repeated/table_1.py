@@ -33,9 +33,10 @@ def table_1(folder: Path) -> Analysis:
 
 
 def rmse_by_task(run: Compared) -> pd.DataFrame:
-    """One row per task: task; for each method its RMSE and its std over seeds (NaN for one seed); the paper's columns.
+    """Return one row for each task.
 
-    The paper's are gate, gate_star and note, NaN and "" for a task that it does not have.
+    Columns: task; for each method its RMSE and its std over seeds (NaN for one seed); the paper's columns gate,
+    gate_star and note (NaN and "" for a task that the paper does not have).
     """
     columns: dict[str, object] = {"task": run.tasks}
     for method in run.results:

@@ -50,11 +50,12 @@ def table_2(folder: Path) -> Analysis:
 
 
 def comparisons(run: Compared) -> pd.DataFrame:
-    """One row per data, method and reference.
+    """Return one row for each data set, method and reference.
 
-    Columns: data, method, against, tasks, improved (tasks whose RMSE, mean over seeds, falls), ratio_of_means (of RMSE,
-    mean over tasks and seeds), median_ratio (over tasks, of RMSE, mean over seeds), mean_ratio (over tasks and seeds),
-    std (over seeds, of its mean over tasks), p (Wilcoxon's signed-rank test on one log ratio per task).
+    Columns: data, method, against, tasks; improved (number of tasks whose RMSE, mean over seeds, is lower);
+    ratio_of_means (ratio of the RMSE's means over tasks and seeds); median_ratio (median over tasks of the ratio of
+    the RMSE's means over seeds); mean_ratio (mean ratio over tasks and seeds); std (over seeds, of the mean ratio over
+    tasks); p (Wilcoxon's signed-rank test on one log ratio for each task).
     """
     paper = published()
     shared = [column for column, task in enumerate(run.tasks) if task in paper.index]
@@ -71,9 +72,10 @@ def comparisons(run: Compared) -> pd.DataFrame:
 
 
 def improvements(run: Compared) -> pd.DataFrame:
-    """One row per task and comparison: task, method, against, improvement (1 − RMSE over that of the reference), paper.
+    """Return one row for each task and comparison.
 
-    RMSE is the mean over seeds; paper is GATE*'s improvement on GATE, NaN for a task that the paper does not have.
+    Columns: task, method, against; improvement (1 − the ratio of the RMSE to that of the reference, each a mean over
+    seeds); paper (improvement of GATE* on GATE in the paper, NaN for a task that it does not have).
     """
     paper = 1 - published()["gate_star"] / published()["gate"]
     frames = [
@@ -92,8 +94,10 @@ def improvements(run: Compared) -> pd.DataFrame:
 
 
 def _pairs(run: Compared) -> list[tuple[str, str]]:
-    """(method, reference). A constant λ is a method against those before it: what normalising the sum, leaving the
-    mapping losses out, and logarithms do without learning.
+    """Return the pairs (method, reference) to compare.
+
+    Each constant λ is also compared with those before it. This shows the effect of the normalised sum, of no mapping
+    losses and of logarithms without learning.
     """
     learned = [name for name in _LEARNED if name in run.results]
     constant = [name for name in _REFERENCES if name in run.results]
