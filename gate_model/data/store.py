@@ -122,8 +122,12 @@ class Store:
         try:
             with closing(sqlite3.connect(temporary)) as connection:
                 connection.executescript(_TABLES)
-            with suppress(FileExistsError):
+            try:
                 self.path.hardlink_to(temporary)
+            except FileExistsError:
+                pass
+            except OSError:  # a file system without links
+                temporary.rename(self.path)
         finally:
             temporary.unlink(missing_ok=True)
 

@@ -129,6 +129,15 @@ def test_a_read_only_folder_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert [file.name for file in tmp_path.iterdir()] == ["store.sqlite"]
 
 
+def test_a_file_system_without_links_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Path, target: Path) -> None:
+        raise PermissionError("no links")
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    store(tmp_path).put(block(0))
+    assert store(tmp_path).get(list(block(0))) == block(0)
+
+
 WRITER = """
 import sys
 from pathlib import Path
