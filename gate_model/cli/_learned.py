@@ -21,7 +21,7 @@ from gate_model.training.settings import Settings
 from gate_model.training.train import train
 from gate_model.training.trained import Trained
 
-__all__ = ["learned", "written"]
+__all__ = ["learned", "recorded", "written"]
 
 
 def learned(
@@ -61,13 +61,20 @@ def written(
     about: Mapping[str, Any],
 ) -> Answers:
     """Write the model, its card and the files of the run; returns the records of the trainings."""
+    model = model_of(prepared, settings, {seed: trained.model for seed, trained in members.items()})
+    save_model(out, model)
+    write_model_card(out, model, prepared, method, command_typed())
+    return recorded(out, prepared, method, members, about)
+
+
+def recorded(
+    out: Path, prepared: PreparedData, method: Method, members: Mapping[int, Trained], about: Mapping[str, Any]
+) -> Answers:
+    """Write the files of the run beside the model; returns the records of the trainings."""
     answers: Answers = {}
     for seed, trained in members.items():
         record = record_of(prepared, method, trained)
         answers[method.name, seed] = Answer(record, 1, record.seconds, record.cpu_seconds, record.epochs)
-    model = model_of(prepared, settings, {seed: trained.model for seed, trained in members.items()})
-    save_model(out, model)
-    write_model_card(out, model, prepared, method, command_typed())
     write_run(
         out,
         "training",

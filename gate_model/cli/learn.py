@@ -23,6 +23,12 @@ __all__ = ["app", "learn"]
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
 
+class Public(StrEnum):
+    """Public tables that join a user's file."""
+
+    chemicals = "chemicals"
+
+
 class LearningRate(StrEnum):
     """The schedules of the learning rate."""
 
@@ -49,6 +55,14 @@ class Digits(StrEnum):
 def learn(
     run: RunOptions,
     data: DataOptions,
+    with_: Annotated[
+        Public | None,
+        typer.Option(
+            "--with",
+            help="Train on the file of --data alone and joined with all public properties, and keep for each column "
+            "what is better; --tasks may name columns and public properties.",
+        ),
+    ] = None,
     method: Annotated[
         Learner,
         typer.Option(
@@ -131,6 +145,7 @@ def learn(
     from gate_model.cli._learned import learned, written
     from gate_model.cli._run import finish, prepare_shown, threads
     from gate_model.cli._table import load_shown
+    from gate_model.cli._with_public import Training, learn_with_public
     from gate_model.training.methods import LEARNED
 
     where, chosen, request = resolve_device(device), LEARNED[method], data.request()
@@ -144,8 +159,13 @@ def learn(
         threshold=threshold,
         relative_losses=relative_losses,
     )
-    table = load_shown(request)
     about = {"seed": seed, "seeds": seeds, "method": str(method), "settings": asdict(settings)}
+    if with_ is not None:
+        training = Training(chosen, settings, range(seed, seed + seeds), where, checkpoint_minutes)
+        config = {"command": "learn", **about, **threads()}
+        learn_with_public(run.out, replace(request, public=True), training, config, resume=run.resume)
+        return
+    table = load_shown(request)
     open_folder(run.out, {"command": "learn", **request.identity(table), **about, **threads()}, resume=run.resume)
     write_csv(run.out / "set_aside.csv", table.set_aside)
     prepared = prepare_shown(table, seed, settings.network, request.split(table, seed))

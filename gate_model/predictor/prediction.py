@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from bilevel_hpo.run_folder import replacing
 from gate_model.data.files.molecule_file import MoleculeFile, Row
 from gate_model.data.inputs import Rows
-from gate_model.data.molecules.features import compute_features
+from gate_model.data.molecules.features import Array, compute_features
 from gate_model.data.molecules.similarity import nearest, packed_fingerprints
-from gate_model.predictor.headers import NEAREST, PROBLEM, SIMILARITY, UNLIKE, headers
+from gate_model.predictor.headers import NEAREST, PROBLEM, SIMILARITY, UNLIKE, Headers, headers
 from gate_model.predictor.intervals import COVERAGE
 from gate_model.predictor.rounding import rounded
 from gate_model.predictor.saved_model import SavedModel
@@ -48,24 +48,28 @@ def predict_molecules(model: SavedModel, smiles: Sequence[str], *, coverage: flo
     An end is infinite where the task has too few selection labels. A model saved by an earlier version has no
     intervals, and no SMILES of training molecules: it gives no columns `low` and `high`, and names no molecule.
 
+    Where two models predict the columns of a user's file (`SavedModel.own`), there are only these columns, and the
+    training molecules are those of the model that has fewer.
+
     Args:
         model: from `load_model`.
         smiles: readable SMILES.
         coverage: share of the labels that lie inside their interval, above 0 and below 1.
     """
     columns: dict[str, object] = {}
-    mean, sigma = _predicted(model, smiles)
-    values, widths = model.standardizer.inverse(mean), sigma * model.standardizer.std
-    factors = None if model.intervals is None else model.intervals.factors(coverage)
-    for number, names in enumerate(headers(model.tasks)):
-        columns[names.value], columns[names.sigma] = value, width = values[:, number], widths[:, number]
-        if factors is not None:
-            half = factors[number] * width
+    factors, raw = [column.factor(coverage) for column in model.columns], compute_features(smiles)
+    found = {each: _predicted(each, smiles, raw) for each in {column.model: None for column in model.columns}}
+    for column, names, factor in zip(model.columns, _headers(model), factors, strict=True):
+        value, width = (values[:, column.place] for values in found[column.model])
+        columns[names.value], columns[names.sigma] = value, width
+        if factor is not None:
+            half = factor * width
             columns[names.low], columns[names.high] = value - half, value + half
-    similarity, rows = nearest(packed_fingerprints(smiles), model.fingerprints)
+    least = min(found, key=lambda each: len(each.fingerprints))
+    similarity, rows = nearest(packed_fingerprints(smiles), least.fingerprints)
     columns[SIMILARITY] = similarity
-    columns[NEAREST] = _named(smiles, rows, model.smiles)
-    columns[UNLIKE] = np.where(similarity < model.unlike, "yes", "")
+    columns[NEAREST] = _named(smiles, rows, least.smiles)
+    columns[UNLIKE] = np.where(similarity < least.unlike, "yes", "")
     return pd.DataFrame(columns)
 
 
@@ -108,10 +112,14 @@ def predict_file(
 
 def _frame(model: SavedModel, rows: list[Row], coverage: float) -> pd.DataFrame:
     good = [row.canonical for row in rows if row.canonical is not None]
-    predicted = rounded(predict_molecules(model, good, coverage=coverage), headers(model.tasks))
+    predicted = rounded(predict_molecules(model, good, coverage=coverage), _headers(model))
     predicted = predicted.set_axis([i for i, row in enumerate(rows) if row.canonical is not None])
     frame = pd.DataFrame({"row": [row.line for row in rows], "smiles": [row.smiles for row in rows]})
     return frame.join(predicted).assign(**{PROBLEM: [row.problem for row in rows]})
+
+
+def _headers(model: SavedModel) -> list[Headers]:
+    return headers([column.task for column in model.columns])
 
 
 def _named(smiles: Sequence[str], rows: Sequence[NDArray[np.int64]], known: tuple[str, ...] | None) -> list[str]:
@@ -132,18 +140,18 @@ def _most_like(own: str, near: Sequence[str]) -> str:
     return min(near, key=lambda other: (other != own, abs(len(other) - len(own))))
 
 
-def _predicted(model: SavedModel, smiles: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Standardised values and σ, each `[N, T]`.
+def _predicted(model: SavedModel, smiles: Sequence[str], raw: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Values and σ in the units of the labels, each `[N, T]`; `raw` are the features of the molecules.
 
     Every batch has the same number of molecules, the last one repeats its last: the last bits of a product of matrices
     depend on its size, and a prediction must not depend on the molecules beside it.
     """
     if not smiles:
         return np.zeros((0, len(model.tasks))), np.zeros((0, len(model.tasks)))
-    x = model.featurizer(smiles, compute_features(smiles), keep=False)
+    x = model.featurizer(smiles, raw, keep=False)
     parts = []
     for start in range(0, len(smiles), _BATCH):
         rows = torch.arange(start, start + _BATCH).clamp(max=len(smiles) - 1)
         parts.append(model.spread.predict(model.members, Rows(x, rows)))
     mean, sigma = (np.concatenate(both)[: len(smiles)] for both in zip(*parts, strict=True))
-    return mean, sigma
+    return model.standardizer.inverse(mean), sigma * model.standardizer.std

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,10 @@ from gate_model.predictor.intervals import Intervals
 from gate_model.predictor.uncertainty import Spread
 from gate_model.training.settings import Settings
 
-__all__ = ["SavedModel", "load_model", "model_of", "save_model"]
+__all__ = ["ALONE", "CHOICE", "JOINED", "Column", "OwnColumns", "SavedModel", "load_model", "model_of", "save_model"]
 
+ALONE, JOINED, CHOICE = "alone", "joined", "choice.json"
+"""In the folder of `gate learn --with chemicals`: a folder for each of two models, and which of them predicts what."""
 FORMAT, _FORMAT_1 = "gate-model 2", "gate-model 1"
 _KEYS = ("settings", "tasks", "n_features", "members", "seeds", "spread", "unlike", "tensors_sha256")
 
@@ -56,6 +58,48 @@ class SavedModel:
     """Of the training molecules, `[N]`; None for a model that an earlier version saved."""
     intervals: Intervals | None = None
     """Calibrated on the selection molecules; None for a model that an earlier version saved."""
+    own: "OwnColumns | None" = None
+    """Set where a user's columns are predicted, some of them by another model; None: this model predicts all tasks."""
+
+    @property
+    def columns(self) -> tuple["Column", ...]:
+        """What is predicted, and by which model."""
+        if self.own is None:
+            return tuple(Column(task, self, place) for place, task in enumerate(self.tasks))
+        columns = []
+        for name in self.own.names:
+            model = self.own.alone if name in self.own.by_alone else self
+            place = next(place for place, task in enumerate(model.tasks) if task.abbreviation == name)
+            columns.append(Column(model.tasks[place], model, place))
+        return tuple(columns)
+
+
+@dataclass(frozen=True, eq=False)
+class OwnColumns:
+    """The columns of a user's file beside public properties, each predicted by the better of two models."""
+
+    names: tuple[str, ...]
+    """All of them: what is predicted."""
+    by_alone: tuple[str, ...]
+    """Those of them that `alone` predicts; the model that holds this record predicts the others."""
+    alone: SavedModel
+    """Trained on the user's file alone."""
+
+
+@dataclass(frozen=True, eq=False)
+class Column:
+    """A task that is predicted."""
+
+    task: Task
+    model: SavedModel
+    """That predicts it."""
+    place: int
+    """Of the task among those of `model`."""
+
+    def factor(self, coverage: float) -> float | None:
+        """Half the width of the interval in units of σ, see `Intervals.factors`; None for a model without intervals."""
+        intervals = self.model.intervals
+        return None if intervals is None else float(intervals.factors(coverage)[self.place])
 
 
 def model_of(data: PreparedData, settings: Settings, members: Mapping[int, GATE]) -> SavedModel:
@@ -87,7 +131,16 @@ def model_of(data: PreparedData, settings: Settings, members: Mapping[int, GATE]
 
 
 def save_model(folder: Path, model: SavedModel) -> None:
-    """Write `model.safetensors`, then `model.json`, which holds the checksum of the first."""
+    """Write `model.safetensors`, then `model.json`, which holds the checksum of the first.
+
+    A model with `own` is written as two, into the folders `joined` and `alone`, and `choice.json` beside them.
+    """
+    if model.own is not None:
+        save_model(folder / JOINED, replace(model, own=None))
+        save_model(folder / ALONE, model.own.alone)
+        choice = {name: ALONE if name in model.own.by_alone else JOINED for name in model.own.names}
+        write_json(folder / CHOICE, choice)
+        return
     tensors: dict[str, Tensor] = {
         f"members.{number}.{name}": tensor.detach().cpu().contiguous()
         for number, member in enumerate(model.members)
@@ -127,6 +180,8 @@ def load_model(folder: Path | str) -> SavedModel:
     folder = Path(folder)
     if (folder / "jobs").is_dir() or (folder / "study.journal").exists():
         raise RunError(f"{folder} is the folder of a comparison or search; a folder of `gate learn` is wanted")
+    if (folder / CHOICE).exists():
+        return _chosen(folder)
     facts = _facts(folder / "model.json")
     path = folder / "model.safetensors"
     try:
@@ -142,6 +197,19 @@ def load_model(folder: Path | str) -> SavedModel:
         raise RunError(
             f"{folder}: model.json and model.safetensors make no model: {str(error).splitlines()[0]}"
         ) from error
+
+
+def _chosen(folder: Path) -> SavedModel:
+    """The model of a folder of `gate learn --with chemicals`."""
+    choice, joined, alone = read_json(folder / CHOICE), load_model(folder / JOINED), load_model(folder / ALONE)
+    known = {task.abbreviation for task in joined.tasks} & {task.abbreviation for task in alone.tasks}
+    if not isinstance(choice, dict) or not choice or set(choice.values()) - {ALONE, JOINED} or set(choice) - known:
+        raise RunError(
+            f"{folder / CHOICE} is damaged: it must name for each column of the file which model predicts it, "
+            f"{ALONE!r} or {JOINED!r}"
+        )
+    by_alone = tuple(name for name, model in choice.items() if model == ALONE)
+    return replace(joined, own=OwnColumns(tuple(choice), by_alone, alone))
 
 
 def _facts(path: Path) -> dict[str, Any]:

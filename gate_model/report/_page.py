@@ -24,6 +24,7 @@ from bilevel_hpo.report import (
 from bilevel_hpo.report import write_report as write_page
 from gate_model.report._data import data_parts
 from gate_model.report._parity import parity
+from gate_model.report._with_public import bought_parts
 
 __all__ = ["write_report"]
 
@@ -57,6 +58,10 @@ def _sections(facts: ReportFacts) -> Iterator[Section]:
             raise ReportError(f"{where}: task_info lacks {task!r}: it must give its name, unit, kind and labels")
     source = f"{data['molecules']} molecules from {data['source']}"
     yield Section("", (source,), after="header")
+    if (facts.folder / "with_public.csv").exists():
+        yield Section(
+            "What the public table bought", tuple(bought_parts(facts.folder)), after="answer", link="Public table"
+        )
     yield from _units(facts, {task: str(info[task].get("unit", "")) for task in facts.tasks})
     if facts.kind in ("comparison", "training"):
         yield from _predictions(facts, {task: str(info[task].get("unit", "")) for task in facts.tasks})

@@ -15,7 +15,17 @@ from gate_model.data.molecules.smiles import canonical, unreadable
 from gate_model.data.table import SET_ASIDE_COLUMNS, DataError, PropertyTable
 from gate_model.data.tasks import CATALOGUE, Task
 
-__all__ = ["MIN_LABELS", "MIN_MOLECULES", "comma_hint", "csv_rows", "read_additions", "read_csv", "smiles_column_of"]
+__all__ = [
+    "MIN_LABELS",
+    "MIN_MOLECULES",
+    "as_papers",
+    "comma_hint",
+    "csv_rows",
+    "has_column",
+    "read_additions",
+    "read_csv",
+    "smiles_column_of",
+]
 
 MIN_LABELS = 10
 MIN_MOLECULES = 20
@@ -31,6 +41,7 @@ def read_csv(
     tasks: Sequence[str] | None = None,
     smiles_column: str | None = None,
     min_labels: int = MIN_LABELS,
+    min_tasks: int = 2,
 ) -> PropertyTable:
     """Read a file with a SMILES column and numeric columns, which may have empty cells.
 
@@ -47,16 +58,19 @@ def read_csv(
         smiles_column: name of the SMILES column. None: the column called smiles, in any case, or the only one with
             smiles in its name.
         min_labels: a column with fewer labels is set aside.
+        min_tasks: fewer usable columns are an error.
 
     Raises:
-        DataError: there is no such file or column, or fewer than 2 usable tasks or 20 molecules.
+        DataError: there is no such file or column, or fewer than `min_tasks` usable tasks or 20
+            molecules.
     """
     path = Path(path)
     table = _labels(path, tasks, smiles_column, lambda _: min_labels)
-    if len(table.tasks) < 2:
+    if len(table.tasks) < min_tasks:
         names = ", ".join(table.abbreviations) or "none"
         raise DataError(
-            f"{path}: {len(table.tasks)} usable task(s) ({names}); there must be at least 2. {_left_out(table)}"
+            f"{path}: {len(table.tasks)} usable task(s) ({names}); there must be at least {min_tasks}. "
+            f"{_left_out(table)}"
         )
     if len(table.smiles) < MIN_MOLECULES:
         raise DataError(f"{path}: {len(table.smiles)} molecules with a label; there must be at least {MIN_MOLECULES}")
@@ -77,6 +91,15 @@ def read_additions(path: Path | str, *, smiles_column: str | None = None) -> Pro
     table = _labels(path, None, smiles_column, lambda task: 1 if task.abbreviation.upper() in AVAILABLE else MIN_LABELS)
     if not table.tasks:
         raise DataError(f"{path}: no column can be joined; {_left_out(table)}")
+    return as_papers(table, path)
+
+
+def as_papers(table: PropertyTable, path: Path) -> PropertyTable:
+    """The table of a file, in which a column named by an abbreviation of the paper, in any case, is that task.
+
+    Raises:
+        DataError: the column's header has another unit, or two columns become the same task.
+    """
     known = []
     for task in table.tasks:
         paper = CATALOGUE.get(task.abbreviation.upper())
@@ -188,6 +211,16 @@ def csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
         raise DataError(f"{path}: cannot be read as UTF-8 text ({error})") from error
     except (StopIteration, csv.Error) as error:
         raise DataError(f"{path}: not a CSV file with a header ({str(error) or 'it is empty'})") from error
+
+
+def has_column(path: Path, name: str) -> bool:
+    """Whether `name` is a column of the file, as `read_csv` finds it: with or without its unit, in any case.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    _, header = next(csv_rows(path))
+    return any(name == column or name.lower() == _task(column).abbreviation.lower() for column in header)
 
 
 def smiles_column_of(header: list[str], asked: str | None, path: Path) -> str:
