@@ -12,7 +12,8 @@ os.environ.setdefault("GATE_CACHE", str(Path(tempfile.gettempdir()) / "gate-mode
 
 # Processes that are killed by POSIX signals, a Dask cluster that a shell starts, ranks over gloo.
 _POSIX = ["test_jobs_pool", "test_jobs_dask", "test_search_kills", "test_compare", "test_ranks", "test_lightning_step"]
-collect_ignore = [f"engine/{name}.py" for name in _POSIX] + ["gate_model/cli/test_commands.py"] if sys.platform == "win32" else []
+_NOT_ON_WINDOWS = [*(f"engine/{name}.py" for name in _POSIX), "gate_model/cli/test_commands.py"]
+collect_ignore = _NOT_ON_WINDOWS if sys.platform == "win32" else []
 
 
 @pytest.fixture(scope="session")

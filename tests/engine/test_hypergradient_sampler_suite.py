@@ -9,7 +9,9 @@ suite = pytest.importorskip("optuna.testing.pytest_samplers", reason="this Optun
 
 @pytest.mark.filterwarnings("ignore:.*'hypergradient'")
 class TestHypergradientSampler(
-    suite.BasicSamplerTestCase, suite.RelativeSamplerTestCase, suite.SingleOnlySamplerTestCase  # type: ignore[name-defined]
+    suite.BasicSamplerTestCase,
+    suite.RelativeSamplerTestCase,
+    suite.SingleOnlySamplerTestCase,  # type: ignore[name-defined]
 ):
     @pytest.fixture
     def sampler(self):
