@@ -97,12 +97,8 @@ def training(run: Run, epochs: int = 20) -> Scores:
 def main(out: Path, seeds: Sequence[int] = range(5), workers: int | None = None, quick: bool = False) -> Comparison:
     """The comparison, its report in `out`."""
     decays = LossWeights(FEATURES, init=0.01, constraint=Positive()).double()
-    methods: list[Method] = [
-        Learned(outer_lr=0.1, outer_every=2, warm_up=0.1),
-        Frozen(),
-        Frozen(name="frozen+validation"),
-    ]
-    methods += [Constant(0.01), Constant(0.01, "start+validation")]
+    methods: list[Method] = [Learned(outer_lr=0.1, outer_every=2, warm_up=0.1)]
+    methods += [Frozen(), Frozen(name="frozen+validation"), Constant(0.01), Constant(0.01, "start+validation")]
     values, trials = (VALUES[3:5], 1) if quick else (VALUES, 19)
     methods += [best_constant(values), best_constant(values, "uniform+validation")]
     methods += [tpe(trials, 1e-4, 1.0, log=True, shared=True)]

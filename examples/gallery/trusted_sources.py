@@ -155,11 +155,8 @@ def training(run: Run, epochs: int = 25) -> Scores:
 def main(out: Path, seeds: Sequence[int] = range(5), workers: int | None = None, quick: bool = False) -> Comparison:
     """The comparison, its report in `out`."""
     weights = LossWeights(list(TABLES), constraint=Budget(6.0)).double()
-    methods: list[Method] = [
-        Learned(outer_lr=0.1, outer_every=2, warm_up=0.05),
-        Frozen(),
-        Frozen(name="frozen+validation"),
-    ]
+    methods: list[Method] = [Learned(outer_lr=0.1, outer_every=2, warm_up=0.05)]
+    methods += [Frozen(), Frozen(name="frozen+validation")]
     methods += [Constant(lambda_, name + more) for name, lambda_ in BY_HAND.items() for more in ("", "+validation")]
     values, trials = ((1.0,), 1) if quick else ((0.0, 0.5, 1.0), 19)
     methods += [grid(values, groups=GROUPS), tpe(trials), random(trials), tpe(3, name="tpe-3"), equal(weights)]

@@ -1,8 +1,8 @@
 """Gradient descent on continuous hyperparameters λ, inside an ordinary Optuna study.
 
 The objective reports dL/dλ at the end of its training as a user attribute of the trial; the next
-trial is one step of Adam further. It needs only optuna and numpy, so that the folder can be used and
-published alone.
+trial is one step of Adam further. It needs only optuna and numpy, so that the folder can be used
+and published alone.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class HypergradientSampler(optuna.samplers.BaseSampler):
     - A complete trial with a hypergradient moves Adam's moments; the next proposal starts from the
       last of them. Each parameter has its own moments, so conditional parameters are fine.
     - First trial: ``init``, or the middle of the bounds. ``study.enqueue_trial`` works as well.
-    - A trial that is still running since then is assumed to report the last hypergradient again: the
-      proposal is one step further. Before there is any hypergradient, it is the start ± ``lr``.
+    - A trial that is still running since then is assumed to report the last hypergradient again:
+      the proposal is one step further. Before there is any hypergradient, it is the start ± ``lr``.
     - Each trial since then that was pruned, or reported a hypergradient that cannot be used, or
       reported one and failed (its value was NaN), halves the step. Other failed trials, and
       complete ones without a hypergradient, are passed over.
@@ -47,8 +47,8 @@ class HypergradientSampler(optuna.samplers.BaseSampler):
         eps: Adam's ε.
         init: the first λ by name; by default the middle of the bounds.
         names: the learned parameters; by default every ``suggest_float`` without ``step``.
-        independent_sampler: the sampler of all other parameters; by default random by ``seed`` and the
-            trial's number.
+        independent_sampler: the sampler of all other parameters; by default random by ``seed`` and
+            the trial's number.
         seed: the seed of the random numbers.
 
     Raises:
@@ -189,7 +189,8 @@ class HypergradientSampler(optuna.samplers.BaseSampler):
             (reported.keys() - learned.keys(), "is there, but is no learned parameter"),
         ):
             if names:
-                raise ValueError(f"{where}[{min(names)!r}] {fault}; its names must be {sorted(learned)}")
+                known = sorted(learned)
+                raise ValueError(f"{where}[{min(names)!r}] {fault}; its names must be {known}")
         gradient = {}
         for name, value in reported.items():
             try:

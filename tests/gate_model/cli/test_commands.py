@@ -332,11 +332,11 @@ class AskedError(Exception):
 @pytest.mark.parametrize(
     ("module", "command"),
     [
-        ("cli._run", ("compare", "--data", "MESSY")),
-        ("cli._run", ("grid", "--data", "MESSY")),
-        ("cli._run", ("tpe", "--data", "MESSY")),
-        ("cli.benchmark", ("benchmark", "--data", "MESSY", "--split", "random")),
-        ("experiments.figure_1", ("experiment", "figure-1", "--seeds", "2")),
+        ("gate_model.cli._run", ("compare", "--data", "MESSY")),
+        ("gate_model.cli._run", ("grid", "--data", "MESSY")),
+        ("gate_model.cli._run", ("tpe", "--data", "MESSY")),
+        ("bilevel_hpo.comparison", ("benchmark", "--data", "MESSY", "--split", "random")),
+        ("gate_model.experiments.figure_1", ("experiment", "figure-1", "--seeds", "2")),
     ],
     ids=lambda of: of if isinstance(of, str) else of[0],
 )
@@ -346,7 +346,7 @@ def test_trainings_go_where_dask_says(
     def asked(*_: object, on: object, **__: object) -> None:
         raise AskedError(on)
 
-    monkeypatch.setattr(f"gate_model.{module}.run_methods", asked)
+    monkeypatch.setattr(f"{module}.run_methods", asked)
     arguments = [word.replace("MESSY", str(messy)) for word in command]
     for address in ("tcp://10.0.0.1:8786", None):
         where = [] if address is None else ["--dask", address]
@@ -363,8 +363,8 @@ def test_one_worker_is_a_process_of_one_thread_as_each_of_several(
     def asked(*_: object, **__: object) -> None:
         raise AskedError(torch.get_num_threads())
 
-    for module in ("cli._run", "cli.benchmark"):
-        monkeypatch.setattr(f"gate_model.{module}.run_methods", asked)
+    for module in ("gate_model.cli._run", "bilevel_hpo.comparison"):
+        monkeypatch.setattr(f"{module}.run_methods", asked)
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:

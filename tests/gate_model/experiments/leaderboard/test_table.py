@@ -19,6 +19,6 @@ def test_rows_name_the_methods_that_are_run() -> None:
     }
     with pytest.raises(ValueError, match="no method is called nonsense"):
         entries_of(["nonsense"])
-    with pytest.raises(ValueError, match="chemprop-timed trains as long as lambda=1 did"):
+    with pytest.raises(ValueError, match="chemprop-timed trains as long as lambda=1; name that method too"):
         entries_of(["chemprop-timed"])
     assert all(name == entry.name for name, entry in ENTRIES.items())
