@@ -33,7 +33,7 @@ class HypergradientSampler(optuna.samplers.BaseSampler):
       last of them. Each parameter has its own moments, so conditional parameters are fine.
     - First trial: ``init``, or the middle of the bounds. ``study.enqueue_trial`` works as well.
     - A trial that is still running since then is assumed to report the last hypergradient again:
-      the proposal is one step further. Before there is any hypergradient, it is the start ± ``lr``.
+      the proposal is one step further. Before any hypergradient, it is the start ± ``lr``.
     - Each trial since then that was pruned, or reported a hypergradient that cannot be used, or
       reported one and failed (its value was NaN), halves the step. Other failed trials, and
       complete ones without a hypergradient, are passed over.
