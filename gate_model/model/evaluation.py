@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from gate_model.data.batches import Inputs
 
-__all__ = ["evaluated", "predict", "rmse"]
+__all__ = ["evaluated", "predict", "rmse", "root_mean_square"]
 
 
 def predict(model: nn.Module, x: Inputs, batch_size: int = 4096) -> NDArray[np.float64]:
@@ -45,3 +45,8 @@ def rmse(predicted: NDArray[np.float64], labels: NDArray[np.float64]) -> NDArray
     squared = np.where(known, predicted - labels, 0.0) ** 2
     n = known.sum(0)
     return np.where(n > 0, np.sqrt(squared.sum(0) / n.clip(1)), np.nan)
+
+
+def root_mean_square(values: NDArray[np.float64]) -> float:
+    """Return the root mean square of all values, and NaN if there is none."""
+    return float(np.sqrt((values**2).mean())) if len(values) else float("nan")

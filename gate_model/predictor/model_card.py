@@ -12,7 +12,7 @@ from bilevel_hpo.run_folder import replacing
 from gate_model.data.molecules.similarity import nearest, packed_fingerprints
 from gate_model.data.prepared import PreparedData
 from gate_model.data.splits import SPLIT_METHOD
-from gate_model.model.evaluation import rmse
+from gate_model.model.evaluation import rmse, root_mean_square
 from gate_model.predictor.headers import headers
 from gate_model.predictor.intervals import COVERAGE, fewest
 from gate_model.predictor.saved_model import SavedModel
@@ -87,8 +87,8 @@ def write_model_card(folder: Path, model: SavedModel, data: PreparedData, method
         mean_coverage=float(np.mean([line.within_interval for line in lines])),
         mean_rmse=float(rmse(mean, labels).mean()),
         unlike=int(unlike.sum()),
-        unlike_rmse=_root_mean_square(errors[unlike]),
-        like_rmse=_root_mean_square(errors[~unlike]),
+        unlike_rmse=root_mean_square(errors[unlike]),
+        like_rmse=root_mean_square(errors[~unlike]),
         settings=_hyperparameters(model.settings, method),
         versions=versions(),
         command=command,
@@ -115,7 +115,7 @@ def _lines(model: SavedModel, data: PreparedData, mean: Array, sigma: Array, lab
     for column, task in enumerate(model.tasks):
         known = np.isfinite(labels[:, column])
         errors = np.abs(mean[known, column] - labels[known, column])
-        rmse = float(np.sqrt((errors**2).mean()))
+        rmse = root_mean_square(errors)
         yield _TaskLine(
             title=columns[column].value,
             name=task.name,
@@ -130,7 +130,3 @@ def _lines(model: SavedModel, data: PreparedData, mean: Array, sigma: Array, lab
             factor=float(factors[column]),
             selection_labels=int(selection[column]),
         )
-
-
-def _root_mean_square(values: Array) -> float:
-    return float(np.sqrt((values**2).mean())) if len(values) else float("nan")

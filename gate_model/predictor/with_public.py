@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from gate_model.data.prepared import PreparedData
 from gate_model.data.table import PropertyTable
 from gate_model.data.tasks import Task
+from gate_model.model.evaluation import root_mean_square
 from gate_model.predictor.saved_model import SavedModel
 
 __all__ = ["Bought", "bootstrap", "bought", "bought_frame", "errors"]
@@ -141,7 +142,8 @@ def bought(
     for column, task in enumerate(mine.tasks):
         known = np.isfinite(test[0][:, column])
         interval = bootstrap(test[0][known, column], test[1][known, column], seed=seed)
-        a, b, c, d = (_root_mean_square(each[:, column]) for each in (*selection, *test))
+        columns = (each[:, column] for each in (*selection, *test))
+        a, b, c, d = (root_mean_square(each[np.isfinite(each)]) for each in columns)
         found.append(Bought(task, labels[column], a, b, c, d, *interval))
     return tuple(found)
 
@@ -166,9 +168,3 @@ def bought_frame(found: Sequence[Bought]) -> pd.DataFrame:
             "sentence": [each.sentence for each in found],
         }
     )
-
-
-def _root_mean_square(values: Array) -> float:
-    """Over the molecules with a label."""
-    known = values[np.isfinite(values)]
-    return float(np.sqrt((known**2).mean()))
